@@ -1,0 +1,1 @@
+"""The operator that owns Cilium's life on Amazon EKS hybrid nodes."""

@@ -1,0 +1,45 @@
+"""The command `cilium-hybrid`."""
+
+import asyncio
+import os
+
+import typer
+
+from cilium_hybrid.api.crd import crd_yaml
+from cilium_hybrid.settings import Settings, SettingsError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def cilium_hybrid() -> None:
+    """Own Cilium's life on the hybrid nodes of an Amazon EKS cluster."""
+
+
+@app.command()
+def crd() -> None:
+    """Print the CustomResourceDefinition."""
+    typer.echo(crd_yaml(), nl=False)
+
+
+@app.command()
+def run() -> None:
+    """Run the operator, in a cluster or with KUBECONFIG. Settings: environment, prefix CILIUM_HYBRID_."""
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as error:
+        typer.echo(f"cilium-hybrid: {error}", err=True)
+        raise typer.Exit(2) from None
+    # Imported here: `cilium-hybrid crd` needs none of it.
+    from cilium_hybrid.operate import operate  # noqa: PLC0415
+
+    raise typer.Exit(asyncio.run(operate(settings)))
+
+
+def main() -> None:
+    """The entry point of the distribution."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

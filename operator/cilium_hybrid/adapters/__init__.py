@@ -1,0 +1,1 @@
+"""How: the ports over Helm and over the Kubernetes API."""

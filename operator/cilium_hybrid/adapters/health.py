@@ -1,0 +1,55 @@
+"""/metrics, /healthz and /readyz over HTTP."""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from cilium_hybrid.adapters.metrics import exposition
+
+log = logging.getLogger(__name__)
+
+STUCK_SECONDS: Final = 900.0
+"""Longer than any pass takes: Helm and a pull of the chart have limits of their own."""
+
+
+@dataclass(slots=True)
+class Health:
+    """What the probes ask for."""
+
+    ready: bool = False
+    pass_since: float | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether no pass hangs."""
+        return self.pass_since is None or time.monotonic() - self.pass_since < STUCK_SECONDS
+
+
+async def serve(health: Health, host: str, port: int) -> web.AppRunner:
+    """Serve until the runner is cleaned up. A port that is taken is reported, and stops nothing."""
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=exposition(), content_type="text/plain", charset="utf-8")
+
+    async def healthz(_: web.Request) -> web.Response:
+        return _verdict(health.alive, "a pass hangs")
+
+    async def readyz(_: web.Request) -> web.Response:
+        return _verdict(health.ready, "the watches are not in step yet")
+
+    application = web.Application()
+    application.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        log.warning("no metrics and no probes: cannot listen on %s:%d: %s", host, port, error.strerror or error)
+    return runner
+
+
+def _verdict(good: bool, otherwise: str) -> web.Response:
+    return web.Response(text="ok" if good else otherwise, status=200 if good else 503)

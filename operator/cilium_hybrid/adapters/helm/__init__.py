@@ -1,0 +1,1 @@
+"""Helm: charts, and release `cilium`, through pyhelm3."""

@@ -1,0 +1,122 @@
+"""The Releases port through pyhelm3. Of its client only the named steps are called.
+
+`ensure_release` and `get_proceedable_revision` uninstall a pending release: never those.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pyhelm3 import Chart, Client
+from pyhelm3.models import ChartMetadata
+
+from cilium_hybrid.adapters.helm import storage
+from cilium_hybrid.adapters.helm.command import HelmCommand, HelmError
+from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
+from cilium_hybrid.adapters.kube.cluster import CONFLICT, OWN_WRITE_SECONDS, RELEASES, in_order
+from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index
+from cilium_hybrid.plan.observation import Revision
+from cilium_hybrid.plan.release import NAMESPACE, RELEASE
+from cilium_hybrid.ports import (
+    ApplyFailedError,
+    ClusterUnavailableError,
+    FetchedChart,
+    PortError,
+    StaleError,
+    UninstallFailedError,
+)
+
+_API_AWAY: Final = re.compile(
+    r"cluster unreachable|connection refused|connection reset|etcdserver|i/o timeout|TLS handshake timeout|"
+    r"\bEOF\b|no route to host|server is currently unable|too many requests|context deadline exceeded",
+    re.IGNORECASE,
+)
+_BEHIND: Final = re.compile(r"another operation|release: not found")
+
+
+class HelmReleases:
+    """Release `cilium`. `revisions` shows the operator its own writes; `may_act` tells whether the Lease is its own."""
+
+    def __init__(
+        self, command: HelmCommand, client: KubeClient, revisions: Index[Revision], may_act: Callable[[], bool]
+    ) -> None:
+        self._command, self._client, self._revisions, self._may_act = command, client, revisions, may_act
+        self._helm = Client(command, executable=str(command.binary))
+
+    async def apply(self, chart: FetchedChart, values: Mapping[str, Any], expected: Revision) -> None:
+        """Make exactly revision `expected`; StaleError where Helm is elsewhere, ApplyFailedError."""
+        await self._stands_at(expected.number - 1)
+        # It was read when the chart was fetched; to ask Helm again costs a tenth of a second.
+        metadata = ChartMetadata(apiVersion="v2", name=RELEASE, version=chart.version)
+        try:
+            with self._command.labelled(storage.labels_of(expected)):
+                await self._helm.install_or_upgrade_release(
+                    RELEASE,
+                    Chart(self._command, ref=chart.path, metadata=metadata),
+                    dict(values),
+                    create_namespace=False,
+                    namespace=NAMESPACE,
+                    reset_values=True,
+                    # Fields that others took are taken back: what is released is what runs.
+                    server_side="true",
+                    force_conflicts=True,
+                )
+        except HelmError as error:
+            says = f"Helm could not apply chart {chart.version}; what ran before was not taken away"
+            raise _told_apart(error, ApplyFailedError(f"{says}: {error}")) from None
+        await self._revisions.until(lambda seen: _status(seen, expected.number) == "deployed", OWN_WRITE_SECONDS)
+
+    async def uninstall(self, revision: int) -> None:
+        """Uninstall the release, which stands at `revision`; StaleError, UninstallFailedError."""
+        await self._stands_at(revision)
+        try:
+            await self._helm.uninstall_release(RELEASE, namespace=NAMESPACE)
+        except HelmError as error:
+            says = "Helm could not uninstall Cilium; set spec.deletionPolicy to Retain to let go of it as it is"
+            raise _told_apart(error, UninstallFailedError(f"{says}: {error}")) from None
+        await self._revisions.until(lambda seen: not seen, OWN_WRITE_SECONDS)
+
+    async def unlock(self, revision: int) -> None:
+        """Mark a pending newest revision failed; StaleError where it is not the newest, or not pending."""
+        await self._stands_at(revision)
+        path = f"/api/v1/namespaces/{NAMESPACE}/secrets/sh.helm.release.v1.{RELEASE}.v{revision}"
+        try:
+            unlocked = storage.unlocked(await self._client.get(path))
+            if unlocked is None:
+                raise StaleError(f"revision {revision} is no longer pending")
+            # Carries the resourceVersion: refused where Helm wrote in between.
+            await self._client.put(path, unlocked)
+        except ApiError as error:
+            if error.status in {NOT_FOUND, CONFLICT}:
+                raise StaleError(f"revision {revision} changed while it was unlocked") from None
+            raise ClusterUnavailableError(f"cannot unlock revision {revision}: {error}") from None
+        await self._revisions.until(lambda seen: _status(seen, revision) == "failed", OWN_WRITE_SECONDS)
+
+    async def _stands_at(self, revision: int) -> None:
+        """That Helm's newest revision is this one, by a fresh read: watches lag, and others act."""
+        try:
+            listed = await self._client.get(RELEASES.path, RELEASES.query(), RELEASES.accept("List"))
+        except ApiError as error:
+            raise ClusterUnavailableError(f"cannot list the revisions of {RELEASE}: {error}") from None
+        found = in_order(
+            {item["metadata"]["name"]: made for item in listed.get("items") or [] if (made := storage.revision(item))}
+        )
+        newest = found[-1].number if found else 0
+        if newest != revision:
+            raise StaleError(f"Helm stands at revision {newest}, not {revision}")
+        if not self._may_act():
+            raise StaleError("the Lease was not renewed in time")
+
+
+def _told_apart(error: HelmError, otherwise: PortError) -> PortError:
+    """What Helm's words mean: somebody else is at work, the API server is away, or what is said `otherwise`."""
+    words = str(error)
+    if _BEHIND.search(words):
+        return StaleError(f"the release changed meanwhile: {words}")
+    if _API_AWAY.search(words):
+        return ClusterUnavailableError(f"Helm cannot reach the Kubernetes API: {words}")
+    return otherwise
+
+
+def _status(seen: Mapping[str, Revision], number: int) -> str | None:
+    return next((revision.status for revision in seen.values() if revision.number == number), None)

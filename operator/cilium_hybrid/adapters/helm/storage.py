@@ -1,0 +1,98 @@
+"""Helm's own records: a Secret for each revision, read by its labels alone except to unlock it."""
+
+import base64
+import binascii
+import gzip
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cilium_hybrid.adapters.kube.facts import moment
+from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.plan.observation import Revision
+
+OUR_REVISION: Final = "ciliumhybrid.io/revision"
+CHART_VERSION: Final = "ciliumhybrid.io/chart-version"
+CHART_DIGEST: Final = "ciliumhybrid.io/chart-digest"
+VALUES_DIGEST: Final = "ciliumhybrid.io/values-digest"
+
+_BASE32_PADDING: Final = "===="
+
+
+def labels_of(revision: Revision) -> dict[str, str]:
+    """The labels by which the operator knows a revision as its own.
+
+    Helm copies labels to the revisions that others make after it; the number in the first tells those apart.
+    """
+    return {
+        OUR_REVISION: str(revision.number),
+        CHART_VERSION: revision.chart_version,
+        CHART_DIGEST: _label(revision.chart_digest),
+        VALUES_DIGEST: _label(revision.values_digest),
+    }
+
+
+def revision(raw: Mapping[str, Any]) -> Revision | None:
+    """A revision from its Secret's metadata; None for what is not one."""
+    metadata = raw["metadata"]
+    labels = metadata.get("labels") or {}
+    number = labels.get("version", "")
+    if not number.isdigit():
+        return None
+    ours = labels.get(OUR_REVISION) == number and _is_version(labels.get(CHART_VERSION, ""))
+    return Revision(
+        number=int(number),
+        status=labels.get("status", "unknown"),
+        made_at=moment(metadata["creationTimestamp"]),
+        ours=ours,
+        chart_version=labels.get(CHART_VERSION, "") if ours else "",
+        chart_digest=_digest(labels.get(CHART_DIGEST, "")) if ours else "",
+        values_digest=_digest(labels.get(VALUES_DIGEST, "")) if ours else "",
+    )
+
+
+def unlocked(secret: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The Secret of a pending revision with the revision marked failed; None where it is not pending.
+
+    Helm refuses to go on after an interrupted call, and its command line cannot clear that state.
+    """
+    release = _decode(secret["data"]["release"])
+    status = release["info"]["status"]
+    if not (status.startswith("pending") or status == "uninstalling"):
+        return None
+    release["info"] |= {"status": "failed", "description": f"interrupted while {status}"}
+    release["info"].pop("deleted", None)
+    metadata = {key: value for key, value in secret["metadata"].items() if key != "managedFields"}
+    metadata["labels"] = {**metadata["labels"], "status": "failed"}
+    return {**secret, "metadata": metadata, "data": {"release": _encode(release)}}
+
+
+def _decode(payload: str) -> dict[str, Any]:
+    packed = base64.b64decode(base64.b64decode(payload))
+    release: dict[str, Any] = json.loads(gzip.decompress(packed))
+    return release
+
+
+def _encode(release: Mapping[str, Any]) -> str:
+    packed = gzip.compress(json.dumps(release, separators=(",", ":")).encode(), mtime=0)
+    return base64.b64encode(base64.b64encode(packed)).decode()
+
+
+def _is_version(text: str) -> bool:
+    try:
+        CiliumVersion.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _label(digest: str) -> str:
+    """A sha256 digest in the 52 letters and digits that a label has room for; in hexadecimal it has not."""
+    return base64.b32encode(bytes.fromhex(digest.removeprefix("sha256:"))).decode().rstrip("=").lower()
+
+
+def _digest(label: str) -> str:
+    try:
+        return f"sha256:{base64.b32decode(label.upper() + _BASE32_PADDING).hex()}"
+    except binascii.Error:
+        return ""

@@ -1,0 +1,181 @@
+"""The Cluster port: what the watches hold, the resource read afresh, the status and the record written."""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final
+
+from cilium_hybrid.adapters.helm.storage import revision
+from cilium_hybrid.adapters.kube import facts
+from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
+from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index, Source
+from cilium_hybrid.api.v1alpha1 import GROUP, KIND, NAME, PLURAL, VERSION
+from cilium_hybrid.plan.observation import Observation, Record, Revision
+from cilium_hybrid.plan.release import NAMESPACE
+from cilium_hybrid.ports import ClusterUnavailableError, Resource, StaleError
+from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
+
+RECORD: Final = "cilium-hybrid-applied"
+SECRETS_NAMESPACE: Final = "cilium-secrets"
+FIELD_MANAGER: Final = "cilium-hybrid"
+OWN_WRITE_SECONDS: Final = 10.0
+"""How long a watch may take to show what was written."""
+
+CONFLICT: Final = 409
+INVALID: Final = 422
+
+_RESOURCE: Final = f"/apis/{GROUP}/{VERSION}/{PLURAL}/{NAME}"
+_CORE: Final = f"/api/v1/namespaces/{NAMESPACE}"
+_APPS: Final = f"/apis/apps/v1/namespaces/{NAMESPACE}"
+OWN_DEFINITION: Final = f"{PLURAL}.{GROUP}"
+_CRDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+RELEASES: Final = Source(f"{_CORE}/secrets", labels="owner=helm,name=cilium", metadata_only=True)
+
+
+class KubeCluster:
+    """Watches what Cilium and its nodes are made of. `changed` is called after each change of a fact."""
+
+    def __init__(self, client: KubeClient, changed: Callable[[], None]) -> None:
+        self._client = client
+
+        def named(path: str, name: str) -> Source:
+            return Source(path, fields=f"metadata.name={name}")
+
+        self.revisions = Index(client, RELEASES, revision, changed)
+        self._record = Index(client, named(f"{_CORE}/configmaps", RECORD), facts.record, changed)
+        self._pool = Index(client, named(f"{_CORE}/configmaps", "cilium-config"), facts.pool_config, changed)
+        self._agent_set = Index(client, named(f"{_APPS}/daemonsets", "cilium"), facts.agent_set, changed)
+        self._operator = Index(client, named(f"{_APPS}/deployments", "cilium-operator"), facts.cilium_operator, changed)
+        self._namespace = Index(client, named("/api/v1/namespaces", SECRETS_NAMESPACE), facts.leaving, changed)
+        nodes = Source("/api/v1/nodes", labels=f"{HYBRID_LABEL}={HYBRID_VALUE}")
+        self._nodes = Index(client, nodes, facts.hybrid_node, changed)
+        self._agents = Index(client, Source(f"{_CORE}/pods", labels="k8s-app=cilium"), facts.agent_pod, changed)
+        # Cilium's operator makes this kind at its first start; until then there is nothing to watch.
+        definition = Source(_CRDS, fields="metadata.name=ciliumnodes.cilium.io", metadata_only=True)
+        self._definition = Index(client, definition, facts.leaving, lambda: None)
+        own = Source(_CRDS, fields=f"metadata.name={OWN_DEFINITION}", metadata_only=True)
+        self._own_definition = Index(client, own, facts.leaving, changed)
+        self._cilium_nodes = Index(
+            client, Source("/apis/cilium.io/v2/ciliumnodes"), facts.cilium_node, changed, self._cilium_nodes_appear
+        )
+
+    def watches(self) -> list[Coroutine[Any, Any, None]]:
+        """The watches, to be run side by side for ever."""
+        return [index.run() for index in self._indexes()]
+
+    async def synced(self) -> None:
+        """Return once every watch has listed what there is."""
+        for index in self._indexes():
+            await index.synced.wait()
+
+    async def defined(self) -> None:
+        """Return once the definition of CiliumHybrid is there."""
+        await self._own_definition.until(lambda facts: OWN_DEFINITION in facts, seconds=None)
+
+    async def undefined(self) -> bool:
+        """Whether the definition is gone, as the watch tells within a moment."""
+        return await self._own_definition.until(lambda facts: OWN_DEFINITION not in facts, OWN_WRITE_SECONDS)
+
+    async def _cilium_nodes_appear(self) -> None:
+        await self._definition.until(bool, seconds=None)
+
+    def _indexes(self) -> tuple[Index[Any], ...]:
+        return (
+            self.revisions,
+            self._record,
+            self._pool,
+            self._agent_set,
+            self._operator,
+            self._nodes,
+            self._agents,
+            self._definition,
+            self._own_definition,
+            self._namespace,
+            self._cilium_nodes,
+        )
+
+    def observe(self) -> Observation:
+        """What the watches hold."""
+        pods = self._agents.facts.values()
+        return Observation(
+            revisions=in_order(self.revisions.facts),
+            record=self._record.facts.get(RECORD),
+            pool=self._pool.facts.get("cilium-config"),
+            agent_set=self._agent_set.facts.get("cilium"),
+            cilium_operator=self._operator.facts.get("cilium-operator"),
+            nodes=self._nodes.facts,
+            agents={pod.node: pod for pod in pods if not pod.leaving},
+            cilium_nodes=self._cilium_nodes.facts,
+            nodes_with_pods=frozenset(pod.node for pod in pods),
+            secrets_namespace_leaving=self._namespace.facts.get(SECRETS_NAMESPACE, False),
+            definition_leaving=self._own_definition.facts.get(OWN_DEFINITION, False),
+        )
+
+    async def resource(self) -> Resource | None:
+        """The CiliumHybrid, read now; None where there is none."""
+        try:
+            raw = await self._client.get(_RESOURCE)
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise ClusterUnavailableError(f"cannot read {KIND} {NAME}: {error}") from None
+        metadata = raw["metadata"]
+        return Resource(
+            generation=metadata["generation"],
+            resource_version=metadata["resourceVersion"],
+            spec=raw.get("spec") or {},
+            status=raw.get("status") or {},
+            finalizers=tuple(metadata.get("finalizers") or ()),
+            deleting="deletionTimestamp" in metadata,
+        )
+
+    async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
+        """Replace the status of exactly this version of the resource."""
+        body = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": KIND,
+            "metadata": {"name": NAME, "resourceVersion": resource.resource_version},
+            "spec": resource.spec,
+            "status": status,
+        }
+        try:
+            await self._client.put(f"{_RESOURCE}/status", body)
+        except ApiError as error:
+            if error.status in {NOT_FOUND, CONFLICT}:
+                raise StaleError(f"{KIND} {NAME} changed while it was looked at") from None
+            raise ClusterUnavailableError(f"cannot write the status of {KIND} {NAME}: {error}") from None
+
+    async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:
+        """Replace the finalizers of exactly this version of the resource."""
+        operations: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": resource.resource_version},
+            {"op": "add", "path": "/metadata/finalizers", "value": list(finalizers)},
+        ]
+        try:
+            await self._client.patch_json(_RESOURCE, operations)
+        except ApiError as error:
+            if error.status in {NOT_FOUND, CONFLICT, INVALID}:
+                raise StaleError(f"{KIND} {NAME} changed while it was looked at") from None
+            raise ClusterUnavailableError(f"cannot write the finalizer of {KIND} {NAME}: {error}") from None
+
+    async def write_record(self, record: Record) -> None:
+        """Replace the record, and wait until it is seen."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": RECORD,
+                "namespace": NAMESPACE,
+                "labels": {"app.kubernetes.io/managed-by": "cilium-hybrid-operator"},
+            },
+            "data": facts.record_data(record),
+        }
+        try:
+            await self._client.apply(f"{_CORE}/configmaps/{RECORD}", body, FIELD_MANAGER)
+        except ApiError as error:
+            raise ClusterUnavailableError(f"cannot write ConfigMap {RECORD}: {error}") from None
+        await self._record.until(lambda seen: seen.get(RECORD) == record, OWN_WRITE_SECONDS)
+
+
+def in_order(revisions: Mapping[str, Revision]) -> tuple[Revision, ...]:
+    """Revisions by number."""
+    return tuple(sorted(revisions.values(), key=lambda revision: revision.number))

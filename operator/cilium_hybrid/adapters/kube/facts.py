@@ -1,0 +1,155 @@
+"""From raw objects to facts: what is kept of each, and nothing more."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.plan.observation import (
+    AgentPod,
+    AgentSet,
+    CiliumNode,
+    CiliumOperator,
+    HybridNode,
+    NodeReady,
+    PoolConfig,
+    Record,
+)
+from cilium_hybrid.plan.values import CONFIG_DIGEST
+
+Raw = Mapping[str, Any]
+
+AGENT_TAINT: Final = "node.cilium.io/agent-not-ready"
+_STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
+_LONGEST_MESSAGE: Final = 200
+
+
+def hybrid_node(raw: Raw) -> HybridNode:
+    """A Node."""
+    metadata = raw["metadata"]
+    created = moment(metadata["creationTimestamp"])
+    ready = _condition(raw, "Ready")
+    status: NodeReady = {"True": "True", "Unknown": "Unknown"}.get(ready.get("status", ""), "False")  # type: ignore[assignment] # of the three words
+    taints = (raw.get("spec") or {}).get("taints") or []
+    return HybridNode(
+        name=str(metadata["name"]),
+        created=created,
+        ready=status,
+        ready_since=moment(ready["lastTransitionTime"]) if ready.get("lastTransitionTime") else created,
+        message="" if status == "True" else _short(str(ready.get("message") or "")),
+        agent_taint=any(taint.get("key") == AGENT_TAINT for taint in taints),
+    )
+
+
+def agent_pod(raw: Raw) -> AgentPod | None:
+    """A pod of the agents' DaemonSet; None for one without a node."""
+    metadata, node = raw["metadata"], (raw.get("spec") or {}).get("nodeName")
+    if not node:
+        return None
+    return AgentPod(
+        name=str(metadata["name"]),
+        node=str(node),
+        ready=_condition(raw, "Ready").get("status") == "True",
+        config_digest=(metadata.get("annotations") or {}).get(CONFIG_DIGEST),
+        trouble=_trouble(raw.get("status") or {}),
+        leaving="deletionTimestamp" in metadata,
+    )
+
+
+def _trouble(status: Raw) -> str:
+    """Why a container waits or crashed, in the kubelet's words; empty where none does."""
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    for container in containers:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") and waiting["reason"] not in _STARTING:
+            last = (container.get("lastState") or {}).get("terminated") or {}
+            words = last.get("message") or waiting.get("message") or ""
+            return _short(f"{waiting['reason']}: {words}" if words else str(waiting["reason"]))
+    if status.get("phase") == "Failed":
+        return _short(f"{status.get('reason') or 'Failed'}: {status.get('message') or 'the pod ended'}")
+    return ""
+
+
+def agent_set(raw: Raw) -> AgentSet:
+    """The DaemonSet `cilium`."""
+    template = raw["spec"]["template"].get("metadata") or {}
+    digest = (template.get("annotations") or {}).get(CONFIG_DIGEST)
+    return AgentSet(digest, _observed(raw))
+
+
+def cilium_operator(raw: Raw) -> CiliumOperator:
+    """The Deployment `cilium-operator`."""
+    replicas, available = (
+        int(raw["spec"].get("replicas", 1)),
+        int(raw.get("status", {}).get("availableReplicas", 0)),
+    )
+    return CiliumOperator(replicas, available, _observed(raw))
+
+
+def cilium_node(raw: Raw) -> CiliumNode:
+    """A CiliumNode."""
+    name = str(raw["metadata"]["name"])
+    ipam = (raw.get("spec") or {}).get("ipam") or {}
+    operator = ((raw.get("status") or {}).get("ipam") or {}).get("operator-status") or {}
+    blocks = tuple(map(str, ipam.get("podCIDRs") or []))
+    return CiliumNode(name, blocks, _short(str(operator.get("error") or "")))
+
+
+def pool_config(raw: Raw) -> PoolConfig:
+    """ConfigMap `cilium-config`."""
+    data = raw.get("data") or {}
+    mask = str(data.get("cluster-pool-ipv4-mask-size", ""))
+    cidrs = tuple(str(data.get("cluster-pool-ipv4-cidr", "")).split())
+    return PoolConfig(cidrs, int(mask) if mask.isdigit() else None)
+
+
+def record(raw: Raw) -> Record | None:
+    """The operator's record; None where somebody broke it: it is then made again of what runs."""
+    data = raw.get("data") or {}
+    try:
+        return Record(
+            initial_version=str(CiliumVersion.parse(data["initialVersion"])),
+            pod_cidrs=tuple(data["podCIDRs"].split()),
+            mask_size=int(data["maskSize"]),
+            revision=int(data["revision"]),
+            chart_ref=data["chartRef"],
+            chart_version=data["chartVersion"],
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def record_data(record: Record) -> dict[str, str]:
+    """The data of the record's ConfigMap."""
+    return {
+        "initialVersion": record.initial_version,
+        "podCIDRs": " ".join(record.pod_cidrs),
+        "maskSize": str(record.mask_size),
+        "revision": str(record.revision),
+        "chartRef": record.chart_ref,
+        "chartVersion": record.chart_version,
+    }
+
+
+def leaving(raw: Raw) -> bool:
+    """Whether an object is being deleted."""
+    return "deletionTimestamp" in raw["metadata"]
+
+
+def moment(text: str) -> datetime:
+    """A timestamp of Kubernetes."""
+    return datetime.fromisoformat(text)
+
+
+def _condition(raw: Raw, kind: str) -> Raw:
+    conditions = (raw.get("status") or {}).get("conditions") or []
+    return next((condition for condition in conditions if condition.get("type") == kind), {})
+
+
+def _observed(raw: Raw) -> bool:
+    return bool((raw.get("status") or {}).get("observedGeneration", 0) >= raw["metadata"].get("generation", 0))
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"

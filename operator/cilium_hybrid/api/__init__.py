@@ -1,0 +1,1 @@
+"""The words: the resource, its status, its conditions, Cilium's versions. Shape only, no decision."""

@@ -1,0 +1,149 @@
+"""The status: what runs, which nodes are Ready and why the others are not."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from cilium_hybrid.api.conditions import Condition
+
+MAX_UNREADY: Final = 10
+MAX_HISTORY: Final = 10
+
+
+class Phase(StrEnum):
+    """One word for people; programs read the conditions."""
+
+    INSTALLING = "Installing"
+    UPGRADING = "Upgrading"
+    READY = "Ready"
+    DEGRADED = "Degraded"
+    BLOCKED = "Blocked"
+    SUSPENDED = "Suspended"
+    DELETING = "Deleting"
+
+
+class Leg(StrEnum):
+    """What a hybrid node fails, by root cause: the first that holds."""
+
+    DISCONNECTED = "Disconnected"
+    AGENT = "Agent"
+    POD_CIDR = "PodCIDR"
+    KUBELET = "Kubelet"
+    VERSION = "Version"
+    TAINT = "Taint"
+
+
+class HistoryAction(StrEnum):
+    """What a Helm revision of the operator was made for."""
+
+    INSTALL = "Install"
+    CONFIGURE = "Configure"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, use_attribute_docstrings=True
+    )
+
+
+class Version(_Model):
+    """Versions of Cilium in this cluster."""
+
+    running: str | None = None
+    """Chart version of the release that the agents run."""
+    target: str | None = None
+    """Chart version that the spec asks for."""
+    initial: str | None = None
+    """Minor release first installed in this cluster, X.Y: Cilium's upgradeCompatibility."""
+
+
+class Release(_Model):
+    """The newest revision of Helm release `cilium` that the operator made."""
+
+    revision: int
+    """Number of the revision."""
+    status: str
+    """Helm's word for it."""
+    chart: str
+    """Where its chart came from."""
+    chart_digest: str
+    """Digest of its chart."""
+    values_digest: str
+    """Digest of its values."""
+
+
+class UnreadyNode(_Model):
+    """A hybrid node that fails a leg."""
+
+    name: str
+    """Name of the node."""
+    leg: Leg
+    """The root cause."""
+    message: str
+    """The cause in words."""
+    since: datetime
+    """When the operator first saw it fail this leg."""
+
+
+class Nodes(_Model):
+    """Hybrid nodes, counted."""
+
+    total: int = 0
+    """All hybrid nodes."""
+    ready: int = 0
+    """Those that pass every leg."""
+    agents_ready: int = 0
+    """Those with a Ready agent."""
+    up_to_date: int = 0
+    """Those whose agent runs what is released."""
+    disconnected: int = 0
+    """Those that do not report."""
+    summary: str = "0/0"
+    """ready/total."""
+    unready: tuple[UnreadyNode, ...] = Field((), max_length=MAX_UNREADY)
+    """Those that fail a leg, at most ten, root causes first."""
+
+
+class HistoryEntry(_Model):
+    """One Helm revision that the operator made."""
+
+    at: datetime
+    """When."""
+    action: HistoryAction
+    """What for."""
+    from_version: str | None = Field(None, alias="from")
+    """Chart version before."""
+    to_version: str = Field(alias="to")
+    """Chart version after."""
+    revision: int
+    """Number of the Helm revision."""
+    result: Literal["Succeeded", "Failed"]
+    """Whether Helm applied it."""
+
+
+class Status(_Model):
+    """What runs. Written by the operator alone."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that this status speaks of."""
+    phase: Phase | None = None
+    """One word for people."""
+    version: Version = Version()
+    """Versions of Cilium in this cluster."""
+    release: Release | None = None
+    """The newest revision of Helm release `cilium` that the operator made."""
+    nodes: Nodes = Nodes()
+    """Hybrid nodes, counted."""
+    history: tuple[HistoryEntry, ...] = Field((), max_length=MAX_HISTORY)
+    """The last ten Helm revisions that the operator made."""
+    conditions: tuple[Condition, ...] = Field(
+        (),
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        },
+    )
+    """Conditions after kstatus: Ready always, Reconciling and Stalled only while true."""

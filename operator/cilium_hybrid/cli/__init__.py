@@ -1,0 +1,1 @@
+"""Ask: commands that read and print."""

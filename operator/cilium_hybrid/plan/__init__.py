@@ -1,0 +1,1 @@
+"""What next? Pure: from what was observed to the one next action, and to the status."""

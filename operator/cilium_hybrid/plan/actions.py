@@ -1,0 +1,69 @@
+"""What the operator can do to the cluster, as data."""
+
+from dataclasses import dataclass
+
+from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.plan.observation import Record
+from cilium_hybrid.plan.release import Wanted
+from cilium_hybrid.rules.rule import Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Install or upgrade the release to what is wanted, as exactly this revision."""
+
+    wanted: Wanted
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unlock:
+    """Mark a revision that an interrupted Helm left pending as failed. Touches no workload."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Write the record of what runs. Touches no workload."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Uninstall:
+    """Take Cilium away. Chosen only while the resource is being deleted, and says so itself."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Put the finalizer on the resource, so that its deletion waits for what the spec says."""
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Take the finalizer off the resource."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Leave the cluster as it is; the next event looks again."""
+
+
+Action = Apply | Unlock | Remember | Uninstall | Hold | LetGo | Nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next action, and why. The reason and the message reach the status unchanged.
+
+    `stalled`: only a person can mend it. `violations`: all of them, where the spec is at fault.
+    """
+
+    action: Action
+    reason: Reason
+    message: str
+    stalled: bool = False
+    violations: tuple[Violation, ...] = ()

@@ -1,0 +1,147 @@
+"""Which one action comes next. Pure and total: every state has an answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.api.v1alpha1 import DeletionPolicy, Spec
+from cilium_hybrid.plan.actions import Apply, Decision, Hold, LetGo, Nothing, Remember, Unlock
+from cilium_hybrid.plan.observation import Observation, Record, Revision
+from cilium_hybrid.plan.release import ReleaseState, Wanted, asks_for_the_same, initial_version, last_deployed
+from cilium_hybrid.rules.rule import Violation, first_and_how_many_more
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How the last try of the same thing went wrong; `not_before` is None where only a person can mend it."""
+
+    reason: Reason
+    message: str
+    attempts: int
+    not_before: datetime | None
+
+    def waits(self, now: datetime) -> bool:
+        """Whether it is too early to try again."""
+        return self.not_before is not None and now < self.not_before
+
+    def with_next_try(self) -> str:
+        """The message, with how often it was tried and when it is tried again."""
+        if self.not_before is None:
+            return self.message
+        tried = "once" if self.attempts == 1 else f"{self.attempts} times"
+        return f"{self.message} (tried {tried}, next at {self.not_before:%H:%M:%SZ})"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a decision looks at."""
+
+    spec: Spec
+    observation: Observation
+    want: Wanted
+    state: ReleaseState
+    violations: Sequence[Violation]
+    now: datetime
+    failure: Failure | None = None
+    held: bool = False
+
+
+def refuse(violations: Sequence[Violation]) -> Decision:
+    """Change nothing, and name what is wrong."""
+    return Decision(
+        Nothing(),
+        violations[0].reason,
+        first_and_how_many_more(violations),
+        stalled=True,
+        violations=tuple(violations),
+    )
+
+
+def decide(situation: Situation) -> Decision:
+    """Choose one action; its effect is observed afresh before the next is chosen."""
+    decision, failure = _choose(situation), situation.failure
+    if failure is None or isinstance(decision.action, Nothing):
+        return decision
+    if failure.waits(situation.now):
+        return Decision(Nothing(), failure.reason, failure.with_next_try())
+    if failure.not_before is None and isinstance(decision.action, Apply):
+        return Decision(Nothing(), failure.reason, failure.message, stalled=True)
+    return decision
+
+
+def _choose(situation: Situation) -> Decision:
+    newest = situation.observation.newest
+    if situation.held != (situation.spec.deletion_policy is DeletionPolicy.UNINSTALL):
+        return _hold_or_let_go(situation)
+    if situation.spec.suspend:
+        message = "spec.suspend is set: nothing is changed until it is taken out"
+        return Decision(Nothing(), Reason.SUSPENDED, message, violations=tuple(situation.violations))
+    if situation.violations:
+        return refuse(situation.violations)
+    if newest is None:
+        return _apply(situation)
+    match situation.state:
+        case ReleaseState.NOT_OWNED:
+            return Decision(
+                Nothing(),
+                Reason.RELEASE_NOT_OWNED,
+                f"Helm release cilium in kube-system (revision {newest.number}, {newest.status}) was not made by "
+                "this operator and is left alone: uninstall it, or delete this CiliumHybrid",
+                stalled=True,
+            )
+        case ReleaseState.FOREIGN if asks_for_the_same(situation.observation, situation.want):
+            return Decision(
+                Nothing(),
+                Reason.FOREIGN_REVISION,
+                f"revision {newest.number} of Helm release cilium was not made by this operator and is left alone, "
+                "until the spec asks for something else than it did before",
+                stalled=True,
+            )
+        case ReleaseState.PENDING:
+            return Decision(
+                Unlock(newest.number),
+                Reason.RELEASE_LOCKED,
+                f"an interrupted Helm left revision {newest.number} {newest.status}: marking it failed to go on",
+            )
+        case ReleaseState.IN_SYNC:
+            return _remember(situation, newest)
+        case ReleaseState.ABSENT | ReleaseState.FOREIGN | ReleaseState.FAILED | ReleaseState.OUT_OF_SYNC:
+            return _apply(situation)
+        case unknown:
+            assert_never(unknown)
+
+
+def _hold_or_let_go(situation: Situation) -> Decision:
+    """Hold the resource only where its deletion has to wait: what is not held can never hang."""
+    policy = situation.spec.deletion_policy
+    action = LetGo() if situation.held else Hold()
+    return Decision(action, Reason.ACCEPTED, f"spec.deletionPolicy is {policy}")
+
+
+def _apply(situation: Situation) -> Decision:
+    want = situation.want
+    newest = situation.observation.newest
+    if situation.observation.secrets_namespace_leaving:
+        message = "waiting for namespace cilium-secrets of the Cilium before to be gone"
+        return Decision(Nothing(), Reason.INSTALLING, message)
+    action = Apply(want, 1 if newest is None else newest.number + 1)
+    if last_deployed(situation.observation) is None:
+        return Decision(action, Reason.INSTALLING, f"installing Cilium {want.chart_version} from {want.chart_ref}")
+    return Decision(action, Reason.CONFIGURING, f"releasing the changed configuration of Cilium {want.chart_version}")
+
+
+def _remember(situation: Situation, newest: Revision) -> Decision:
+    observation, want = situation.observation, situation.want
+    record = Record(
+        initial_version=initial_version(observation) or want.chart_version,
+        pod_cidrs=situation.spec.ipam.pod_cidrs,
+        mask_size=situation.spec.ipam.mask_size,
+        revision=newest.number,
+        chart_ref=want.chart_ref,
+        chart_version=want.chart_version,
+    )
+    if record != observation.record:
+        return Decision(Remember(record), Reason.IN_SYNC, "recording what was released")
+    return Decision(Nothing(), Reason.IN_SYNC, f"Cilium {want.chart_version} is released")

@@ -1,0 +1,122 @@
+"""Frozen facts of one pass: all that a decision may look at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+NodeReady = Literal["True", "False", "Unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A Helm revision of release `cilium`, as the labels of its Secret tell it."""
+
+    number: int
+    status: str
+    made_at: datetime
+    ours: bool = False
+    chart_version: str = ""
+    chart_digest: str = ""
+    values_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the operator must not forget; it outlives the resource."""
+
+    initial_version: str
+    pod_cidrs: tuple[str, ...]
+    mask_size: int
+    revision: int
+    chart_ref: str
+    chart_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """The IPAM facts in `cilium-config`."""
+
+    pod_cidrs: tuple[str, ...]
+    mask_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSet:
+    """The DaemonSet `cilium`."""
+
+    config_digest: str | None
+    observed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CiliumOperator:
+    """The Deployment `cilium-operator`."""
+
+    replicas: int
+    available: int
+    observed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HybridNode:
+    """A node with the label of hybrid nodes."""
+
+    name: str
+    created: datetime
+    ready: NodeReady
+    ready_since: datetime
+    message: str = ""
+    agent_taint: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPod:
+    """A pod of the DaemonSet `cilium`."""
+
+    name: str
+    node: str
+    ready: bool
+    config_digest: str | None
+    trouble: str = ""
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CiliumNode:
+    """The CiliumNode of a node: its blocks, or why it has none."""
+
+    name: str
+    pod_cidrs: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The cluster as one pass sees it.
+
+    `nodes_with_pods`: where an agent pod still is, those on their way out too. `definition_leaving`: the definition of
+    CiliumHybrid itself is being deleted. `secrets_namespace_leaving`: the chart's namespace is, after an uninstall.
+    """
+
+    revisions: tuple[Revision, ...] = ()
+    record: Record | None = None
+    pool: PoolConfig | None = None
+    agent_set: AgentSet | None = None
+    cilium_operator: CiliumOperator | None = None
+    nodes: Mapping[str, HybridNode] = field(default_factory=dict)
+    agents: Mapping[str, AgentPod] = field(default_factory=dict)
+    cilium_nodes: Mapping[str, CiliumNode] = field(default_factory=dict)
+    nodes_with_pods: frozenset[str] = frozenset()
+    definition_leaving: bool = False
+    secrets_namespace_leaving: bool = False
+
+    @property
+    def installed(self) -> bool:
+        """Whether there is a release; `helm uninstall --keep-history` leaves the records of one that is not."""
+        return self.newest is not None and self.newest.status != "uninstalled"
+
+    @property
+    def newest(self) -> Revision | None:
+        """The revision that Helm goes by."""
+        return self.revisions[-1] if self.revisions else None

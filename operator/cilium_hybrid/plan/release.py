@@ -1,0 +1,107 @@
+"""Where the Helm release is, against what is wanted: one closed vocabulary."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from cilium_hybrid.api.v1alpha1 import Spec
+from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.plan.observation import Observation, Record, Revision
+from cilium_hybrid.plan.values import digest, helm_values
+from cilium_hybrid.rules.change import Running
+
+RELEASE: Final = "cilium"
+NAMESPACE: Final = "kube-system"
+APPLIED: Final = frozenset({"deployed", "superseded"})
+"""Helm's words for a revision that it applied in full."""
+
+
+class ReleaseState(StrEnum):
+    """Where the release is."""
+
+    ABSENT = "Absent"
+    NOT_OWNED = "NotOwned"
+    FOREIGN = "Foreign"
+    PENDING = "Pending"
+    FAILED = "Failed"
+    OUT_OF_SYNC = "OutOfSync"
+    IN_SYNC = "InSync"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the release shall be."""
+
+    chart_ref: str
+    chart_version: str
+    pinned_digest: str | None
+    values: dict[str, Any]
+    values_digest: str
+
+
+def wanted(spec: Spec, observation: Observation) -> Wanted:
+    """What the spec leads to in this cluster."""
+    values = helm_values(spec, initial_series(observation))
+    return Wanted(spec.chart.ref, spec.version, spec.chart.digest, values, digest(values))
+
+
+def initial_series(observation: Observation) -> str | None:
+    """The minor first installed in this cluster, X.Y; None where Cilium was never installed."""
+    version = initial_version(observation)
+    return None if version is None else CiliumVersion.parse(version).series
+
+
+def initial_version(observation: Observation) -> str | None:
+    """The chart version first installed: from the record, else the oldest revision that Helm keeps."""
+    if observation.record is not None:
+        return observation.record.initial_version
+    if not observation.installed:
+        return None
+    return next((r.chart_version for r in observation.revisions if r.ours and r.status in APPLIED), None)
+
+
+def last_deployed(observation: Observation) -> Revision | None:
+    """The newest revision that Helm applied in full: what runs, or should."""
+    if not observation.installed:
+        return None
+    return next((r for r in reversed(observation.revisions) if r.status in APPLIED), None)
+
+
+def release_state(observation: Observation, want: Wanted) -> ReleaseState:
+    """Name the state of the release."""
+    newest = observation.newest
+    if newest is None or not observation.installed:
+        return ReleaseState.ABSENT
+    if not newest.ours:
+        owned = any(revision.ours for revision in observation.revisions)
+        return ReleaseState.FOREIGN if owned else ReleaseState.NOT_OWNED
+    if newest.status.startswith("pending") or newest.status == "uninstalling":
+        return ReleaseState.PENDING
+    if newest.status != "deployed":
+        return ReleaseState.FAILED
+    return ReleaseState.IN_SYNC if _is(newest, want, observation.record) else ReleaseState.OUT_OF_SYNC
+
+
+def _is(newest: Revision, want: Wanted, record: Record | None) -> bool:
+    same = newest.chart_version == want.chart_version and newest.values_digest == want.values_digest
+    if want.pinned_digest is not None:
+        same = same and newest.chart_digest == want.pinned_digest
+    # Another place for the chart is a change, where the record tells; the digest cannot be known without a fetch.
+    return same and (record is None or record.revision != newest.number or record.chart_ref == want.chart_ref)
+
+
+def asks_for_the_same(observation: Observation, want: Wanted) -> bool:
+    """Whether the spec still asks for what the operator released last: then somebody else's revision is not fought."""
+    last = next((revision for revision in reversed(observation.revisions) if revision.ours), None)
+    return last is not None and _is(last, want, observation.record)
+
+
+def running(observation: Observation) -> Running:
+    """The facts that a new spec must not contradict, from the cluster first and the record last."""
+    deployed, record, pool = last_deployed(observation), observation.record, observation.pool
+    version = deployed.chart_version if deployed is not None and deployed.ours else None
+    if pool is not None and observation.installed:
+        return Running(version, pool.pod_cidrs, pool.mask_size)
+    if record is not None and observation.installed:
+        return Running(version, record.pod_cidrs, record.mask_size)
+    return Running(version)

@@ -1,0 +1,94 @@
+"""From a spec to Helm values, the same bytes for the same spec."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cilium_hybrid.api.v1alpha1 import Spec
+from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
+
+CONFIG_DIGEST: Final = "ciliumhybrid.io/config-digest"
+
+_HYBRID_NODES: Final[dict[str, Any]] = {
+    "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [
+                {"matchExpressions": [{"key": HYBRID_LABEL, "operator": "In", "values": [HYBRID_VALUE]}]}
+            ]
+        }
+    }
+}
+
+
+def helm_values(spec: Spec, initial_series: str | None = None) -> dict[str, Any]:
+    """The whole values of release `cilium`; nothing of a former revision is reused.
+
+    `initial_series` is the minor release first installed in this cluster, X.Y; None for a first install.
+    Source: AWS guide "Configure CNI for hybrid nodes"; for upgradeCompatibility, Cilium's upgrade guide.
+    """
+    values = _merged(spec.values, _without_nothing(_owned(spec, initial_series)))
+    return _merged(values, {"podAnnotations": {CONFIG_DIGEST: config_digest(spec.version, values)}})
+
+
+def _owned(spec: Spec, initial_series: str | None) -> dict[str, Any]:
+    return {
+        "affinity": _HYBRID_NODES,
+        "enableIPv4Masquerade": spec.masquerade,
+        "envoy": {"enabled": False, "rollOutPods": True},
+        "ipam": {
+            "mode": "cluster-pool",
+            "operator": {
+                "clusterPoolIPv4MaskSize": spec.ipam.mask_size,
+                "clusterPoolIPv4PodCIDRList": list(spec.ipam.pod_cidrs),
+            },
+        },
+        # A string: charts before 1.18 take no boolean here.
+        "kubeProxyReplacement": "false",
+        "loadBalancer": {"serviceTopology": True},
+        "operator": {
+            "affinity": _HYBRID_NODES,
+            "resources": spec.resources.operator,
+            "rollOutPods": True,
+            "unmanagedPodWatcher": {"restart": False},
+        },
+        "resources": spec.resources.agent,
+        # The chart's own checksum is of the whole cilium-config: an appended CIDR would restart every agent.
+        "rollOutCiliumPods": False,
+        "upgradeCompatibility": initial_series or CiliumVersion.parse(spec.version).series,
+    }
+
+
+def config_digest(version: str, values: Mapping[str, Any]) -> str:
+    """Digest of what the agents read: it changes when they must restart, and only then.
+
+    Left out is what Cilium's operator alone reads: its own values and the pools that it cuts blocks from.
+    """
+    agents: dict[str, Any] = {key: value for key, value in values.items() if key != "operator"}
+    agents["ipam"] = {key: value for key, value in values["ipam"].items() if key != "operator"}
+    return digest({"version": version, "values": agents})
+
+
+def digest(value: Any) -> str:
+    """sha256:… of a JSON value, whatever the order of its keys."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Maps merged key by key, anything else replaced: lists are never joined."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _without_nothing(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what the spec does not say: a null would erase the chart's default."""
+    return {
+        key: _without_nothing(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if value is not None
+    }

@@ -1,0 +1,135 @@
+"""What the operator needs of the world: Helm, charts, the cluster, a clock."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from cilium_hybrid.api.status import Status
+from cilium_hybrid.api.v1alpha1 import FINALIZER
+from cilium_hybrid.plan.observation import Observation, Record, Revision
+
+
+class PortError(Exception):
+    """Something outside went wrong; the message is a sentence that holds no secret."""
+
+
+class ChartUnavailableError(PortError):
+    """The chart cannot be had now; it may be later."""
+
+
+class ChartRefusedError(PortError):
+    """A chart was served, and it is not the wanted one."""
+
+
+class ValuesRefusedError(PortError):
+    """The chart does not render with these values, and never will."""
+
+
+class ApplyFailedError(PortError):
+    """Helm ran and could not apply the release."""
+
+
+class HelmEndedError(PortError):
+    """Somebody or something ended Helm by a signal; what it did so far can be seen."""
+
+
+class UninstallFailedError(PortError):
+    """Helm ran and could not uninstall the release."""
+
+
+class ClusterUnavailableError(PortError):
+    """The Kubernetes API did not answer."""
+
+
+class StaleError(PortError):
+    """The cluster is no longer as it was when the decision was made; look again."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedChart:
+    """A chart on local disk, and the digest that it was served under."""
+
+    path: Path
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The CiliumHybrid as the API server holds it."""
+
+    generation: int
+    resource_version: str
+    spec: Mapping[str, Any]
+    status: Mapping[str, Any]
+    finalizers: tuple[str, ...] = ()
+    deleting: bool = False
+
+    @property
+    def held(self) -> bool:
+        """Whether the operator's finalizer is on it."""
+        return FINALIZER in self.finalizers
+
+
+class Charts(Protocol):
+    """Charts, fetched once and kept."""
+
+    async def fetch(self, ref: str, version: str, pinned_digest: str | None) -> FetchedChart:
+        """Chart `version` of `ref`; ChartUnavailableError, ChartRefusedError."""
+
+    async def render(self, chart: FetchedChart, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        """What the chart makes of the values, object by object; ValuesRefusedError."""
+
+
+class Releases(Protocol):
+    """Helm release `cilium` in kube-system."""
+
+    async def apply(self, chart: FetchedChart, values: Mapping[str, Any], expected: Revision) -> None:
+        """Make exactly revision `expected`; StaleError where Helm is elsewhere, ApplyFailedError."""
+
+    async def uninstall(self, revision: int) -> None:
+        """Uninstall the release, which stands at `revision`; StaleError, UninstallFailedError."""
+
+    async def unlock(self, revision: int) -> None:
+        """Mark a pending newest revision failed; StaleError where it is not the newest, or not pending."""
+
+
+class Cluster(Protocol):
+    """The Kubernetes API, read through watches and written rarely."""
+
+    async def resource(self) -> Resource | None:
+        """The CiliumHybrid, read now; None where there is none."""
+
+    def observe(self) -> Observation:
+        """What the watches hold."""
+
+    async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
+        """Replace the status of exactly this version of the resource; StaleError, ClusterUnavailableError."""
+
+    async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:
+        """Replace the finalizers of exactly this version of the resource; StaleError, ClusterUnavailableError."""
+
+    async def write_record(self, record: Record) -> None:
+        """Replace the record; ClusterUnavailableError."""
+
+
+class Telemetry(Protocol):
+    """What is counted."""
+
+    def passed(self, seconds: float) -> None:
+        """A pass ended."""
+
+    def fault(self) -> None:
+        """A pass failed by a fault of the operator itself."""
+
+    def saw(self, status: Status) -> None:
+        """A status was made."""
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def now(self) -> datetime:
+        """UTC, in whole seconds."""

@@ -1,0 +1,1 @@
+"""Do it: one pass from looking to writing, over the ports."""

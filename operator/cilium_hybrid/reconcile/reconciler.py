@@ -1,0 +1,210 @@
+"""The pass: parse, observe, judge, decide, announce, act, report. Killed on any line, the next pass goes on."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from cilium_hybrid.api.conditions import ConditionType, Reason
+from cilium_hybrid.api.status import Status
+from cilium_hybrid.api.v1alpha1 import NAME, Spec, parse_spec
+from cilium_hybrid.plan.actions import Apply, Decision, Nothing, Uninstall, Unlock
+from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
+from cilium_hybrid.plan.nodes import NodesVerdict, Since, judge_nodes
+from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.plan.release import ReleaseState, release_state, running, wanted
+from cilium_hybrid.plan.removal import Removal, decide_removal
+from cilium_hybrid.plan.status import Report, next_status
+from cilium_hybrid.plan.values import CONFIG_DIGEST
+from cilium_hybrid.ports import Clock, Cluster, ClusterUnavailableError, Resource, StaleError, Telemetry
+from cilium_hybrid.reconcile.context import note
+from cilium_hybrid.reconcile.execute import Executor
+from cilium_hybrid.rules.change import CHANGE_RULES, Change
+from cilium_hybrid.rules.rule import Violation, all_violations
+from cilium_hybrid.rules.spec import SPEC_RULES
+
+log = logging.getLogger(__name__)
+
+STALE_PAUSE: Final = timedelta(seconds=1)
+
+
+@dataclass(slots=True)
+class Memory:
+    """What one pass leaves for the next. All of it may be lost: a restart looks and tries once more."""
+
+    asked: object = None
+    failure: Failure | None = None
+    since: Since = field(default_factory=dict)
+
+    def failure_of(self, thing: object) -> Failure | None:
+        """The last failure, where it was of the same input."""
+        return self.failure if self.asked == thing else None
+
+
+class Reconciler:
+    """One pass at a time over the ports."""
+
+    def __init__(self, cluster: Cluster, executor: Executor, clock: Clock, telemetry: Telemetry) -> None:
+        self._cluster, self._executor, self._clock, self._telemetry = cluster, executor, clock, telemetry
+        self._memory = Memory()
+
+    async def run_pass(self) -> datetime | None:
+        """Look, and do at most one thing. Returns when to look again though no event comes; None: no need."""
+        try:
+            resource = await self._cluster.resource()
+            if resource is None:
+                return None
+            return await self._run(resource)
+        except StaleError as stale:
+            log.debug("looking again: %s", stale)
+        except ClusterUnavailableError as error:
+            log.warning("the Kubernetes API is away: %s", error)
+        return self._clock.now() + STALE_PAUSE
+
+    async def _run(self, resource: Resource) -> datetime | None:
+        note(resource=NAME, generation=resource.generation)
+        view = self._look(resource)
+        decision = view.decision
+        if isinstance(decision.action, Nothing):
+            await self._write(resource, view)
+            return self._look_again(view)
+        if isinstance(decision.action, Apply | Unlock | Uninstall):
+            # Said before a long action starts: an operator that dies in it leaves the truth behind.
+            await self._write(resource, view)
+        before = self._memory.failure_of(view.asked)
+        failure = await self._executor.execute(decision.action, resource, 0 if before is None else before.attempts)
+        self._memory.asked, self._memory.failure = view.asked, failure
+        if failure is not None:
+            log.warning("%s: %s", failure.reason, failure.message)
+        return self._clock.now()
+
+    def _look(self, resource: Resource) -> "_View":
+        observation, now, previous = self._cluster.observe(), self._clock.now(), _previous(resource)
+        if resource.deleting:
+            return self._look_at_the_removal(resource, observation, previous, now)
+        try:
+            spec = parse_spec(resource.spec)
+        except ValidationError as error:
+            decision = refuse(_faults_of_form(error))
+            return self._view(resource, observation, decision, previous, now, None)
+        want = wanted(spec, observation)
+        state = release_state(observation, want)
+        asked = (resource.generation, want.chart_ref, want.pinned_digest, want.values_digest)
+        decision = decide(
+            Situation(
+                spec=spec,
+                observation=observation,
+                want=want,
+                state=state,
+                violations=_violations(spec, observation, state),
+                now=now,
+                failure=self._memory.failure_of(asked),
+                held=resource.held,
+            )
+        )
+        in_sync = state is ReleaseState.IN_SYNC
+        expected = want.values["podAnnotations"][CONFIG_DIGEST] if in_sync else _released_digest(observation)
+        nodes = judge_nodes(observation, expected, self._since(previous), now)
+        report = Report(
+            previous, resource.generation, spec.version, want.chart_ref, observation, decision, nodes, now, in_sync
+        )
+        return _View(decision, next_status(report), nodes, previous, asked)
+
+    def _look_at_the_removal(
+        self, resource: Resource, observation: Observation, previous: Status, now: datetime
+    ) -> "_View":
+        asked = ("removal", resource.generation)
+        removal = Removal(resource.spec, observation, resource.held, now, self._memory.failure_of(asked))
+        return self._view(resource, observation, decide_removal(removal), previous, now, asked)
+
+    def _view(
+        self,
+        resource: Resource,
+        observation: Observation,
+        decision: Decision,
+        previous: Status,
+        now: datetime,
+        asked: object,
+    ) -> "_View":
+        nodes = judge_nodes(observation, _released_digest(observation), self._since(previous), now)
+        target = resource.spec.get("version")
+        report = Report(
+            previous,
+            resource.generation,
+            target if isinstance(target, str) else None,
+            "",
+            observation,
+            decision,
+            nodes,
+            now,
+        )
+        return _View(decision, next_status(report), nodes, previous, asked)
+
+    def _since(self, previous: Status) -> Since:
+        """Since when nodes fail; the status remembers those it names over a restart."""
+        return {(node.name, node.leg): node.since for node in previous.nodes.unready} | dict(self._memory.since)
+
+    async def _write(self, resource: Resource, view: "_View") -> None:
+        self._memory.since = view.nodes.since
+        self._telemetry.saw(view.status)
+        if view.status != view.previous:
+            _log_what_changed(view.previous, view.status)
+            await self._cluster.write_status(resource, dump(view.status))
+
+    def _look_again(self, view: "_View") -> datetime | None:
+        failure, now = self._memory.failure_of(view.asked), self._clock.now()
+        times = (view.nodes.grace_ends(now), None if failure is None else failure.not_before)
+        return min((time for time in times if time is not None and time > now), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What one pass saw and made of it; `asked` is the input that a failure is remembered by."""
+
+    decision: Decision
+    status: Status
+    nodes: NodesVerdict
+    previous: Status
+    asked: object
+
+
+def _log_what_changed(before: Status, after: Status) -> None:
+    """One line for each change of what Ready says; counts alone are for the status and the metrics."""
+    (was, now) = (next((c for c in one.conditions if c.type is ConditionType.READY), None) for one in (before, after))
+    if now is not None and (was is None or (was.status, was.reason) != (now.status, now.reason)):
+        log.info("Ready=%s %s: %s", now.status, now.reason, now.message)
+
+
+def dump(status: Status) -> dict[str, Any]:
+    """The status as JSON, without what is not known."""
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _previous(resource: Resource) -> Status:
+    """The status as last written; an empty one where another version of the operator wrote it differently."""
+    try:
+        return Status.model_validate(resource.status)
+    except ValidationError:
+        return Status()
+
+
+def _faults_of_form(error: ValidationError) -> Sequence[Violation]:
+    return [
+        Violation(Reason.INVALID_SPEC, ".".join(["spec", *map(str, fault["loc"])]), fault["msg"])
+        for fault in error.errors(include_input=False, include_url=False)
+    ]
+
+
+def _violations(spec: Spec, observation: Observation, state: ReleaseState) -> Sequence[Violation]:
+    """Rules on the spec, and against what runs, where what runs is ours."""
+    broken = all_violations(SPEC_RULES, spec)
+    if state is ReleaseState.NOT_OWNED:
+        return broken
+    return broken + all_violations(CHANGE_RULES, Change(running(observation), spec))
+
+
+def _released_digest(observation: Observation) -> str | None:
+    return None if observation.agent_set is None else observation.agent_set.config_digest

@@ -1,0 +1,101 @@
+"""Settings of `cilium-hybrid run`, read once from the environment with the prefix CILIUM_HYBRID_."""
+
+import os
+import re
+import shutil
+import socket
+import tempfile
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+PREFIX: Final = "CILIUM_HYBRID_"
+LOG_FORMATS: Final = ("json", "text")
+DEFAULT_NAMESPACE: Final = "cilium-hybrid-system"
+_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class SettingsError(Exception):
+    """A setting cannot be used; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the operator runs."""
+
+    helm: Path
+    cache: Path
+    resync_seconds: float
+    log_format: str
+    kubeconfig: str | None
+    namespace: str
+    identity: str
+    leader_election: bool
+    metrics_host: str
+    metrics_port: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read and judge every setting; SettingsError."""
+        helm = shutil.which(environment.get(PREFIX + "HELM", "helm"), path=environment.get("PATH"))
+        if helm is None:
+            raise SettingsError(f"no helm binary: put helm 4 on PATH, or its path into {PREFIX}HELM")
+        log_format = environment.get(PREFIX + "LOG_FORMAT", "json")
+        if log_format not in LOG_FORMATS:
+            raise SettingsError(f"{PREFIX}LOG_FORMAT is {log_format!r}: write {' or '.join(LOG_FORMATS)}")
+        host, port = _address(environment.get(PREFIX + "METRICS_ADDR", "0.0.0.0:9947"))
+        default_cache = Path(tempfile.gettempdir()) / "cilium-hybrid"
+        return cls(
+            helm=Path(helm),
+            cache=Path(environment.get(PREFIX + "CACHE_DIR", default_cache)),
+            resync_seconds=_seconds("RESYNC", environment.get(PREFIX + "RESYNC", "10m")),
+            log_format=log_format,
+            kubeconfig=environment.get("KUBECONFIG") or _default_kubeconfig(environment),
+            namespace=environment.get(PREFIX + "NAMESPACE") or _pod_namespace() or DEFAULT_NAMESPACE,
+            identity=_identity(environment),
+            leader_election=_switch("LEADER_ELECTION", environment.get(PREFIX + "LEADER_ELECTION", "true")),
+            metrics_host=host,
+            metrics_port=port,
+        )
+
+
+def _seconds(name: str, text: str) -> float:
+    match = re.fullmatch(r"(\d+)([smh])", text)
+    if match is None or int(match[1]) == 0:
+        raise SettingsError(f"{PREFIX}{name} is {text!r}: write a duration such as 30s, 10m or 1h")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _switch(name: str, text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise SettingsError(f"{PREFIX}{name} is {text!r}: write true or false")
+    return text == "true"
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) >= 2**16:
+        raise SettingsError(f"{PREFIX}METRICS_ADDR is {text!r}: write an address such as 0.0.0.0:9947")
+    return host.strip("[]"), int(port)
+
+
+def _identity(environment: Mapping[str, str]) -> str:
+    """The pod's name, so that the same pod takes its Lease again at once; else a name that no other process has.
+
+    The host's name would not do: two pods on the host network of one node share it.
+    """
+    return environment.get("POD_NAME") or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+
+
+def _pod_namespace() -> str | None:
+    return _NAMESPACE_FILE.read_text().strip() if _NAMESPACE_FILE.is_file() else None
+
+
+def _default_kubeconfig(environment: Mapping[str, str]) -> str | None:
+    """The user's kubeconfig, except in a pod: there the ServiceAccount is used."""
+    if "KUBERNETES_SERVICE_HOST" in environment:
+        return None
+    return str(Path.home() / ".kube" / "config")

@@ -1,0 +1,211 @@
+"""Valid things with defaults; a test overrides the one that it is about."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from cilium_hybrid.api.conditions import Condition, ConditionType, Reason
+from cilium_hybrid.api.status import Leg, Status
+from cilium_hybrid.api.v1alpha1 import Spec, parse_spec
+from cilium_hybrid.plan.actions import Decision, Nothing
+from cilium_hybrid.plan.decide import Situation
+from cilium_hybrid.plan.nodes import judge_nodes
+from cilium_hybrid.plan.observation import (
+    AgentPod,
+    AgentSet,
+    CiliumNode,
+    CiliumOperator,
+    HybridNode,
+    NodeReady,
+    Observation,
+    PoolConfig,
+    Record,
+    Revision,
+)
+from cilium_hybrid.plan.release import Wanted, release_state, wanted
+from cilium_hybrid.plan.status import Report
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+EARLIER = datetime(2026, 3, 1, 11, 0, 0, tzinfo=UTC)
+VERSION = "1.17.9-0"
+POOL = "10.85.0.0/16"
+MASK = 25
+REF = "oci://registry.example/eks/cilium/cilium"
+DIGEST = f"sha256:{'ab' * 32}"
+OTHER_DIGEST = f"sha256:{'cd' * 32}"
+NODE = "mi-0000000000000001"
+IN_STEP = Decision(Nothing(), Reason.IN_SYNC, f"Cilium {VERSION} is released")
+
+
+def a_raw_spec(
+    *, version: str = VERSION, pod_cidrs: Iterable[str] = (POOL,), mask_size: int = MASK, **more: Any
+) -> dict[str, Any]:
+    """A spec as a user writes it; `more` are further fields of it."""
+    ipam = {"podCIDRs": list(pod_cidrs), "maskSize": mask_size}
+    return {"version": version, "chart": {"ref": REF}, "ipam": ipam} | more
+
+
+def a_spec(*, version: str = VERSION, pod_cidrs: Iterable[str] = (POOL,), mask_size: int = MASK, **more: Any) -> Spec:
+    """A spec that was judged."""
+    return parse_spec(a_raw_spec(version=version, pod_cidrs=pod_cidrs, mask_size=mask_size, **more))
+
+
+def a_revision(
+    number: int = 1,
+    *,
+    status: str = "deployed",
+    made_at: datetime = EARLIER,
+    version: str = VERSION,
+    chart_digest: str = DIGEST,
+    values_digest: str = DIGEST,
+) -> Revision:
+    """A revision that the operator made."""
+    return Revision(number, status, made_at, True, version, chart_digest, values_digest)
+
+
+def a_foreign_revision(number: int = 1, *, status: str = "deployed", made_at: datetime = EARLIER) -> Revision:
+    """A revision that somebody else made."""
+    return Revision(number, status, made_at)
+
+
+def a_revision_of(want: Wanted, number: int = 1, *, status: str = "deployed", made_at: datetime = EARLIER) -> Revision:
+    """The revision that releases exactly what is wanted."""
+    digests = {"chart_digest": want.pinned_digest or DIGEST, "values_digest": want.values_digest}
+    return a_revision(number, status=status, made_at=made_at, version=want.chart_version, **digests)
+
+
+def a_record(
+    *,
+    initial_version: str = VERSION,
+    pod_cidrs: Iterable[str] = (POOL,),
+    mask_size: int = MASK,
+    revision: int = 1,
+    chart_ref: str = REF,
+    chart_version: str = VERSION,
+) -> Record:
+    """What the operator remembers of one installed revision."""
+    return Record(initial_version, tuple(pod_cidrs), mask_size, revision, chart_ref, chart_version)
+
+
+def a_node(
+    name: str = NODE,
+    *,
+    ready: NodeReady = "True",
+    ready_since: datetime = EARLIER,
+    message: str = "",
+    agent_taint: bool = False,
+) -> HybridNode:
+    """A hybrid node that is well."""
+    return HybridNode(name, EARLIER, ready, ready_since, message, agent_taint)
+
+
+def an_agent(
+    node: str = NODE, *, ready: bool = True, config_digest: str | None = DIGEST, trouble: str = ""
+) -> AgentPod:
+    """An agent that is well."""
+    return AgentPod(f"cilium-{node}", node, ready, config_digest, trouble)
+
+
+def a_cilium_node(name: str = NODE, *, pod_cidrs: Iterable[str] = ("10.85.0.0/25",), error: str = "") -> CiliumNode:
+    """A CiliumNode with a block."""
+    return CiliumNode(name, tuple(pod_cidrs), error)
+
+
+def an_observation(
+    *revisions: Revision,
+    record: Record | None = None,
+    pool: PoolConfig | None = None,
+    agent_set: AgentSet | None = None,
+    cilium_operator: CiliumOperator | None = None,
+    nodes: Iterable[HybridNode] = (),
+    agents: Iterable[AgentPod] = (),
+    cilium_nodes: Iterable[CiliumNode] = (),
+    nodes_with_pods: Iterable[str] = (),
+    definition_leaving: bool = False,
+    secrets_namespace_leaving: bool = False,
+) -> Observation:
+    """A cluster in which nothing is installed, plus what is named."""
+    return Observation(
+        revisions=revisions,
+        record=record,
+        pool=pool,
+        agent_set=agent_set,
+        cilium_operator=cilium_operator,
+        nodes={node.name: node for node in nodes},
+        agents={agent.node: agent for agent in agents},
+        cilium_nodes={node.name: node for node in cilium_nodes},
+        nodes_with_pods=frozenset(nodes_with_pods),
+        definition_leaving=definition_leaving,
+        secrets_namespace_leaving=secrets_namespace_leaving,
+    )
+
+
+def a_healthy_observation(*revisions: Revision, record: Record | None = None, nodes: int = 1) -> Observation:
+    """A cluster in which Cilium's operator and so many nodes are well."""
+    names = [f"mi-{number:016}" for number in range(1, nodes + 1)]
+    return an_observation(
+        *revisions,
+        record=record,
+        pool=PoolConfig((POOL,), MASK),
+        agent_set=AgentSet(DIGEST, observed=True),
+        cilium_operator=CiliumOperator(replicas=2, available=2, observed=True),
+        nodes=map(a_node, names),
+        agents=map(an_agent, names),
+        cilium_nodes=map(a_cilium_node, names),
+    )
+
+
+def a_situation(spec: Spec | None = None, observation: Observation | None = None, **more: Any) -> Situation:
+    """What a decision looks at: by default a valid spec, and nothing installed."""
+    spec, observation = spec or a_spec(), observation or an_observation()
+    want = wanted(spec, observation)
+    facts: dict[str, Any] = {"state": release_state(observation, want), "violations": (), "now": NOW}
+    return Situation(spec=spec, observation=observation, want=want, **(facts | more))
+
+
+def a_condition(kind: ConditionType, status: str, reason: Reason, **more: Any) -> Condition:
+    """A condition of generation 1, as it is since an hour."""
+    defaults = {"message": "as it was", "observed_generation": 1, "last_transition_time": EARLIER}
+    return Condition.model_validate({"type": kind, "status": status, "reason": reason} | defaults | more)
+
+
+def a_status(*conditions: Condition, **more: Any) -> Status:
+    """A status that was written before."""
+    return Status(conditions=conditions, **more)
+
+
+def a_report(observation: Observation | None = None, **more: Any) -> Report:
+    """What a status is made of; the nodes are judged by the digest that the builders give to agents."""
+    observation = observation or a_healthy_observation(a_revision())
+    now, decision = more.get("now", NOW), more.get("decision", IN_STEP)
+    facts: dict[str, Any] = {
+        "previous": Status(),
+        "decision": decision,
+        "generation": 1,
+        "target": VERSION,
+        "chart_ref": REF,
+        "nodes": judge_nodes(observation, DIGEST, {}, now),
+        "now": now,
+        "in_sync": decision.reason is Reason.IN_SYNC,
+    }
+    return Report(observation=observation, **(facts | more))
+
+
+def a_judged_report(observation: Observation, *, failing_since: datetime = NOW, **more: Any) -> Report:
+    """The same where what fails was first seen to fail at a given moment."""
+    since = {(name, leg): failing_since for name in observation.nodes for leg in Leg}
+    return a_report(observation, nodes=judge_nodes(observation, DIGEST, since, NOW), **more)
+
+
+def with_node(observation: Observation, name: str = NODE, *, agent: AgentPod | None = None, **edit: Any) -> Observation:
+    """The same cluster with one agent, or one node, in trouble."""
+    if agent is not None:
+        return replace(observation, agents={**observation.agents, name: agent})
+    return replace(observation, nodes={**observation.nodes, name: a_node(name, **edit)})
+
+
+def condition(status: Status | Mapping[str, Any], kind: ConditionType) -> Condition | None:
+    """The condition of one kind, if it is there."""
+    made = status if isinstance(status, Status) else Status.model_validate(status)
+    return next((found for found in made.conditions if found.type is kind), None)

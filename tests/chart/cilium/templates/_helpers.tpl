@@ -1,0 +1,110 @@
+{{- define "cilium.namespace" -}}
+{{ .Values.namespaceOverride | default .Release.Namespace }}
+{{- end }}
+
+{{- /*
+Says "yes" from a minor on: (list $ 18). The minor is taken out of the text because AWS' versions, such as
+1.18.3-0, are pre-releases to semver, which no range without a pre-release of its own matches.
+*/}}
+{{- define "cilium.since" -}}
+{{- $root := index . 0 -}}
+{{- if ge (int (index (splitList "." $root.Chart.Version) 1)) (index . 1) }}yes{{ end }}
+{{- end }}
+
+{{- /*
+Says "yes" unless upgradeCompatibility names a release before the given one: (list $ "1.17"). A pre-release
+is before every release here as well, so "1.17.9-0" selects the oldest behaviour: Cilium's own trap.
+*/}}
+{{- define "cilium.compatible" -}}
+{{- $root := index . 0 -}}
+{{- $release := index . 1 -}}
+{{- if semverCompare (printf ">=%s" $release) (default $release $root.Values.upgradeCompatibility) }}yes{{ end }}
+{{- end }}
+
+{{- define "cilium.partOf" -}}
+app.kubernetes.io/part-of: cilium
+{{- if include "cilium.since" (list . 20) }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* The image of one component: (list .Values.image) or (list .Values.operator.image "-generic"). */}}
+{{- define "cilium.image" -}}
+{{- $image := index . 0 -}}
+{{- if $image.override -}}
+{{ $image.override }}
+{{- else -}}
+{{ $image.repository }}{{ range rest . }}{{ . }}{{ end }}:{{ $image.tag }}
+{{- $digest := or $image.digest $image.genericDigest }}
+{{- if and $image.useDigest $digest }}@{{ $digest }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "cilium.nodeNameEnv" -}}
+- name: K8S_NODE_NAME
+  valueFrom:
+    fieldRef: {apiVersion: v1, fieldPath: spec.nodeName}
+{{- end }}
+
+{{- define "cilium.identityEnv" -}}
+{{ include "cilium.nodeNameEnv" . }}
+- name: CILIUM_K8S_NAMESPACE
+  valueFrom:
+    fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}
+{{- end }}
+
+{{- /* Without kube-proxy nothing answers on the API's ClusterIP until the agent runs: it needs the address itself. */}}
+{{- define "cilium.apiServerEnv" -}}
+{{- if .Values.k8sServiceHost }}
+- name: KUBERNETES_SERVICE_HOST
+  value: {{ .Values.k8sServiceHost | quote }}
+- name: KUBERNETES_SERVICE_PORT
+  value: {{ .Values.k8sServicePort | quote }}
+{{- end }}
+{{- end }}
+
+{{- define "cilium.configChecksum" -}}
+cilium.io/cilium-configmap-checksum: {{ include (print .Template.BasePath "/config.yaml") . | sha256sum }}
+{{- end }}
+
+{{- define "cilium.hostUsers" -}}
+{{- if and (include "cilium.since" (list . 20)) (semverCompare ">=1.33-0" .Capabilities.KubeVersion.Version) }}
+hostUsers: true
+{{- end }}
+{{- end }}
+
+{{- /* What is wanted: "yes" or nothing. Preflight runs beside a release and brings none of its objects. */}}
+{{- define "cilium.agentWanted" -}}
+{{- if and .Values.agent (not .Values.preflight.enabled) }}yes{{ end }}
+{{- end }}
+
+{{- define "cilium.envoyWanted" -}}
+{{- if kindIs "invalid" .Values.envoy.enabled }}{{ include "cilium.compatible" (list . "1.16") }}
+{{- else if .Values.envoy.enabled }}yes{{ end }}
+{{- end }}
+
+{{- define "cilium.hubbleTLSWanted" -}}
+{{- if and .Values.hubble.enabled .Values.hubble.tls.enabled }}yes{{ end }}
+{{- end }}
+
+{{- define "cilium.secretsOnlyFromNamespace" -}}
+{{- if ne .Values.tls.readSecretsOnlyFromSecretsNamespace false }}yes{{ end }}
+{{- end }}
+
+{{- define "cilium.secretSyncWanted" -}}
+{{- if kindIs "invalid" .Values.tls.secretSync.enabled }}{{ include "cilium.compatible" (list . "1.17") }}
+{{- else if .Values.tls.secretSync.enabled }}yes{{ end }}
+{{- end }}
+
+{{- define "cilium.secretLabels" -}}
+{{- $labels := merge (dict) (.Values.commonLabels | default dict) }}
+{{- if include "cilium.since" (list . 19) }}
+{{- $labels = set $labels "cilium.io/helm-template-non-idempotent" "true" }}
+{{- end }}
+{{- with $labels -}}
+labels: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,163 @@
+"""Release `cilium` with the two who may change it: in memory, and on a cluster."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from builders import DIGEST, NOW, OTHER_DIGEST
+from cilium_hybrid.adapters.helm.command import HelmCommand
+from cilium_hybrid.adapters.helm.releases import HelmReleases
+from cilium_hybrid.adapters.kube.client import KubeClient
+from cilium_hybrid.adapters.kube.cluster import KubeCluster
+from cilium_hybrid.plan.observation import Revision
+from cilium_hybrid.ports import ApplyFailedError, FetchedChart
+from contract import tiny
+from contract.kube import with_watches
+from fakes import FakeReleases, FixedClock
+from testbed import binaries
+from testbed.cluster import Cluster
+from testbed.processes import wait_until
+
+VERSION = "1.17.9"
+Values = Mapping[str, Any]
+
+
+class Site(Protocol):
+    """Release `cilium`, and the two who may change it: the operator and an admin."""
+
+    def apply(self, number: int, values: Values) -> None:
+        """The operator makes this revision."""
+
+    def unlock(self, number: int) -> None:
+        """The operator unlocks it."""
+
+    def uninstall(self, number: int) -> None:
+        """The operator uninstalls the release."""
+
+    def seen(self) -> tuple[Revision, ...]:
+        """All revisions as the operator sees them, made NOW."""
+
+    def values(self) -> Values:
+        """What the newest revision was made of."""
+
+    def upgrade(self, values: Values) -> None:
+        """An admin runs `helm upgrade`."""
+
+    def rollback(self, to: int) -> None:
+        """An admin runs `helm rollback`."""
+
+    def interrupted(self) -> None:
+        """A Helm is killed in the middle of the next revision."""
+
+    def breaks(self) -> Values:
+        """Values that Helm cannot apply, from now on."""
+
+
+def expected(number: int) -> Revision:
+    return Revision(number, "deployed", NOW, True, VERSION, DIGEST, OTHER_DIGEST)
+
+
+class FakeSite:
+    def __init__(self) -> None:
+        self._releases = FakeReleases(FixedClock())
+
+    def apply(self, number: int, values: Values) -> None:
+        chart = FetchedChart(Path("/charts/cilium"), VERSION, DIGEST)
+        asyncio.run(self._releases.apply(chart, values, expected(number)))
+
+    def unlock(self, number: int) -> None:
+        asyncio.run(self._releases.unlock(number))
+
+    def uninstall(self, number: int) -> None:
+        asyncio.run(self._releases.uninstall(number))
+
+    def seen(self) -> tuple[Revision, ...]:
+        return tuple(self._releases.revisions)
+
+    def values(self) -> Values:
+        return self._releases.applied[self._releases.newest.number]
+
+    def upgrade(self, values: Values) -> None:
+        self._releases.upgrade_by_hand(values=values)
+
+    def rollback(self, to: int) -> None:
+        self._releases.upgrade_by_hand(values=self._releases.applied[to])
+
+    def interrupted(self) -> None:
+        self._releases.upgrade_by_hand(status="pending-upgrade" if self._releases.revisions else "pending-install")
+
+    def breaks(self) -> Values:
+        self._releases.fault, self._releases.leaves = ApplyFailedError("Helm could not apply it"), "failed"
+        return {}
+
+
+class HelmSite:
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        self._cluster, self._folder = cluster, folder
+        self._chart = tiny.folder(folder / "cilium", VERSION)
+        self.may_act = True
+
+    def apply(self, number: int, values: Values) -> None:
+        chart = FetchedChart(self._chart, VERSION, DIGEST)
+
+        async def use(client: KubeClient, cluster: KubeCluster) -> None:
+            await self._releases(client, cluster).apply(chart, values, expected(number))
+
+        with_watches(self._cluster.kubeconfig, use)
+
+    def unlock(self, number: int) -> None:
+        async def use(client: KubeClient, cluster: KubeCluster) -> None:
+            await self._releases(client, cluster).unlock(number)
+
+        with_watches(self._cluster.kubeconfig, use)
+
+    def uninstall(self, number: int) -> None:
+        async def use(client: KubeClient, cluster: KubeCluster) -> None:
+            await self._releases(client, cluster).uninstall(number)
+
+        with_watches(self._cluster.kubeconfig, use)
+
+    def seen(self) -> tuple[Revision, ...]:
+        async def use(_: KubeClient, cluster: KubeCluster) -> tuple[Revision, ...]:
+            return cluster.observe().revisions
+
+        return tuple(replace(made, made_at=NOW) for made in with_watches(self._cluster.kubeconfig, use))
+
+    def values(self) -> Values:
+        return {"data": self._cluster.get("configmap", "tiny", "kube-system")["data"]["values"].strip('"')}
+
+    def upgrade(self, values: Values) -> None:
+        settings = [argument for key, value in values.items() for argument in ("--set", f"{key}={value}")]
+        self._cluster.helm("upgrade", "--install", "cilium", self._chart, "-n", "kube-system", *settings)
+
+    def rollback(self, to: int) -> None:
+        self._cluster.helm("rollback", "cilium", str(to), "-n", "kube-system")
+
+    def interrupted(self) -> None:
+        argv = [
+            str(binaries.ensure("helm")["helm"]),
+            "upgrade",
+            "--install",
+            "cilium",
+            str(self._chart),
+            "-n",
+            "kube-system",
+        ]
+        with subprocess.Popen([*argv, "--set", "hangs=true"], env=os.environ | self._cluster.env) as helm:
+            wait_until(self._pending, timeout=20, what="a revision is pending")
+            helm.kill()
+
+    def breaks(self) -> Values:
+        return {"broken": True}
+
+    def _pending(self) -> bool:
+        selector = "owner=helm,status in (pending-install,pending-upgrade)"
+        return bool(self._cluster.objects("secrets", "kube-system", selector=selector))
+
+    def _releases(self, client: KubeClient, cluster: KubeCluster) -> HelmReleases:
+        command = HelmCommand(binaries.ensure("helm")["helm"], self._folder / "helm", lambda *_: None)
+        return HelmReleases(command, client, cluster.revisions, lambda: self.may_act)

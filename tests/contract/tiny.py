@@ -1,0 +1,77 @@
+"""A chart named `cilium`, as small as it can be: it checks its values, renders them, hangs or breaks as it is told."""
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+AGENTS = """\
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: cilium, namespace: kube-system}
+spec:
+  selector: {matchLabels: {app: tiny}}
+  template:
+    metadata: {labels: {app: tiny}}
+    spec:
+      affinity: {{ .Values.affinity | toJson }}
+      containers: [{name: agent, image: tiny}]
+"""
+CONFIG = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: tiny, namespace: kube-system}
+data:
+  values: {{ .Values.data | toJson | quote }}
+{{- if .Values.broken }}
+  broken: [an API server takes no list here]
+{{- end }}
+"""
+# No node has the label, so Helm waits for the hook until its time is over.
+HANGS = """\
+{{- if .Values.hangs }}
+apiVersion: v1
+kind: Pod
+metadata:
+  name: hangs
+  namespace: kube-system
+  annotations: {helm.sh/hook: "pre-install,pre-upgrade", helm.sh/hook-delete-policy: before-hook-creation}
+spec:
+  nodeSelector: {nowhere: "true"}
+  restartPolicy: Never
+  containers: [{name: hangs, image: tiny}]
+{{- end }}
+"""
+SCHEMA = {"type": "object", "properties": {"data": {"type": "string"}}}
+
+
+def files(version: str, mark: str) -> Mapping[str, str]:
+    """Its files; `mark` tells two charts of the same version apart."""
+    return {
+        "Chart.yaml": f"apiVersion: v2\nname: cilium\nversion: {version}\ndescription: {mark}\n",
+        "values.yaml": "affinity: {}\ndata: ''\nbroken: false\nhangs: false\n",
+        "values.schema.json": json.dumps(SCHEMA),
+        "templates/agents.yaml": AGENTS,
+        "templates/config.yaml": CONFIG,
+        "templates/hangs.yaml": HANGS,
+    }
+
+
+def folder(path: Path, version: str, mark: str = "tiny") -> Path:
+    """The chart as a folder."""
+    for name, text in files(version, mark).items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(text)
+    return path
+
+
+def archive(path: Path, version: str, mark: str = "tiny") -> Path:
+    """The chart as an archive."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as packed:
+        for name, text in files(version, mark).items():
+            info = tarfile.TarInfo(f"cilium/{name}")
+            info.size = len(text)
+            packed.addfile(info, io.BytesIO(text.encode()))
+    return path

@@ -1,0 +1,203 @@
+"""What deleting the resource does, and that it never hangs."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.site import Site
+from testbed.operator import ROOT, install
+from testbed.processes import wait_until
+
+FINALIZER = "ciliumhybrid.io/finalizer"
+
+
+@pytest.fixture(autouse=True)
+def clean(site: Site) -> Iterator[None]:
+    yield
+    site.cluster.reconnect("mi-0000000000000004")
+    if not site.operator.alive:
+        site.operator.start()
+    site.clean()
+
+
+def _install(site: Site, **changes: object) -> None:
+    site.apply(**changes)
+    site.wait_for("InSync", ready="True")
+
+
+def _delete(site: Site, *, wait: bool = True) -> None:
+    site.cluster.kubectl("delete", "ciliumhybrid", "default", f"--wait={str(wait).lower()}", "--timeout=60s")
+
+
+def _cilium_runs(site: Site) -> bool:
+    return len(site.agents()) == 5 and site.revisions()[-1][1] == "deployed"
+
+
+def _cilium_is_gone(site: Site) -> bool:
+    return not site.revisions() and site.cluster.get("daemonset", "cilium", "kube-system") is None
+
+
+def _wait_until_gone(site: Site) -> None:
+    what = "the resource is gone"
+    wait_until(
+        lambda: site.cluster.get("ciliumhybrid", "default") is None, timeout=60, what=what, needs=[site.operator]
+    )
+
+
+def test_by_default_cilium_stays_and_nothing_is_waited_for(site: Site) -> None:
+    _install(site)
+    site.operator.stop()
+    _delete(site)
+
+    assert _cilium_runs(site)
+    assert site.cluster.get("configmap", "cilium-hybrid-applied", "kube-system") is not None
+
+
+def test_a_resource_made_again_takes_up_what_was_retained(site: Site) -> None:
+    _install(site)
+    agents = site.agents()
+    _delete(site)
+    _install(site)
+
+    assert site.revisions() == [(1, "deployed")]
+    assert site.agents() == agents
+
+
+def test_a_resource_made_again_cannot_change_the_mask(site: Site) -> None:
+    _install(site)
+    _delete(site)
+    site.apply(ipam={"podCIDRs": ["10.85.0.0/16"], "maskSize": 26})
+    condition = site.wait_for("MaskChanged", ready="False")
+
+    assert "from 25 to 26" in condition["message"]
+    assert site.revisions() == [(1, "deployed")]
+
+
+def test_uninstall_takes_cilium_away_and_leaves_the_record(site: Site) -> None:
+    _install(site, deletionPolicy="Uninstall")
+    held = site.resource()["metadata"]["finalizers"]
+    _delete(site)
+
+    assert held == [FINALIZER]
+    assert _cilium_is_gone(site)
+    assert not site.agents()
+    assert site.cluster.get("configmap", "cilium-hybrid-applied", "kube-system") is not None
+
+
+def test_a_changed_mind_lets_go_of_the_resource(site: Site) -> None:
+    _install(site, deletionPolicy="Uninstall")
+    _install(site, deletionPolicy="Retain")
+
+    what = "the finalizer is taken off"
+    wait_until(lambda: "finalizers" not in site.resource()["metadata"], timeout=20, what=what)
+
+
+def test_deleted_while_the_operator_was_down_it_is_uninstalled_at_its_start(site: Site) -> None:
+    _install(site, deletionPolicy="Uninstall")
+    site.operator.stop()
+    _delete(site, wait=False)
+
+    assert _cilium_runs(site)
+
+    site.operator.start()
+    _wait_until_gone(site)
+
+    assert _cilium_is_gone(site)
+
+
+def test_an_invalid_spec_does_not_hold_back_its_deletion(site: Site) -> None:
+    _install(site, deletionPolicy="Uninstall")
+    site.apply(deletionPolicy="Uninstall", values={"ipam": {"mode": "kubernetes"}})
+    site.wait_for("InvalidValues", ready="False")
+    _delete(site)
+
+    assert _cilium_is_gone(site)
+
+
+def test_while_suspended_a_deletion_retains(site: Site) -> None:
+    _install(site, deletionPolicy="Uninstall")
+    site.apply(deletionPolicy="Uninstall", suspend=True)
+    site.wait_for("Suspended")
+    _delete(site)
+
+    assert _cilium_runs(site)
+
+
+def test_a_release_that_is_missing_does_not_hold_back_the_deletion(site: Site) -> None:
+    _install(site, deletionPolicy="Uninstall")
+    site.operator.stop()
+    site.cluster.helm("uninstall", "cilium", "-n", "kube-system")
+    _delete(site, wait=False)
+    site.operator.start()
+    _wait_until_gone(site)
+
+
+def test_a_release_left_pending_is_uninstalled(site: Site) -> None:
+    _install(site, deletionPolicy="Uninstall")
+    site.operator.stop()
+    secret = "sh.helm.release.v1.cilium.v1"
+    site.cluster.kubectl("label", "secret", secret, "-n", "kube-system", "status=pending-upgrade", "--overwrite")
+    _delete(site, wait=False)
+    site.operator.start()
+    _wait_until_gone(site)
+
+    assert _cilium_is_gone(site)
+
+
+def test_a_node_that_is_away_does_not_hold_back_the_deletion(site: Site) -> None:
+    _install(site, deletionPolicy="Uninstall")
+    site.cluster.disconnect("mi-0000000000000004")
+    site.wait_for("NodesDisconnected")
+    _delete(site)
+
+    assert _cilium_is_gone(site)
+    assert list(site.agents()) == ["mi-0000000000000004"]
+
+
+def test_an_api_server_that_goes_away_half_way_is_waited_for(site: Site) -> None:
+    _install(site, deletionPolicy="Uninstall")
+    _delete(site, wait=False)
+    site.cluster.stop_api_server()
+    site.cluster.start_api_server()
+    _wait_until_gone(site)
+
+    assert _cilium_is_gone(site)
+
+
+def test_a_foreign_release_survives_the_deletion(site: Site) -> None:
+    site.install_by_hand()
+    site.apply(deletionPolicy="Uninstall")
+    site.wait_for("ReleaseNotOwned", ready="False")
+    _delete(site)
+
+    assert site.revisions() == [(1, "deployed")]
+
+
+@pytest.mark.parametrize("policy", ["Retain", "Uninstall"])
+def test_removing_the_definition_never_takes_cilium_with_it(site: Site, policy: str) -> None:
+    _install(site, deletionPolicy=policy)
+    site.cluster.kubectl("delete", "crd", "ciliumhybrids.ciliumhybrid.io", "--timeout=30s")
+
+    assert _cilium_runs(site)
+
+    install(site.cluster)
+    _install(site)
+
+    assert site.revisions() == [(1, "deployed")]
+
+
+def test_removing_all_of_deploy_never_hangs_nor_touches_cilium(site: Site) -> None:
+    _install(site)
+    generation = site.cluster.get("daemonset", "cilium", "kube-system")["metadata"]["generation"]
+    site.cluster.kubectl("delete", "-k", ROOT / "deploy", "--timeout=60s")
+
+    assert _cilium_runs(site)
+    assert site.cluster.get("daemonset", "cilium", "kube-system")["metadata"]["generation"] == generation
+    assert json.loads(site.cluster.kubectl("get", "nodes", "-o", "json"))["items"]
+
+    site.operator.stop()
+    install(site.cluster)
+    # The ServiceAccount is a new one, and so is its token.
+    token = site.cluster.kubeconfig_for("cilium-hybrid-system", "cilium-hybrid-operator")
+    site.operator.env = {**site.operator.env, "KUBECONFIG": str(token)}

@@ -1,0 +1,123 @@
+"""From one manifest to Ready nodes, and the changes that follow. The tests build on one another, in order."""
+
+from typing import Any
+
+import pytest
+
+from e2e.site import VERSION, Site
+from testbed.processes import wait_until
+
+HYBRID = "eks.amazonaws.com/compute-type"
+
+
+def _cloud_nodes(site: Site) -> set[str]:
+    nodes = site.cluster.objects("nodes")
+    return {node["metadata"]["name"] for node in nodes if HYBRID not in node["metadata"]["labels"]}
+
+
+def _workloads_of_the_cloud(site: Site) -> list[dict[str, Any]]:
+    sets = [site.cluster.get("daemonset", name, "kube-system") for name in ("aws-node", "kube-proxy")]
+    return [{"generation": one["metadata"]["generation"], "spec": one["spec"]} for one in sets]
+
+
+@pytest.fixture(scope="module")
+def installed(site: Site) -> Site:
+    before = _workloads_of_the_cloud(site)
+    site.apply()
+    site.wait_for("InSync", ready="True")
+
+    assert _workloads_of_the_cloud(site) == before
+    return site
+
+
+def test_every_hybrid_node_turns_ready_from_one_manifest(installed: Site) -> None:
+    status = installed.status()
+
+    assert status["nodes"]["summary"] == "5/5"
+    assert status["phase"] == "Ready"
+    assert status["version"] == {"running": VERSION, "target": VERSION, "initial": "1.17"}
+    assert installed.cluster.ready_nodes() == 7
+    assert installed.cluster.kubectl("wait", "--for=condition=Ready", "ciliumhybrid/default", "--timeout=5s")
+
+
+def test_ready_repeats_what_an_admin_reads_in_one_line(installed: Site) -> None:
+    header, line, *_ = installed.cluster.kubectl("get", "ciliumhybrid", "-o", "wide").splitlines()
+
+    assert header.split() == ["NAME", "VERSION", "TARGET", "NODES", "READY", "REASON", "AGE", "REVISION", "MESSAGE"]
+    assert line.split()[1:6] == [VERSION, VERSION, "5/5", "True", "InSync"]
+
+
+def test_cloud_nodes_carry_no_cilium_pod(installed: Site) -> None:
+    pods = installed.cluster.objects("pods", "kube-system", selector="app.kubernetes.io/part-of=cilium")
+
+    assert pods
+    assert not _cloud_nodes(installed) & {pod["spec"].get("nodeName") for pod in pods}
+
+
+def test_the_chart_is_pulled_once(installed: Site) -> None:
+    manifests = [path for method, path in installed.registry.requests if method == "GET" and "/manifests/" in path]
+
+    assert len(manifests) == 1, manifests
+
+
+def test_a_pass_that_finds_everything_in_step_writes_nothing(installed: Site) -> None:
+    looks, writes = len(installed.calls("get", "ciliumhybrids")), len(installed.calls("update", "ciliumhybrids"))
+    installed.cluster.kubectl("annotate", "ciliumhybrid", "default", "example.com/poke=1")
+    wait_until(lambda: len(installed.calls("get", "ciliumhybrids")) > looks, timeout=20, what="a pass looks")
+
+    assert installed.wait_for("InSync", ready="True")
+    assert len(installed.calls("update", "ciliumhybrids")) == writes
+    assert installed.revisions() == [(1, "deployed")]
+
+
+def test_a_node_that_joins_later_turns_ready_without_a_new_revision(installed: Site) -> None:
+    installed.cluster.add_node("mi-0000000000000006")
+    wait_until(lambda: installed.status()["nodes"]["summary"] == "6/6", timeout=20, what="the new node is Ready")
+
+    assert installed.wait_for("InSync", ready="True")
+    assert installed.revisions() == [(1, "deployed")]
+
+
+def test_an_appended_cidr_restarts_ciliums_operator_and_no_agent(installed: Site) -> None:
+    agents = installed.agents()
+    installed.apply(ipam={"podCIDRs": ["10.85.0.0/16", "10.86.0.0/16"], "maskSize": 25})
+    installed.wait_for("InSync", ready="True")
+
+    assert installed.revisions() == [(1, "superseded"), (2, "deployed")]
+    assert installed.agents() == agents
+    config = installed.cluster.get("configmap", "cilium-config", "kube-system")["data"]
+    assert config["cluster-pool-ipv4-cidr"].split() == ["10.85.0.0/16", "10.86.0.0/16"]
+
+
+def test_a_changed_value_of_the_agents_restarts_every_agent(installed: Site) -> None:
+    agents = installed.agents()
+    pools = ["10.85.0.0/16", "10.86.0.0/16"]
+    installed.apply(ipam={"podCIDRs": pools, "maskSize": 25}, values={"debug": {"enabled": True}})
+    installed.wait_for("InSync", ready="True")
+
+    assert not set(installed.agents().values()) & set(agents.values())
+    assert installed.status()["nodes"]["upToDate"] == 6
+    assert [(e["action"], e["revision"], e["result"]) for e in installed.status()["history"]] == [
+        ("Install", 1, "Succeeded"),
+        ("Configure", 2, "Succeeded"),
+        ("Configure", 3, "Succeeded"),
+    ]
+
+
+def test_a_removed_cidr_is_refused_and_changes_nothing(installed: Site) -> None:
+    # The CRD's rule would refuse it first, so it is taken away, as after a restore from a backup.
+    rule = "/spec/versions/0/schema/openAPIV3Schema/x-kubernetes-validations"
+    installed.cluster.kubectl(
+        "patch", "crd", "ciliumhybrids.ciliumhybrid.io", "--type=json", "-p", f'[{{"op":"remove","path":"{rule}"}}]'
+    )
+
+    def applied() -> bool:
+        installed.apply(ipam={"podCIDRs": ["10.86.0.0/16"], "maskSize": 25})
+        return True
+
+    wait_until(applied, timeout=20, what="the API server dropped the rule")
+    condition = installed.wait_for("PodCIDRRemoved", ready="False")
+
+    assert "10.85.0.0/16" in condition["message"]
+    assert installed.condition("Stalled") is not None
+    assert installed.revisions()[-1] == (3, "deployed")

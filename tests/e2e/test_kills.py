@@ -1,0 +1,154 @@
+"""Killed on any line, the operator ends where it would have ended: the table of fault points."""
+
+import itertools
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from e2e.site import Site
+from testbed.interposer import Interposer, When
+from testbed.operator import operator
+from testbed.processes import Process, wait_until
+
+Victim = Literal["operator", "helm", "both"]
+
+STATUS = "PUT ciliumhybrids/default/status"
+NEW_RECORD = "POST /secrets"
+RELEASE_1 = "PUT sh.helm.release.v1.cilium.v1"
+RELEASE_2 = "PUT sh.helm.release.v1.cilium.v2"
+AGENTS = "PATCH daemonsets/cilium"
+APPLIED = "PATCH configmaps/cilium-hybrid-applied"
+FINALIZER = "PATCH ciliumhybrids/default"
+
+FAULTS = {
+    "install": (STATUS, NEW_RECORD, "PATCH serviceaccounts/cilium", AGENTS, RELEASE_1, APPLIED),
+    "change": (STATUS, NEW_RECORD, AGENTS, RELEASE_1, RELEASE_2, APPLIED),
+    "delete": (STATUS, RELEASE_1, "DELETE daemonsets/cilium", "DELETE /secrets/sh.helm", FINALIZER),
+}
+OF_HELM = (NEW_RECORD, AGENTS, RELEASE_1, RELEASE_2, "PATCH serviceaccounts/cilium", "DELETE daemonsets/cilium")
+WHENS: tuple[When, When] = ("before", "after")
+VICTIMS: tuple[Victim, ...] = ("operator", "helm", "both")
+
+
+def _cases() -> Iterator[object]:
+    """Every fault point with every victim; one of each point is quick to run, the rest are for `make test-all`."""
+    for change, points in FAULTS.items():
+        for index, point in enumerate(points):
+            for number, (when, victim) in enumerate(itertools.product(WHENS, VICTIMS)):
+                if victim == "helm" and point not in OF_HELM:
+                    continue
+                quick = number == (index * 3 + 2) % 6
+                marks = () if quick else (pytest.mark.long,)
+                yield pytest.param(change, point, when, victim, marks=marks, id=f"{change}, {victim} {when} {point}")
+
+
+def _helm_of(parent: int) -> list[int]:
+    """The ids of the Helms that a process runs."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            name = (folder / "comm").read_text().strip()
+        except OSError:
+            continue
+        if int(fields[1]) == parent and name == "helm":
+            found.append(int(folder.name))
+    return found
+
+
+def _kill(process: Process, victim: Victim) -> None:
+    """SIGKILL, without a moment in which the one could act on the death of the other."""
+    assert process.identity is not None
+    helms = _helm_of(process.identity.pid)
+    if victim == "both":
+        process.pause()
+    if victim != "operator":
+        for helm in helms:
+            os.kill(helm, signal.SIGKILL)
+    if victim != "helm":
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def killed(bare_site: Site) -> Iterator[tuple[Site, Interposer]]:
+    """A site whose operator speaks to the API server through the interposer."""
+    kubeconfig = Path(bare_site.operator.env["KUBECONFIG"])
+    with Interposer(kubeconfig, bare_site.cluster.folder) as interposer:
+        env = {**bare_site.operator.env, "KUBECONFIG": str(interposer.kubeconfig)}
+        bare_site.operator = operator(bare_site.cluster, env=env).start()
+        yield bare_site, interposer
+        bare_site.operator.stop()
+
+
+@pytest.fixture(autouse=True)
+def whole(killed: tuple[Site, Interposer]) -> Iterator[None]:
+    site, _ = killed
+    if not site.operator.alive:
+        site.operator.start()
+    yield
+    if not site.operator.alive:
+        site.operator.start()
+    site.clean()
+
+
+def _act(site: Site, change: str) -> None:
+    match change:
+        case "install":
+            site.apply()
+        case "change":
+            site.apply(values={"debug": {"enabled": True}})
+        case _:
+            site.cluster.kubectl("delete", "ciliumhybrid", "default", "--wait=false")
+
+
+@pytest.mark.parametrize(("change", "point", "when", "victim"), list(_cases()))
+def test_killed_at_any_write_it_ends_where_it_would_have_ended(
+    killed: tuple[Site, Interposer], change: str, point: str, when: When, victim: Victim
+) -> None:
+    site, interposer = killed
+    if change != "install":
+        site.apply(**({"deletionPolicy": "Uninstall"} if change == "delete" else {}))
+        site.wait_for("InSync", ready="True")
+    interposer.stop_at(point, when, lambda: _kill(site.operator, victim))
+    _act(site, change)
+    wait_until(lambda: interposer.stopped, timeout=30, what=f"{point} comes", needs=[])
+    if not site.operator.alive:
+        site.operator.start()
+
+    if change == "delete":
+        _is_gone(site)
+    else:
+        _is_whole(site, changed=change == "change", interrupted=point in OF_HELM)
+
+
+def _is_whole(site: Site, *, changed: bool, interrupted: bool) -> None:
+    site.wait_for("InSync", ready="True")
+    revisions = site.revisions()
+    agents = site.cluster.get("daemonset", "cilium", "kube-system")
+    config = site.cluster.get("configmap", "cilium-config", "kube-system")["data"]
+
+    assert revisions[-1][1] == "deployed"
+    # One revision for each change; beside them at most the one in the making of which Helm was killed.
+    assert len(revisions) <= 1 + changed + interrupted, revisions
+    assert [status for _, status in revisions].count("deployed") == 1
+    assert not [status for _, status in revisions if status.startswith("pending")]
+    assert agents["metadata"]["uid"]
+    assert config["debug"] == ("true" if changed else "false")
+    assert site.status()["nodes"]["summary"] == "5/5"
+
+
+def _is_gone(site: Site) -> None:
+    cluster = site.cluster
+    wait_until(
+        lambda: cluster.get("ciliumhybrid", "default") is None, timeout=60, what="it is gone", needs=[site.operator]
+    )
+
+    assert not site.revisions()
+    assert cluster.get("daemonset", "cilium", "kube-system") is None
+    assert not cluster.objects("pods", "kube-system", selector="k8s-app=cilium")
+    assert json.loads(cluster.kubectl("get", "daemonset", "aws-node", "-n", "kube-system", "-o", "json"))

@@ -1,0 +1,281 @@
+"""The ports in memory: small real classes that keep the promises of the adapters (tests/contract holds them to it)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from builders import NOW, a_cilium_node, an_agent
+from cilium_hybrid.api.status import Status
+from cilium_hybrid.plan.observation import (
+    AgentSet,
+    CiliumOperator,
+    HybridNode,
+    Observation,
+    PoolConfig,
+    Record,
+    Revision,
+)
+from cilium_hybrid.plan.values import CONFIG_DIGEST
+from cilium_hybrid.ports import (
+    ClusterUnavailableError,
+    FetchedChart,
+    PortError,
+    Resource,
+    StaleError,
+)
+from fake_charts import FakeCharts, Published, Values
+
+__all__ = ["FakeCharts", "FakeCluster", "FakeReleases", "FixedClock", "Published", "Tally"]
+
+
+class FixedClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        """UTC, in whole seconds."""
+        return self._now
+
+    def advance(self, **duration: float) -> None:
+        """Move on, by the arguments of timedelta."""
+        self._now += timedelta(**duration)
+
+    def advance_to(self, moment: datetime) -> None:
+        """Move on to a moment that has not passed."""
+        assert moment >= self._now
+        self._now = moment
+
+
+@dataclass
+class FakeReleases:
+    """Helm's records in memory. `applied` holds the values of each revision that was made.
+
+    `fault` is raised by the next `apply`, which leaves a revision of status `leaves` behind, or none.
+    """
+
+    clock: FixedClock
+    revisions: list[Revision] = field(default_factory=list)
+    applied: dict[int, Values] = field(default_factory=dict)
+    fault: PortError | None = None
+    leaves: str | None = None
+
+    @property
+    def newest(self) -> Revision:
+        """The revision that Helm goes by."""
+        return self.revisions[-1]
+
+    async def apply(self, chart: FetchedChart, values: Values, expected: Revision) -> None:
+        """Make exactly revision `expected`; StaleError where Helm is elsewhere, ApplyFailedError."""
+        assert chart.version == expected.chart_version
+        self._stands_at(expected.number - 1)
+        if self.revisions and self.newest.status.startswith("pending"):
+            raise StaleError("Helm is at work on the release")
+        fault, self.fault = self.fault, None
+        leaves, self.leaves = self.leaves, None
+        if fault is None or leaves is not None:
+            self._make(replace(expected, made_at=self.clock.now(), status=leaves or "deployed"), values)
+        if fault is not None:
+            raise fault
+
+    async def unlock(self, revision: int) -> None:
+        """Mark a pending newest revision failed; StaleError where it is not the newest, or not pending."""
+        self._stands_at(revision)
+        if not (self.newest.status.startswith("pending") or self.newest.status == "uninstalling"):
+            raise StaleError(f"revision {revision} is no longer pending")
+        self.revisions[-1] = replace(self.newest, status="failed")
+
+    async def uninstall(self, revision: int) -> None:
+        """Uninstall the release, which stands at `revision`; StaleError, UninstallFailedError."""
+        self._stands_at(revision)
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            raise fault
+        self.revisions.clear()
+
+    def upgrade_by_hand(self, *, status: str = "deployed", values: Values | None = None) -> None:
+        """What `helm upgrade` of an admin does, or `helm rollback`."""
+        number = self.newest.number + 1 if self.revisions else 1
+        self._make(Revision(number, status, self.clock.now()), values or {})
+
+    def uninstall_by_hand(self, *, keep_history: bool = False) -> None:
+        """What `helm uninstall` of an admin does."""
+        if keep_history:
+            self.revisions[-1] = replace(self.newest, status="uninstalled")
+        else:
+            self.revisions.clear()
+
+    def _make(self, revision: Revision, values: Values) -> None:
+        if revision.status == "deployed" and self.revisions:
+            # As Helm does: what the new revision took the place of is superseded, though it had failed.
+            before = next((old for old in self.revisions if old.status == "deployed"), self.newest)
+            self.revisions[before.number - 1] = replace(before, status="superseded")
+        self.revisions.append(revision)
+        self.applied[revision.number] = values
+
+    def _stands_at(self, revision: int) -> None:
+        newest = self.revisions[-1].number if self.revisions else 0
+        if newest != revision:
+            raise StaleError(f"Helm stands at revision {newest}, not {revision}")
+
+
+class FakeCluster:
+    """A cluster in memory, in which Helm's revisions show at once.
+
+    `meanwhile` holds what happens right after the next looks, one each; `away` is what the API says while it is away,
+    and `refuses_finalizers` what it says to those alone; `refused` counts how often it did.
+    """
+
+    def __init__(self, releases: FakeReleases) -> None:
+        self.away: str | None = None
+        self.refuses_finalizers: str | None = None
+        self.refused = 0
+        self.meanwhile: list[Callable[[], None]] = []
+        self.written: list[Mapping[str, Any]] = []
+        self.records: list[Record] = []
+        self.nodes: dict[str, HybridNode] = {}
+        self.rest = Observation()
+        self._releases = releases
+        self._resource: Resource | None = None
+
+    def edit(self, spec: Mapping[str, Any]) -> None:
+        """What `kubectl apply` of a user does."""
+        before = self._resource
+        if before is None:
+            self._resource = Resource(1, "1", spec, {})
+        else:
+            self._resource = replace(
+                before, generation=before.generation + 1, resource_version=_after(before), spec=spec
+            )
+
+    def delete(self) -> None:
+        """What `kubectl delete` of a user does; a resource that is held stays until it is let go."""
+        before = self._resource
+        if before is not None and before.finalizers:
+            self._resource = replace(
+                before, generation=before.generation + 1, resource_version=_after(before), deleting=True
+            )
+        else:
+            self._resource = None
+
+    @property
+    def finalizers(self) -> Sequence[str]:
+        """The finalizers as the API server holds them; none where there is no resource."""
+        return () if self._resource is None else self._resource.finalizers
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """The status as the API server holds it."""
+        assert self._resource is not None
+        return self._resource.status
+
+    async def resource(self) -> Resource | None:
+        """The CiliumHybrid, read now; None where there is none."""
+        self._answer()
+        return self._resource
+
+    def observe(self) -> Observation:
+        """What the watches hold."""
+        record = self.records[-1] if self.records else None
+        seen = replace(
+            self.rest,
+            revisions=tuple(self._releases.revisions),
+            record=record,
+            nodes=dict(self.nodes),
+            nodes_with_pods=frozenset(self.rest.agents),
+        )
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
+        return seen
+
+    async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
+        """Replace the status of exactly this version of the resource; StaleError, ClusterUnavailableError."""
+        now = self._same(resource)
+        self._resource = replace(now, resource_version=_after(now), status=status)
+        self.written.append(status)
+
+    async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:
+        """Replace the finalizers of exactly this version of the resource; StaleError, ClusterUnavailableError."""
+        now = self._same(resource)
+        if self.refuses_finalizers is not None:
+            self.refused += 1
+            raise ClusterUnavailableError(self.refuses_finalizers)
+        gone = now.deleting and not finalizers
+        held = replace(now, resource_version=_after(now), finalizers=tuple(finalizers))
+        self._resource = None if gone else held
+
+    async def write_record(self, record: Record) -> None:
+        """Replace the record; ClusterUnavailableError."""
+        self._answer()
+        self.records.append(record)
+
+    def start_operator(self) -> None:
+        """Cilium's operator reads what is released and becomes available; the agents' DaemonSet is rewritten."""
+        values = self._releases.applied[self._releases.newest.number]
+        pool, annotations = values["ipam"]["operator"], values["podAnnotations"]
+        self.rest = replace(
+            self.rest,
+            pool=PoolConfig(tuple(pool["clusterPoolIPv4PodCIDRList"]), pool["clusterPoolIPv4MaskSize"]),
+            agent_set=AgentSet(annotations[CONFIG_DIGEST], observed=True),
+            cilium_operator=CiliumOperator(replicas=2, available=2, observed=True),
+        )
+
+    def roll_out(self, *names: str) -> None:
+        """The agents of these nodes, or of all, run what is released."""
+        assert self.rest.agent_set is not None
+        run = self.rest.agent_set.config_digest
+        for name in names or self.nodes:
+            agents = {**self.rest.agents, name: an_agent(name, config_digest=run)}
+            cilium_nodes = {**self.rest.cilium_nodes, name: a_cilium_node(name)}
+            self.rest = replace(self.rest, agents=agents, cilium_nodes=cilium_nodes)
+
+    def lose_agent(self, name: str) -> None:
+        """The agent of one node is gone."""
+        self.rest = replace(self.rest, agents={node: pod for node, pod in self.rest.agents.items() if node != name})
+
+    def end_pods(self) -> None:
+        """What was uninstalled is gone from every node."""
+        self.rest = Observation()
+
+    def overwrite_status(self, status: Mapping[str, Any]) -> None:
+        """What another version of the operator left behind."""
+        assert self._resource is not None
+        self._resource = replace(self._resource, status=status)
+
+    def _same(self, resource: Resource) -> Resource:
+        self._answer()
+        now = self._resource
+        if now is None or now.resource_version != resource.resource_version:
+            raise StaleError("the resource changed while it was looked at")
+        return now
+
+    def _answer(self) -> None:
+        if self.away is not None:
+            raise ClusterUnavailableError(self.away)
+
+
+def _after(resource: Resource) -> str:
+    return str(int(resource.resource_version) + 1)
+
+
+class Tally:
+    """The Telemetry port, remembered."""
+
+    def __init__(self) -> None:
+        self.passes: list[float] = []
+        self.faults = 0
+        self.statuses: list[Status] = []
+
+    def passed(self, seconds: float) -> None:
+        """A pass ended."""
+        self.passes.append(seconds)
+
+    def fault(self) -> None:
+        """A pass failed by a fault of the operator itself."""
+        self.faults += 1
+
+    def saw(self, status: Status) -> None:
+        """A status was made."""
+        self.statuses.append(status)

@@ -1,0 +1,181 @@
+"""Which objects a release brings, under which names and labels."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chart.package import versions
+from chart.rendering import AWS_VALUES, Rendered, render
+
+EXPECTED: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("expected.yaml").read_text())
+PART_OF = "app.kubernetes.io/part-of"
+CHART = "helm.sh/chart"
+
+Render = Callable[[str], Rendered]
+every_version = pytest.mark.parametrize("version", versions())
+
+
+def minor(version: str) -> int:
+    return int(version.split(".")[1])
+
+
+@every_version
+def test_the_main_release_brings_exactly_the_objects_of_its_minor(aws: Render, version: str) -> None:
+    main = EXPECTED["main"]
+    labelled = main["labelled"] + (main["labelledFrom119"] if minor(version) >= 19 else [])
+
+    assert set(aws(version).objects) == {*labelled, *main["unlabelled"]}
+
+
+@every_version
+def test_preflight_brings_exactly_five_objects(preflight: Render, version: str) -> None:
+    expected = EXPECTED["preflight"]
+
+    assert set(preflight(version).objects) == {*expected["labelled"], *expected["unlabelled"]}
+
+
+@every_version
+def test_preflight_never_touches_an_object_of_the_main_release(aws: Render, preflight: Render, version: str) -> None:
+    assert not set(aws(version).objects) & set(preflight(version).objects)
+
+
+@every_version
+@pytest.mark.parametrize("release", ["main", "preflight"])
+def test_an_object_is_labelled_as_part_of_cilium_or_not_at_all(
+    request: pytest.FixtureRequest, version: str, release: str
+) -> None:
+    rendered: Rendered = request.getfixturevalue("aws" if release == "main" else "preflight")(version)
+    names = EXPECTED[release]["labelled"] + EXPECTED[release].get("labelledFrom119", [])
+    expected = {PART_OF: "cilium"} | ({CHART: f"cilium-{version}"} if minor(version) >= 20 else {})
+
+    told = {
+        name: {label: value for label, value in labels.items() if label in {PART_OF, CHART}}
+        for name, tree in rendered.objects.items()
+        if (labels := tree["metadata"].get("labels", {}))
+    }
+
+    assert {name: labels for name, labels in told.items() if labels} == {
+        name: expected for name in names if name in rendered.objects
+    }
+
+
+@every_version
+def test_every_workload_selects_its_own_pods(aws: Render, preflight: Render, version: str) -> None:
+    workloads = aws(version).workloads | preflight(version).workloads
+    chart = {CHART: f"cilium-{version}"} if minor(version) >= 20 else {}
+
+    found = {
+        name: (tree["spec"]["selector"]["matchLabels"], tree["spec"]["template"]["metadata"]["labels"])
+        for name, tree in workloads.items()
+    }
+
+    assert found == {
+        name: (pods["selector"], pods["selector"] | pods["labels"] | chart) for name, pods in EXPECTED["pods"].items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "gone"),
+    [
+        pytest.param(
+            {"hubble": {"enabled": False}},
+            {"Service hubble-peer", "Secret cilium-ca", "Secret hubble-server-certs"},
+            id="hubble off",
+        ),
+        pytest.param(
+            {"tls": {"secretsNamespace": {"create": False}}},
+            {"Namespace cilium-secrets"},
+            id="somebody else's namespace for secrets",
+        ),
+        pytest.param(
+            {"upgradeCompatibility": "1.16"},
+            {
+                "Role cilium-operator-tlsinterception-secrets",
+                "RoleBinding cilium-operator-tlsinterception-secrets",
+            },
+            id="first installed as 1.16",
+        ),
+        pytest.param({"upgradeCompatibility": "1.17"}, set(), id="first installed as 1.17"),
+    ],
+)
+def test_a_value_takes_objects_away(
+    helm: Path, charts: dict[str, Path], aws: Render, values: dict[str, Any], gone: set[str]
+) -> None:
+    rendered = render(helm, charts["1.18.8-1"], AWS_VALUES | values)
+
+    lost = set(aws("1.18.8-1").objects) - set(rendered.objects)
+
+    assert {f"{name.split()[0]} {name.rpartition('/')[2].split()[-1]}" for name in lost} == gone
+
+
+@pytest.mark.parametrize(
+    ("values", "brought"),
+    [
+        pytest.param(
+            {"bgpControlPlane": {"enabled": True}},
+            {
+                "Role kube-system/cilium-bgp-control-plane-secrets",
+                "RoleBinding kube-system/cilium-bgp-control-plane-secrets",
+            },
+            id="BGP",
+        ),
+        pytest.param(
+            {"envoy": {"enabled": True}},
+            {
+                "ConfigMap kube-system/cilium-envoy-config",
+                "DaemonSet kube-system/cilium-envoy",
+                "Service kube-system/cilium-envoy",
+                "ServiceAccount kube-system/cilium-envoy",
+            },
+            id="Envoy",
+        ),
+        pytest.param(
+            {"ingressController": {"enabled": True}},
+            {
+                "Endpoints kube-system/cilium-ingress",
+                "IngressClass cilium",
+                "Role cilium-secrets/cilium-ingress-secrets",
+                "Role cilium-secrets/cilium-operator-ingress-secrets",
+                "RoleBinding cilium-secrets/cilium-operator-ingress-secrets",
+                "RoleBinding cilium-secrets/cilium-secrets",
+                "Service kube-system/cilium-ingress",
+            },
+            id="Ingress",
+        ),
+        pytest.param(
+            {"gatewayAPI": {"enabled": True}},
+            {
+                "Role cilium-secrets/cilium-gateway-secrets",
+                "Role cilium-secrets/cilium-operator-gateway-secrets",
+                "RoleBinding cilium-secrets/cilium-gateway-secrets",
+                "RoleBinding cilium-secrets/cilium-operator-gateway-secrets",
+            },
+            id="Gateway API, whose definitions are not there yet",
+        ),
+    ],
+)
+def test_a_value_brings_objects(
+    helm: Path, charts: dict[str, Path], aws: Render, values: dict[str, Any], brought: set[str]
+) -> None:
+    rendered = render(helm, charts["1.18.8-1"], AWS_VALUES | values)
+
+    assert set(rendered.objects) - set(aws("1.18.8-1").objects) == brought
+
+
+def test_a_render_makes_new_keys_under_the_authority_it_is_given(helm: Path, charts: dict[str, Path]) -> None:
+    def secrets(values: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+        objects = render(helm, charts["1.18.8-1"], AWS_VALUES | values).objects
+        authority, leaf = (
+            objects[f"Secret kube-system/{name}"]["data"] for name in ("cilium-ca", "hubble-server-certs")
+        )
+        return authority, leaf
+
+    authority, leaf = secrets({})
+    given = {"cert": authority["ca.crt"], "key": authority["ca.key"]}
+    same_authority, other_leaf = secrets({"tls": {"ca": given}})
+
+    assert same_authority["ca.crt"] == leaf["ca.crt"] == other_leaf["ca.crt"] == authority["ca.crt"]
+    assert leaf["tls.crt"] != other_leaf["tls.crt"]

@@ -1,0 +1,55 @@
+"""What is in an archive, and that it is the same every time."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from chart.package import package, package_all, versions
+from chart.rendering import read
+
+
+def test_there_are_several_versions_of_every_minor_on_the_way(tmp_path: Path) -> None:
+    assert versions() == [
+        "1.17.13-1",
+        "1.17.15-1",
+        "1.18.3-0",
+        "1.18.8-1",
+        "1.18.9-1",
+        "1.18.10-1",
+        "1.19.4-1",
+        "1.20.0-0",
+    ]
+    assert [archive.name for archive in package_all(tmp_path)] == [f"cilium-{it}.tgz" for it in versions()]
+
+
+@pytest.mark.parametrize("version", versions())
+def test_an_archive_has_the_same_bytes_every_time(tmp_path: Path, version: str) -> None:
+    (tmp_path / "again").mkdir()
+
+    first, again = package(version, tmp_path), package(version, tmp_path / "again")
+
+    assert first.read_bytes() == again.read_bytes()
+
+
+@pytest.mark.parametrize("version", versions())
+def test_the_chart_and_the_application_have_the_version_of_the_archive(charts: dict[str, Path], version: str) -> None:
+    chart = read(charts[version], "Chart.yaml")
+
+    assert (chart["name"], chart["version"], chart["appVersion"]) == ("cilium", version, version)
+    assert chart["kubeVersion"] == ">= 1.21.0-0"
+
+
+def test_an_archive_tells_nothing_of_the_machine_that_made_it(charts: dict[str, Path]) -> None:
+    with tarfile.open(charts["1.18.8-1"]) as tar:
+        entries = tar.getmembers()
+
+    assert {(entry.mtime, entry.uid, entry.uname, entry.mode) for entry in entries} == {(0, 0, "", 0o644)}
+    assert all(entry.name.startswith("cilium/") for entry in entries)
+
+
+def test_an_unknown_version_is_not_packaged(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"1\.21\.0-0"):
+        package("1.21.0-0", tmp_path)
+
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,162 @@
+"""The stand-in for Cilium's processes, on the least that looks like Cilium."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.cluster import AgentFault, Cluster
+from testbed.nodes import hybrid_name, is_ready
+from testbed.processes import wait_until
+
+CILIUM = (Path(__file__).parent / "cilium.yaml").read_text()
+FIRST, SECOND, THIRD = (hybrid_name(number) for number in (1, 2, 3))
+TAINT = "node.cilium.io/agent-not-ready"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two hybrid nodes with a block each, and no block for a third."""
+    with Cluster.start(tmp_path_factory.mktemp("cluster"), hybrid=2, cloud=1) as cluster:
+        cluster.apply(CILIUM)
+        wait_until(
+            lambda: cluster.ready_nodes() == 3,
+            timeout=30,
+            what="every node is ready",
+            needs=list(cluster.processes.values()),
+        )
+        yield cluster
+
+
+def agent(cluster: Cluster, node: str) -> dict[str, Any] | None:
+    pods = cluster.objects("pods", "kube-system", selector="k8s-app=cilium")
+    return next((pod for pod in pods if pod["spec"].get("nodeName") == node), None)
+
+
+def container(cluster: Cluster, node: str) -> dict[str, Any]:
+    pod = agent(cluster, node)
+    found: dict[str, Any] = pod["status"].get("containerStatuses", [{}])[0] if pod else {}
+    return found
+
+
+def blocks(cluster: Cluster) -> dict[str, list[str]]:
+    return {one["metadata"]["name"]: one["spec"]["ipam"].get("podCIDRs", []) for one in cluster.objects("ciliumnodes")}
+
+
+def error(cluster: Cluster, node: str) -> str | None:
+    found: str | None = (
+        cluster.get("ciliumnode", node).get("status", {}).get("ipam", {}).get("operator-status", {}).get("error")
+    )
+    return found
+
+
+def taints(cluster: Cluster, node: str) -> list[str]:
+    return [taint["key"] for taint in cluster.get("node", node)["spec"].get("taints", ())]
+
+
+def agent_ready(cluster: Cluster, node: str) -> bool:
+    pod = agent(cluster, node)
+    return pod is not None and is_ready(pod)
+
+
+def test_agents_bring_their_nodes_up(cluster: Cluster) -> None:
+    assert {tuple(given) for given in blocks(cluster).values()} == {("10.100.0.0/26",), ("10.100.0.64/26",)}
+    for name in (FIRST, SECOND):
+        up = {one["type"]: one["reason"] for one in cluster.get("node", name)["status"]["conditions"]}
+        assert up["NetworkUnavailable"] == "CiliumIsUp"
+    wait_until(lambda: not taints(cluster, FIRST) and not taints(cluster, SECOND), timeout=10, what="no taint")
+
+
+@pytest.mark.parametrize(
+    ("how", "reason", "started"),
+    [("crash", "CrashLoopBackOff", False), ("pull", "ImagePullBackOff", False), ("never-ready", None, True)],
+)
+def test_a_broken_agent_until_it_is_mended(
+    cluster: Cluster, how: AgentFault, reason: str | None, *, started: bool
+) -> None:
+    cluster.break_agent(FIRST, how)
+    wait_until(lambda: not agent_ready(cluster, FIRST), timeout=10, what="the agent is not ready")
+    broken = container(cluster, FIRST)
+    assert broken["state"].get("waiting", {}).get("reason") == reason
+    assert broken["started"] is started
+    wait_until(lambda: taints(cluster, FIRST) == [TAINT], timeout=10, what="a taint")
+    assert is_ready(cluster.get("node", FIRST)), "its network is still installed"
+    on_first = f"--field-selector=spec.nodeName={FIRST}"
+    cluster.kubectl("delete", "pod", "-n", "kube-system", "-l", "k8s-app=cilium", on_first)
+    wait_until(lambda: container(cluster, FIRST).get("started") is started, timeout=10, what="the next one starts")
+    assert not agent_ready(cluster, FIRST)
+    cluster.mend_agent(FIRST)
+    wait_until(lambda: agent_ready(cluster, FIRST), timeout=10, what="the agent is ready again")
+
+
+def test_a_crashing_agent_is_restarted_again_and_again(cluster: Cluster) -> None:
+    before = container(cluster, FIRST)["restartCount"]
+    cluster.break_agent(FIRST, "crash")
+    wait_until(lambda: container(cluster, FIRST)["restartCount"] >= before + 2, timeout=15, what="two restarts")
+    assert "failed to start" in container(cluster, FIRST)["lastState"]["terminated"]["message"]
+    cluster.mend_agent(FIRST)
+    wait_until(lambda: agent_ready(cluster, FIRST), timeout=10, what="the agent is ready again")
+
+
+def test_a_broken_image_crashes_everywhere(cluster: Cluster) -> None:
+    cluster.apply(CILIUM.replace("cilium:v1", "cilium:v2-broken"))
+    wait_until(
+        lambda: any(container(cluster, node).get("state", {}).get("waiting") for node in (FIRST, SECOND)),
+        timeout=15,
+        what="the first new agent crashes",
+    )
+    cluster.apply(CILIUM)
+    wait_until(lambda: all(agent_ready(cluster, node) for node in (FIRST, SECOND)), timeout=20, what="both are back")
+
+
+def test_the_network_stays_when_the_agent_goes(cluster: Cluster) -> None:
+    before = blocks(cluster)
+    cluster.kubectl("delete", "daemonset", "cilium", "-n", "kube-system")
+    wait_until(lambda: agent(cluster, FIRST) is None, timeout=10, what="no agent")
+    assert cluster.ready_nodes() == 3
+    cluster.lose_cni(FIRST)
+    wait_until(lambda: cluster.ready_nodes() == 2, timeout=10, what="a node without its network")
+    cluster.apply(CILIUM)
+    wait_until(lambda: cluster.ready_nodes() == 3, timeout=10, what="it is back")
+    assert blocks(cluster) == before
+
+
+def test_a_pool_ends_and_an_operator_started_later_sees_its_sequel(cluster: Cluster) -> None:
+    before = blocks(cluster)
+    cluster.add_node(THIRD)
+    wait_until(lambda: THIRD in blocks(cluster) and error(cluster, THIRD), timeout=15, what="an error")
+    assert error(cluster, THIRD) == "allocator full"
+    assert not is_ready(cluster.get("node", THIRD))
+
+    longer = {"data": {"cluster-pool-ipv4-cidr": "10.100.0.0/25 10.101.0.0/25"}}
+    cluster.kubectl(
+        "patch", "configmap", "cilium-config", "-n", "kube-system", "--type=merge", "-p", json.dumps(longer)
+    )
+    cluster.kubectl("delete", "ciliumnode", THIRD)
+    wait_until(lambda: THIRD in blocks(cluster) and error(cluster, THIRD), timeout=15, what="the same error anew")
+
+    cluster.kubectl("rollout", "restart", "deployment/cilium-operator", "-n", "kube-system")
+    wait_until(lambda: cluster.ready_nodes() == 4, timeout=20, what="the third node is ready")
+    assert blocks(cluster) == before | {THIRD: ["10.101.0.0/26"]}
+    assert error(cluster, THIRD) is None
+
+
+def test_the_block_of_a_removed_node_is_free(cluster: Cluster) -> None:
+    freed = blocks(cluster)[SECOND]
+    cluster.remove_node(SECOND)
+    wait_until(lambda: SECOND not in blocks(cluster), timeout=10, what="its CiliumNode is gone")
+    cluster.add_node("mi-next")
+    wait_until(lambda: blocks(cluster).get("mi-next") == freed, timeout=10, what="the next node has its block")
+
+
+def test_the_stand_in_goes_on_after_a_kill_and_without_the_api_server(cluster: Cluster) -> None:
+    before = blocks(cluster)
+    cluster.processes["cilium"].kill()
+    cluster.processes["cilium"].start()
+    cluster.stop_api_server()
+    cluster.start_api_server()
+    cluster.add_node("mi-last")
+    wait_until(lambda: blocks(cluster).get("mi-last"), timeout=30, what="a block for a new node")
+    assert blocks(cluster).items() >= before.items()

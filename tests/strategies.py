@@ -1,0 +1,216 @@
+"""Hypothesis strategies: whatever a user, a cluster or an earlier pass may come up with."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from ipaddress import IPv4Network
+from typing import Any
+
+from hypothesis import strategies as st
+
+from builders import (
+    DIGEST,
+    MASK,
+    NODE,
+    NOW,
+    OTHER_DIGEST,
+    POOL,
+    REF,
+    VERSION,
+    a_cilium_node,
+    a_foreign_revision,
+    a_node,
+    a_record,
+    a_revision,
+    a_revision_of,
+    a_spec,
+    an_agent,
+    an_observation,
+)
+from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.api.status import Status
+from cilium_hybrid.api.v1alpha1 import DeletionPolicy, Spec
+from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.plan.decide import Failure, Situation, decide
+from cilium_hybrid.plan.nodes import judge_nodes
+from cilium_hybrid.plan.observation import (
+    AgentSet,
+    CiliumOperator,
+    NodeReady,
+    Observation,
+    PoolConfig,
+    Revision,
+)
+from cilium_hybrid.plan.release import ReleaseState, release_state, wanted
+from cilium_hybrid.plan.status import Report, next_status
+from cilium_hybrid.rules.rule import Violation
+from cilium_hybrid.rules.values import OWNED_PATHS
+
+READINESS: tuple[NodeReady, ...] = ("True", "False", "Unknown")
+BOOLEANS = st.booleans()
+GENERATIONS = st.integers(1, 2)
+NUMBERS = st.integers(0, 9999)
+
+
+def versions() -> st.SearchStrategy[CiliumVersion]:
+    """Chart versions, with and without a build; small numbers, so that some are equal in part."""
+    number = st.integers(0, 12) | NUMBERS
+    return st.builds(CiliumVersion, number, number, number, st.none() | number)
+
+
+def small_networks() -> st.SearchStrategy[IPv4Network]:
+    """Networks of at most 64 addresses in one /24, so that every address can be tried."""
+    return st.builds(
+        lambda last, length: IPv4Network((f"10.0.0.{last}", length), strict=False),
+        st.integers(0, 255),
+        st.integers(26, 32),
+    )
+
+
+LEAVES: st.SearchStrategy[Any] = st.sampled_from(
+    [None, True, False, 0, 25, "", "x", "true", [], [1, {"b": 1, "a": 2}], {}, {"b": [], "a": None}]
+)
+MAPS = st.dictionaries(st.sampled_from(["enabled", "restart", "mode", "x"]), LEAVES, min_size=1, max_size=2)
+# Values that go nowhere near what the operator owns.
+FREE_VALUES = st.dictionaries(st.sampled_from(["hubble", "debug", "tunnelPort", "image"]), LEAVES | MAPS, max_size=3)
+PATHS = [path.split(".", 1) for path in OWNED_PATHS]
+PATHS += [["operator"], ["operator", "replicas"], ["operator", "unmanagedPodWatcher", "restart"], ["podAnnotations"]]
+PATHS += [["loadBalancer"], ["loadBalancer", "mode"], ["operator", "unmanagedPodWatcher"], ["cni", "exclusive"]]
+SETTINGS = st.lists(st.tuples(st.sampled_from(PATHS), LEAVES | MAPS), max_size=3)
+
+
+@st.composite
+def chart_values(draw: st.DrawFn) -> dict[str, Any]:
+    """Nested values around the paths that the operator owns: on them, above, beside and below."""
+    values: dict[str, Any] = dict(draw(FREE_VALUES))
+    for path, value in draw(SETTINGS):
+        *parents, last = path
+        place = values
+        for parent in parents:
+            inner = place.get(parent)
+            # A copy: what is drawn is shared between examples.
+            place[parent] = dict(inner) if isinstance(inner, dict) else {}
+            place = place[parent]
+        place[last] = value
+    return values
+
+
+SPECS = st.sampled_from(
+    [
+        a_spec(version=version, pod_cidrs=pools, mask_size=mask, suspend=suspend, deletionPolicy=policy)
+        for version in (VERSION, "1.18.8-1")
+        for pools in ((POOL,), (POOL, "10.86.0.0/16"))
+        for mask in (MASK, 26)
+        for suspend in (False, False, True)
+        for policy in DeletionPolicy
+    ]
+)
+
+
+MOMENTS = st.sampled_from([NOW + timedelta(seconds=seconds) for seconds in (-600, -120, -5, 0, 1, 5, 120, 600)])
+RECORDS = st.none() | st.builds(
+    a_record,
+    revision=st.integers(1, 4),
+    chart_ref=st.sampled_from([REF, "/charts/cilium"]),
+    pod_cidrs=st.sampled_from([(POOL,), (POOL, "10.86.0.0/16")]),
+)
+FAILURES = st.none() | st.builds(
+    Failure,
+    st.sampled_from([Reason.CHART_UNAVAILABLE, Reason.APPLY_FAILED, Reason.RENDER_REFUSED]),
+    st.just("it went wrong"),
+    st.integers(1, 20),
+    st.none() | MOMENTS,
+)
+VIOLATIONS = st.sampled_from([(), (), (Violation(Reason.INVALID_SPEC, "spec.version", "is wrong"),)])
+STATUSES = ("deployed", "superseded", "failed", "pending-upgrade", "uninstalling", "uninstalled")
+MADE = st.lists(st.tuples(st.sampled_from(["ours", "wanted", "foreign"]), st.sampled_from(STATUSES)), max_size=4)
+
+
+def history(made: Sequence[tuple[str, str]], spec: Spec) -> tuple[Revision, ...]:
+    """Revisions in any state, made by anybody; those called `wanted` release what the spec asks for."""
+    revisions: list[Revision] = []
+    for number, (kind, status) in enumerate(made, 1):
+        if kind == "foreign":
+            revisions.append(a_foreign_revision(number, status=status))
+        elif kind == "wanted":
+            want = wanted(spec, an_observation(*revisions))
+            revisions.append(a_revision_of(want, number, status=status))
+        else:
+            revisions.append(a_revision(number, status=status, values_digest=OTHER_DIGEST))
+    return tuple(revisions)
+
+
+NAMES = (NODE, "mi-0000000000000002")
+NODES = st.lists(
+    st.builds(a_node, st.sampled_from(NAMES), ready=st.sampled_from(READINESS), agent_taint=st.booleans()),
+    max_size=2,
+    unique_by=lambda node: node.name,
+)
+AGENTS = st.lists(
+    st.builds(
+        an_agent,
+        st.sampled_from(NAMES),
+        ready=st.booleans(),
+        config_digest=st.sampled_from([DIGEST, OTHER_DIGEST]),
+        trouble=st.sampled_from(["", "CrashLoopBackOff"]),
+    ),
+    max_size=2,
+)
+CILIUM_NODES = st.lists(
+    st.builds(a_cilium_node, st.sampled_from(NAMES), pod_cidrs=st.sampled_from([(), ("10.85.0.0/25",)])), max_size=2
+)
+POOLS = st.sampled_from([None, PoolConfig((POOL,), MASK), PoolConfig((POOL,), None)])
+AGENT_SETS = st.sampled_from([None, AgentSet(None, observed=True), AgentSet(DIGEST, observed=True)])
+OPERATORS = st.sampled_from([None, *(CiliumOperator(2, available, observed=True) for available in (0, 2))])
+
+
+@st.composite
+def observations(draw: st.DrawFn, spec: Spec) -> Observation:
+    """Clusters in any state, for a spec that some of their revisions release."""
+    return an_observation(
+        *history(draw(MADE), spec),
+        record=draw(RECORDS),
+        pool=draw(POOLS),
+        agent_set=draw(AGENT_SETS),
+        cilium_operator=draw(OPERATORS),
+        nodes=draw(NODES),
+        agents=draw(AGENTS),
+        cilium_nodes=draw(CILIUM_NODES),
+    )
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> Situation:
+    """All that a decision can meet."""
+    spec = draw(SPECS)
+    observation = draw(observations(spec))
+    want = wanted(spec, observation)
+    return Situation(
+        spec=spec,
+        observation=observation,
+        want=want,
+        state=release_state(observation, want),
+        violations=draw(VIOLATIONS),
+        now=draw(MOMENTS),
+        failure=draw(FAILURES),
+        held=draw(BOOLEANS),
+    )
+
+
+@st.composite
+def reports(draw: st.DrawFn, passes: int = 2) -> Report:
+    """All that a status can be made of; its previous status was made in the same way."""
+    situation = draw(situations())
+    previous = next_status(draw(reports(passes - 1))) if passes > 1 and draw(BOOLEANS) else Status()
+    decision = decide(situation)
+    since = {(node.name, node.leg): node.since for node in previous.nodes.unready}
+    return Report(
+        previous=previous,
+        generation=draw(GENERATIONS),
+        target=situation.want.chart_version,
+        chart_ref=situation.want.chart_ref,
+        observation=situation.observation,
+        decision=decision,
+        nodes=judge_nodes(situation.observation, DIGEST, since, situation.now),
+        now=situation.now,
+        in_sync=situation.state is ReleaseState.IN_SYNC,
+    )

@@ -1,0 +1,174 @@
+"""The programs of the testbed, built once from Go modules into the user's cache.
+
+`python -m testbed.binaries` builds all of them.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+TOOLS = Path(__file__).parent / "tools"
+PROGRESS_EVERY = 15.0
+KUBERNETES = "v1.35.4"
+HELM = "v4.3.1"
+_STRIP = "-s -w"
+_KUBERNETES_VERSION = (
+    f"-X k8s.io/component-base/version.gitVersion={KUBERNETES}"
+    " -X k8s.io/component-base/version.gitMajor=1"
+    " -X k8s.io/component-base/version.gitMinor=35"
+    " -X k8s.io/component-base/version.gitTreeState=clean"
+)
+
+
+class BuildError(RuntimeError):
+    """A program of the testbed could not be built; the message holds the end of the build's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One program: the module that pins it, the package to build, and what the linker writes into it."""
+
+    module: str
+    package: str
+    link: str = _STRIP
+
+
+BUILT = {
+    "etcd": Tool("etcd", "go.etcd.io/etcd/server/v3"),
+    "kube-apiserver": Tool("k8s", "k8s.io/kubernetes/cmd/kube-apiserver", f"{_STRIP} {_KUBERNETES_VERSION}"),
+    "kube-controller-manager": Tool(
+        "k8s", "k8s.io/kubernetes/cmd/kube-controller-manager", f"{_STRIP} {_KUBERNETES_VERSION}"
+    ),
+    "kube-scheduler": Tool("k8s", "k8s.io/kubernetes/cmd/kube-scheduler", f"{_STRIP} {_KUBERNETES_VERSION}"),
+    "kubectl": Tool("k8s", "k8s.io/kubernetes/cmd/kubectl", f"{_STRIP} {_KUBERNETES_VERSION}"),
+    "kwok": Tool("kwok", "sigs.k8s.io/kwok/cmd/kwok"),
+    # A plain build of helm calls itself "v4.3", which is no SemVer.
+    "helm": Tool("helm", "helm.sh/helm/v4/cmd/helm", f"{_STRIP} -X helm.sh/helm/v4/internal/version.version={HELM}"),
+    "registry": Tool("registry", "."),
+}
+# The folder of controller-runtime's envtest holds these three, under these names.
+ENVTEST = ("kube-apiserver", "etcd", "kubectl")
+
+
+def ensure(*names: str) -> dict[str, Path]:
+    """Return the path of each named program (of all, without names), building those that are missing."""
+    wanted = names or tuple(BUILT)
+    found = {name: path for name in wanted if (path := _provided(name) or _cached(name))}
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        found |= _build(missing)
+    return {name: found[name] for name in wanted}
+
+
+def folder() -> Path:
+    """Return the cache folder of exactly these versions, flags and modules."""
+    digest = hashlib.sha256(f"{sys.platform} {platform.machine()} {sorted(BUILT.items())}".encode())
+    for path in sorted(TOOLS.glob("*/*")):
+        digest.update(f"{path.relative_to(TOOLS)}\0".encode())
+        digest.update(path.read_bytes())
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "cilium-hybrid-operator" / "testbed" / digest.hexdigest()[:16]
+
+
+def _provided(name: str) -> Path | None:
+    """Return a program that the environment names instead of ours."""
+    if name == "helm" and (wish := os.environ.get("HELM")):
+        if found := shutil.which(wish):
+            return Path(found).resolve()
+        raise BuildError(f"HELM names {wish}, which is no program")
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if assets and name in ENVTEST and (path := Path(assets, name)).exists():
+        return path.resolve()
+    return None
+
+
+def _cached(name: str) -> Path | None:
+    path = folder() / name
+    return path if path.exists() else None
+
+
+def _build(names: list[str]) -> dict[str, Path]:
+    go = shutil.which("go")
+    if go is None:
+        raise BuildError(f"{', '.join(names)}: not built yet, and there is no Go on PATH to build them with")
+    with _alone(folder()):
+        built = {}
+        for position, name in enumerate(names, start=1):
+            # Another process may have built it while this one waited for its turn.
+            built[name] = _cached(name) or _build_one(go, name, f"{position} of {len(names)}")
+        return built
+
+
+def _build_one(go: str, name: str, position: str) -> Path:
+    tool, target = BUILT[name], folder() / name
+    unfinished = target.with_suffix(f".{os.getpid()}")
+    log = target.with_suffix(".log")
+    command = [go, "build", "-trimpath", "-ldflags", tool.link, "-o", str(unfinished), tool.package]
+    # The user's flags and workspaces would make other binaries under the same key.
+    settings = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
+    started = time.monotonic()
+    with log.open("wb") as output:
+        build = subprocess.Popen(
+            command, cwd=TOOLS / tool.module, env=os.environ | settings, stdout=output, stderr=output
+        )
+        try:
+            while True:
+                _say(f"building {name} ({position}), {time.monotonic() - started:.0f} s")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    build.wait(PROGRESS_EVERY)
+                    break
+        finally:
+            build.kill()
+            build.wait()
+    if build.returncode != 0:
+        unfinished.unlink(missing_ok=True)
+        raise BuildError(f"go build of {name} failed:\n{log.read_text(errors='replace')[-3000:]}")
+    # A rename is whole or not at all: nobody ever starts half a program.
+    unfinished.rename(target)
+    log.unlink()
+    return target
+
+
+@contextlib.contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Let one process at a time build: side by side they would only compile the same packages twice."""
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say("another process is building; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _say(text: str) -> None:
+    print(f"testbed: {text}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Build everything and print the folder, or one program and print its path."""
+    parser = argparse.ArgumentParser(prog="python -m testbed.binaries", description=__doc__)
+    parser.add_argument("--print", choices=BUILT, metavar="NAME", help="build one program and print its path")
+    wish = parser.parse_args().print
+    try:
+        paths = ensure(wish) if wish else ensure()
+    except BuildError as error:
+        _say(str(error))
+        return 1
+    print(paths[wish] if wish else folder())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

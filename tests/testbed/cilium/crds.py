@@ -1,0 +1,69 @@
+"""Those of Cilium's CustomResourceDefinitions that somebody looks at, without their schemas."""
+
+from typing import Any
+
+GROUP = "cilium.io"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+CILIUM_NODES = f"/apis/{GROUP}/v2/ciliumnodes"
+
+# kind, scope and the version that is stored
+KINDS = (
+    ("CiliumNode", "Cluster", "v2"),
+    ("CiliumEndpoint", "Namespaced", "v2"),
+    ("CiliumIdentity", "Cluster", "v2"),
+    ("CiliumNetworkPolicy", "Namespaced", "v2"),
+    ("CiliumClusterwideNetworkPolicy", "Cluster", "v2"),
+    ("CiliumBGPPeeringPolicy", "Cluster", "v2alpha1"),
+    ("CiliumLoadBalancerIPPool", "Cluster", "v2alpha1"),
+)
+
+
+def definitions() -> list[dict[str, Any]]:
+    """Return the definitions, CiliumNode's first."""
+    return [_definition(*kind) for kind in KINDS]
+
+
+def cilium_node(node: dict[str, Any]) -> dict[str, Any]:
+    """Return a node's CiliumNode as its agent makes it, without a block."""
+    owner = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "name": node["metadata"]["name"],
+        "uid": node["metadata"]["uid"],
+    }
+    addresses = [
+        {"type": one["type"], "ip": one["address"]}
+        for one in node["status"]["addresses"]
+        if one["type"] == "InternalIP"
+    ]
+    return {
+        "apiVersion": f"{GROUP}/v2",
+        "kind": "CiliumNode",
+        "metadata": {"name": node["metadata"]["name"], "ownerReferences": [owner]},
+        "spec": {"addresses": addresses, "ipam": {}},
+    }
+
+
+def _definition(kind: str, scope: str, version: str) -> dict[str, Any]:
+    singular = kind.lower()
+    plural = f"{singular[:-1]}ies" if singular.endswith("y") else f"{singular}s"
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GROUP}", "labels": {"io.cilium.k8s.crd.schema.version": "1.31.6"}},
+        "spec": {
+            "group": GROUP,
+            "scope": scope,
+            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": singular},
+            "versions": [
+                {
+                    "name": version,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "schema": {"openAPIV3Schema": anything | {"properties": {"spec": anything, "status": anything}}},
+                }
+            ],
+        },
+    }

@@ -1,0 +1,125 @@
+"""Nodes as EKS has them: hybrid ones boot without a container network, cloud ones are ready at once."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+COMPUTE_TYPE = "eks.amazonaws.com/compute-type"
+ZONE = "topology.kubernetes.io/zone"
+# The annotation is the container network's state on a node; its value `installed` makes the node Ready.
+CNI = "testbed/cni"
+CNI_INSTALLED = "installed"
+# The annotation is a fault of the node's agent: crash, never-ready or pull.
+AGENT_FAULT = "testbed/agent"
+# The label of a node whose kubelet reaches the API server; kwok plays the kubelets of these only.
+KUBELET = "testbed/kubelet"
+CONNECTED = "connected"
+
+NO_CNI = (
+    "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
+    "message:Network plugin returns error: cni plugin not initialized"
+)
+
+
+def hybrid_name(number: int) -> str:
+    """Return the name that Systems Manager would give to the n-th hybrid node."""
+    return f"mi-{number:016x}"
+
+
+def cloud_name(number: int) -> str:
+    """Return the name of the n-th cloud node."""
+    return "ip-" + cloud_address(number).replace(".", "-")
+
+
+def hybrid_address(number: int) -> str:
+    """Return an address of the remote node network; it goes on past 10.200.0.0/24 where that is full."""
+    return f"10.{200 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+
+
+def cloud_address(number: int) -> str:
+    """Return an address of the VPC."""
+    return f"192.168.{number >> 8}.{number & 255}"
+
+
+def node(
+    name: str,
+    *,
+    hybrid: bool,
+    address: str,
+    zone: str | None = None,
+    kernel: str = "6.8.0",
+    labels: Mapping[str, str] | None = None,
+    taints: Sequence[Mapping[str, str]] = (),
+) -> dict[str, Any]:
+    """Return a node as its kubelet would register it."""
+    standard = {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": name}
+    own = {COMPUTE_TYPE: "hybrid", "eks.amazonaws.com/hybrid-credential-provider": "ssm"} if hybrid else {}
+    annotations = {"kwok.x-k8s.io/node": "fake"} | ({} if hybrid else {CNI: CNI_INSTALLED})
+    provider = f"eks-hybrid:///eu-west-1/testbed/{name}" if hybrid else f"aws:///{zone or 'eu-west-1a'}/{name}"
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "labels": standard | own | ({ZONE: zone} if zone else {}) | {KUBELET: CONNECTED} | dict(labels or {}),
+            "annotations": annotations,
+        },
+        "spec": {"providerID": provider, "taints": [dict(taint) for taint in taints]},
+        "status": _status(name, ready=not hybrid, address=address, kernel=kernel),
+    }
+
+
+def is_ready(thing: Mapping[str, Any]) -> bool:
+    """Whether the condition Ready of a node or a pod is true."""
+    conditions = thing.get("status", {}).get("conditions", ())
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def unknown_conditions() -> list[dict[str, str]]:
+    """Return what the node-lifecycle controller writes when a kubelet falls silent."""
+    kinds = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+    return [_condition(kind, "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.") for kind in kinds]
+
+
+def _status(name: str, *, ready: bool, address: str, kernel: str) -> dict[str, Any]:
+    size = {"cpu": "32", "memory": "256Gi", "pods": "110", "ephemeral-storage": "100Gi"}
+    state = (
+        _condition("Ready", "True", "KubeletReady", "kubelet is posting ready status")
+        if ready
+        else _condition("Ready", "False", "KubeletNotReady", NO_CNI)
+    )
+    return {
+        "capacity": size,
+        "allocatable": size,
+        "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
+        "conditions": [
+            _condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "enough memory"),
+            _condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "enough disk"),
+            _condition("PIDPressure", "False", "KubeletHasSufficientPID", "enough process ids"),
+            state,
+        ],
+        "nodeInfo": {
+            "architecture": "amd64",
+            "bootID": "",
+            "containerRuntimeVersion": "containerd://2.1.4",
+            "kernelVersion": kernel,
+            "kubeProxyVersion": "",
+            "kubeletVersion": "v1.35.4",
+            "machineID": "",
+            "operatingSystem": "linux",
+            "osImage": "Ubuntu 24.04.3 LTS",
+            "systemUUID": "",
+        },
+    }
+
+
+def _condition(kind: str, status: str, reason: str, message: str) -> dict[str, str]:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastHeartbeatTime": now,
+        "lastTransitionTime": now,
+    }

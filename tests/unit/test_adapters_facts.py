@@ -1,0 +1,214 @@
+from typing import Any
+
+import pytest
+
+from builders import EARLIER, NODE, NOW, a_record
+from cilium_hybrid.adapters.kube import facts
+from cilium_hybrid.plan.observation import AgentPod, AgentSet, CiliumNode, CiliumOperator, HybridNode, PoolConfig
+from cilium_hybrid.plan.values import CONFIG_DIGEST
+
+CREATED, SINCE = "2026-03-01T11:00:00Z", "2026-03-01T12:00:00Z"
+
+
+def a_raw_node(*, conditions: Any = (), taints: Any = None) -> dict[str, Any]:
+    metadata = {"name": NODE, "creationTimestamp": CREATED}
+    return {"metadata": metadata, "spec": {"taints": taints}, "status": {"conditions": list(conditions)}}
+
+
+def a_raw_ready(status: str, **more: Any) -> dict[str, Any]:
+    return {"type": "Ready", "status": status, "lastTransitionTime": SINCE, "message": "kubelet\n says so", **more}
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param(
+            a_raw_node(conditions=[{"type": "MemoryPressure", "status": "False"}, a_raw_ready("True")]),
+            HybridNode(NODE, EARLIER, "True", NOW),
+            id="Ready",
+        ),
+        pytest.param(
+            a_raw_node(conditions=[a_raw_ready("False")]),
+            HybridNode(NODE, EARLIER, "False", NOW, "kubelet says so"),
+            id="not Ready, in one line",
+        ),
+        pytest.param(
+            a_raw_node(conditions=[a_raw_ready("Unknown", message=None)]),
+            HybridNode(NODE, EARLIER, "Unknown", NOW),
+            id="Unknown",
+        ),
+        pytest.param(a_raw_node(), HybridNode(NODE, EARLIER, "False", EARLIER), id="without a condition yet"),
+        pytest.param(
+            {"metadata": {"name": NODE, "creationTimestamp": CREATED}},
+            HybridNode(NODE, EARLIER, "False", EARLIER),
+            id="without anything yet",
+        ),
+        pytest.param(
+            a_raw_node(conditions=[a_raw_ready("True")], taints=[{"key": "x"}, {"key": facts.AGENT_TAINT}]),
+            HybridNode(NODE, EARLIER, "True", NOW, agent_taint=True),
+            id="with Cilium's taint",
+        ),
+    ],
+)
+def test_a_node(raw: dict[str, Any], expected: HybridNode) -> None:
+    assert facts.hybrid_node(raw) == expected
+
+
+def test_a_message_is_cut() -> None:
+    node = facts.hybrid_node(a_raw_node(conditions=[a_raw_ready("False", message="x" * 1000)]))
+
+    assert node.message == "x" * 199 + "…"
+
+
+def a_raw_pod(status: Any = None, **metadata: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "cilium-x", **metadata},
+        "spec": {"nodeName": NODE},
+        "status": status or {"conditions": [{"type": "Ready", "status": "True"}]},
+    }
+
+
+def waiting(reason: str, message: str = "", last: str | None = None) -> dict[str, Any]:
+    container: dict[str, Any] = {"state": {"waiting": {"reason": reason, "message": message}}}
+    if last is not None:
+        container["lastState"] = {"terminated": {"message": last}}
+    return container
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param(a_raw_pod(), AgentPod("cilium-x", NODE, True, None), id="Ready"),
+        pytest.param(
+            a_raw_pod(annotations={CONFIG_DIGEST: "sha256:1"}),
+            AgentPod("cilium-x", NODE, True, "sha256:1"),
+            id="with its digest",
+        ),
+        pytest.param(
+            a_raw_pod(deletionTimestamp=SINCE), AgentPod("cilium-x", NODE, True, None, leaving=True), id="leaving"
+        ),
+        pytest.param(a_raw_pod({"phase": "Pending"}), AgentPod("cilium-x", NODE, False, None), id="starting"),
+        pytest.param({"metadata": {"name": "cilium-x"}}, None, id="without a spec"),
+        pytest.param({"metadata": {"name": "cilium-x"}, "spec": {"nodeName": ""}}, None, id="without a node"),
+    ],
+)
+def test_an_agent(raw: dict[str, Any], expected: AgentPod | None) -> None:
+    assert facts.agent_pod(raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "trouble"),
+    [
+        pytest.param({}, "", id="nothing is known"),
+        pytest.param({"containerStatuses": [{"state": {"running": {}}}]}, "", id="it runs"),
+        pytest.param({"containerStatuses": [waiting("ContainerCreating")]}, "", id="it is being created"),
+        pytest.param({"initContainerStatuses": [waiting("PodInitializing")]}, "", id="it initializes"),
+        pytest.param(
+            {"containerStatuses": [waiting("ImagePullBackOff", "no such image")]},
+            "ImagePullBackOff: no such image",
+            id="its image is missing",
+        ),
+        pytest.param({"containerStatuses": [waiting("ErrImagePull")]}, "ErrImagePull", id="without a message"),
+        pytest.param(
+            {"containerStatuses": [waiting("CrashLoopBackOff", "back-off 5m", "kernel too old")]},
+            "CrashLoopBackOff: kernel too old",
+            id="its own last words go before the kubelet's",
+        ),
+        pytest.param(
+            {
+                "initContainerStatuses": [waiting("CrashLoopBackOff", "first")],
+                "containerStatuses": [waiting("PodInitializing")],
+            },
+            "CrashLoopBackOff: first",
+            id="an init container",
+        ),
+        pytest.param({"phase": "Failed", "reason": "Evicted", "message": "no disk"}, "Evicted: no disk", id="evicted"),
+        pytest.param({"phase": "Failed"}, "Failed: the pod ended", id="it failed without a word"),
+    ],
+)
+def test_the_trouble_of_an_agent(status: dict[str, Any], trouble: str) -> None:
+    pod = facts.agent_pod(a_raw_pod({"conditions": [], **status}))
+
+    assert pod is not None
+    assert pod.trouble == trouble
+
+
+@pytest.mark.parametrize(
+    ("generation", "observed", "expected"),
+    [
+        pytest.param(3, 3, True, id="its controller saw the newest"),
+        pytest.param(3, 2, False, id="its controller is behind"),
+        pytest.param(3, None, False, id="its controller has not looked yet"),
+    ],
+)
+def test_a_workload_is_judged_once_its_controller_saw_it(generation: int, observed: int | None, expected: bool) -> None:
+    status = {"availableReplicas": 1} | ({} if observed is None else {"observedGeneration": observed})
+    raw = {"metadata": {"generation": generation}, "spec": {"replicas": 2, "template": {}}, "status": status}
+
+    assert facts.cilium_operator(raw) == CiliumOperator(2, 1, expected)
+    assert facts.agent_set(raw) == AgentSet(None, expected)
+
+
+def test_a_deployment_without_numbers_has_one_replica_and_none_available() -> None:
+    assert facts.cilium_operator({"metadata": {}, "spec": {}}) == CiliumOperator(1, 0, observed=True)
+
+
+def test_the_digest_of_the_agents_stands_in_their_template() -> None:
+    template = {"metadata": {"annotations": {CONFIG_DIGEST: "sha256:1"}}}
+
+    assert facts.agent_set({"metadata": {}, "spec": {"template": template}}).config_digest == "sha256:1"
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param({}, CiliumNode(NODE), id="just made"),
+        pytest.param({"spec": {"ipam": {"podCIDRs": ["10.1.0.0/25"]}}}, CiliumNode(NODE, ("10.1.0.0/25",)), id="given"),
+        pytest.param(
+            {"spec": {}, "status": {"ipam": {"operator-status": {"error": "full"}}}},
+            CiliumNode(NODE, (), "full"),
+            id="refused",
+        ),
+    ],
+)
+def test_a_cilium_node(raw: dict[str, Any], expected: CiliumNode) -> None:
+    assert facts.cilium_node({"metadata": {"name": NODE}} | raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(None, PoolConfig((), None), id="empty"),
+        pytest.param(
+            {"cluster-pool-ipv4-cidr": "10.1.0.0/16 10.2.0.0/16", "cluster-pool-ipv4-mask-size": "25"},
+            PoolConfig(("10.1.0.0/16", "10.2.0.0/16"), 25),
+            id="two pools",
+        ),
+        pytest.param({"cluster-pool-ipv4-mask-size": "x"}, PoolConfig((), None), id="a mask that is no number"),
+    ],
+)
+def test_the_pools_in_ciliums_configuration(data: dict[str, str] | None, expected: PoolConfig) -> None:
+    assert facts.pool_config({"data": data}) == expected
+
+
+def test_a_record_is_read_as_it_was_written() -> None:
+    record = a_record(pod_cidrs=["10.1.0.0/16", "10.2.0.0/16"], revision=7)
+
+    assert facts.record({"data": facts.record_data(record)}) == record
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [{"maskSize": "x"}, {"revision": ""}, {"initialVersion": None}, {"initialVersion": "foo"}],
+    ids=["a mask that is no number", "no revision", "no version", "a version that is none"],
+)
+def test_a_record_that_somebody_broke_is_none(edit: dict[str, str | None]) -> None:
+    data = facts.record_data(a_record()) | edit
+
+    assert facts.record({"data": {key: value for key, value in data.items() if value is not None}}) is None
+    assert facts.record({}) is None
+
+
+def test_an_object_that_is_being_deleted_is_leaving() -> None:
+    assert facts.leaving({"metadata": {"deletionTimestamp": SINCE}})
+    assert not facts.leaving({"metadata": {}})

@@ -1,0 +1,123 @@
+import base64
+import gzip
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import DIGEST, EARLIER, OTHER_DIGEST, VERSION, a_foreign_revision, a_revision
+from cilium_hybrid.adapters.helm.storage import CHART_VERSION, OUR_REVISION, labels_of, revision, unlocked
+from cilium_hybrid.api.versions import CiliumVersion
+from strategies import versions
+
+DIGESTS = st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256:{digest.hex()}")
+
+
+def a_secret(number: int, status: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
+    """The metadata of a revision's Secret, as Helm writes it."""
+    helm = {"owner": "helm", "name": "cilium", "version": str(number), "status": status}
+    return {"metadata": {"creationTimestamp": "2026-03-01T11:00:00Z", "labels": helm | (labels or {})}}
+
+
+@given(st.integers(1, 10**6), versions(), DIGESTS, DIGESTS)
+def test_a_revision_is_known_again_by_its_labels(number: int, version: CiliumVersion, chart: str, values: str) -> None:
+    made = a_revision(number, version=str(version), chart_digest=chart, values_digest=values)
+    labels = labels_of(made)
+
+    assert revision(a_secret(number, "deployed", labels)) == made
+    assert all(len(value) <= 63 and value.replace("-", "").replace(".", "").isalnum() for value in labels.values())
+
+
+@pytest.mark.parametrize(
+    ("number", "labels"),
+    [
+        pytest.param(2, {}, id="no labels of ours"),
+        pytest.param(3, labels_of(a_revision(2)), id="labels that Helm copied to the next revision"),
+        pytest.param(2, {OUR_REVISION: ""}, id="an empty label"),
+        pytest.param(2, labels_of(a_revision(2)) | {CHART_VERSION: "latest"}, id="a version that is none"),
+        pytest.param(2, {OUR_REVISION: "2"}, id="no version"),
+    ],
+)
+def test_a_revision_of_somebody_else_is_not_ours(number: int, labels: dict[str, str]) -> None:
+    assert revision(a_secret(number, "deployed", labels)) == a_foreign_revision(number)
+
+
+@pytest.mark.parametrize("labels", [{"version": "latest"}, {"version": ""}], ids=["a word", "nothing"])
+def test_what_is_no_revision_is_none(labels: dict[str, str]) -> None:
+    assert revision(a_secret(1, "deployed", labels)) is None
+    assert revision({"metadata": {"creationTimestamp": "2026-03-01T11:00:00Z"}}) is None
+
+
+@pytest.mark.parametrize("digest", ["", "0189", "not-base32"], ids=["nothing", "wrong digits", "nonsense"])
+def test_a_digest_that_somebody_broke_is_unknown(digest: str) -> None:
+    labels = labels_of(a_revision(1)) | {"ciliumhybrid.io/values-digest": digest}
+    found = revision(a_secret(1, "deployed", labels))
+
+    assert found is not None
+    assert (found.ours, found.chart_digest, found.values_digest) == (True, DIGEST, "")
+
+
+def test_the_time_and_the_status_are_helms() -> None:
+    found = revision(a_secret(4, "pending-rollback"))
+
+    assert found is not None
+    assert (found.number, found.status, found.made_at) == (4, "pending-rollback", EARLIER)
+    assert isinstance(found.made_at, datetime)
+
+
+def packed(release: object) -> str:
+    return base64.b64encode(base64.b64encode(gzip.compress(json.dumps(release).encode()))).decode()
+
+
+def unpacked(secret: dict[str, Any]) -> Any:
+    return json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
+
+
+RELEASE = {
+    "name": "cilium",
+    "info": {"status": "pending-upgrade", "description": "Preparing upgrade", "notes": "ü", "first_deployed": "x"},
+    "chart": {"metadata": {"version": VERSION}},
+    "config": {"ipam": {"mode": "cluster-pool"}, "x": [1, None, True]},
+    "manifest": "---\nkind: DaemonSet\n",
+    "version": 2,
+}
+
+
+def a_full_secret(status: str, **info: Any) -> dict[str, Any]:
+    release = RELEASE | {"info": RELEASE["info"] | {"status": status} | info}  # type: ignore[operator] # a map
+    secret = a_secret(2, status, labels_of(a_revision(2, values_digest=OTHER_DIGEST)))
+    secret["metadata"] |= {"name": "sh.helm.release.v1.cilium.v2", "resourceVersion": "7", "managedFields": [{}]}
+    return secret | {"type": "helm.sh/release.v1", "data": {"release": packed(release)}}
+
+
+@pytest.mark.parametrize("status", ["pending-install", "pending-upgrade", "pending-rollback", "uninstalling"])
+def test_an_unlocked_revision_is_the_same_but_failed(status: str) -> None:
+    secret = a_full_secret(status, deleted="2026-03-01T11:00:00Z")
+    before = json.dumps(secret, sort_keys=True)
+    made = unlocked(secret)
+
+    assert made is not None
+    assert unpacked(made) == RELEASE | {
+        "info": RELEASE["info"] | {"status": "failed", "description": f"interrupted while {status}"}  # type: ignore[operator] # a map
+    }
+    metadata = dict(secret["metadata"])
+    del metadata["managedFields"]
+    assert made["metadata"] == metadata | {"labels": metadata["labels"] | {"status": "failed"}}
+    assert made["type"] == secret["type"]
+    assert json.dumps(secret, sort_keys=True) == before
+
+
+@pytest.mark.parametrize("status", ["deployed", "failed", "superseded", "uninstalled"])
+def test_a_revision_that_is_not_pending_is_not_touched(status: str) -> None:
+    assert unlocked(a_full_secret(status)) is None
+
+
+def test_the_payload_tells_and_not_the_label() -> None:
+    """Between a look and the unlock Helm may have ended: what counts is what Helm goes by."""
+    secret = a_full_secret("deployed")
+    secret["metadata"]["labels"]["status"] = "pending-upgrade"
+
+    assert unlocked(secret) is None

@@ -1,0 +1,166 @@
+"""What goes before what: the finalizer, a pause, the rules, and only then the release."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+
+from builders import (
+    NOW,
+    OTHER_DIGEST,
+    a_foreign_revision,
+    a_record,
+    a_revision,
+    a_revision_of,
+    a_situation,
+    a_spec,
+    an_observation,
+)
+from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.api.v1alpha1 import DeletionPolicy, Spec
+from cilium_hybrid.plan.actions import Action, Apply, Decision, Hold, LetGo, Nothing, Remember, Uninstall, Unlock
+from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
+from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.plan.release import ReleaseState, asks_for_the_same, wanted
+from cilium_hybrid.rules.rule import Violation
+from strategies import situations
+
+WANT = wanted(a_spec(), an_observation())
+SAME = a_revision_of(WANT)
+OLD = a_revision(values_digest=OTHER_DIGEST)
+VIOLATIONS = (
+    Violation(Reason.MASK_CHANGED, "spec.ipam.maskSize", "cannot change"),
+    Violation(Reason.INVALID_SPEC, "spec.version", "is wrong"),
+)
+SUSPENDED = a_spec(suspend=True)
+UNINSTALL = a_spec(deletionPolicy="Uninstall")
+
+
+@pytest.mark.parametrize(
+    ("spec", "held", "action"),
+    [
+        pytest.param(a_spec(), False, Nothing(), id="Retain never holds the resource"),
+        pytest.param(a_spec(), True, LetGo(), id="Retain lets go of it"),
+        pytest.param(UNINSTALL, False, Hold(), id="Uninstall holds it"),
+        pytest.param(UNINSTALL, True, Nothing(), id="Uninstall goes on holding it"),
+        pytest.param(a_spec(deletionPolicy="Uninstall", suspend=True), False, Hold(), id="suspended it is held too"),
+        pytest.param(a_spec(suspend=True), True, LetGo(), id="suspended it is let go of too"),
+    ],
+)
+def test_the_resource_is_held_only_where_its_deletion_has_to_wait(spec: Spec, held: bool, action: Action) -> None:
+    observation = an_observation(SAME, record=a_record())
+
+    assert decide(a_situation(spec, observation, held=held)).action == action
+
+
+def test_a_spec_that_breaks_a_rule_is_held_all_the_same() -> None:
+    assert decide(a_situation(UNINSTALL, violations=VIOLATIONS)).action == Hold()
+
+
+def test_the_resource_is_held_before_anything_is_installed() -> None:
+    decision = decide(a_situation(UNINSTALL))
+
+    assert decision == Decision(Hold(), Reason.ACCEPTED, "spec.deletionPolicy is Uninstall")
+
+
+@pytest.mark.parametrize(
+    ("situation", "again"),
+    [
+        pytest.param(a_situation(observation=an_observation(SAME)), Remember(a_record()), id="the record"),
+        pytest.param(a_situation(UNINSTALL), Hold(), id="the finalizer"),
+        pytest.param(a_situation(held=True), LetGo(), id="taking it off"),
+        pytest.param(
+            a_situation(observation=an_observation(a_revision(status="pending-install"))), Unlock(1), id="the lock"
+        ),
+    ],
+)
+def test_no_action_is_tried_again_before_its_pause_is_over(situation: Situation, again: Action) -> None:
+    failure = Failure(Reason.API_UNAVAILABLE, "no answer", 2, NOW + timedelta(seconds=5))
+    early = decide(replace(situation, failure=failure))
+    later = decide(replace(situation, failure=failure, now=NOW + timedelta(seconds=5)))
+
+    assert (early.action, early.reason, early.stalled) == (Nothing(), Reason.API_UNAVAILABLE, False)
+    assert early.message == "no answer (tried 2 times, next at 12:00:05Z)"
+    assert later.action == again
+
+
+def test_a_failure_that_only_a_person_can_mend_names_no_next_try() -> None:
+    assert Failure(Reason.CHART_REFUSED, "the chart is another", 1, None).with_next_try() == "the chart is another"
+
+
+STATES = {
+    "absent": an_observation(),
+    "somebody else's": an_observation(a_foreign_revision()),
+    "changed by somebody else": an_observation(SAME, a_foreign_revision(2)),
+    "pending": an_observation(a_revision(status="pending-install")),
+    "failed": an_observation(a_revision(status="failed")),
+    "out of sync": an_observation(OLD),
+    "in sync": an_observation(SAME),
+}
+
+
+@pytest.mark.parametrize("observation", STATES.values(), ids=STATES)
+def test_nothing_is_done_while_suspended(observation: Observation) -> None:
+    decision = decide(a_situation(SUSPENDED, observation, violations=VIOLATIONS))
+
+    assert (decision.action, decision.reason, decision.stalled) == (Nothing(), Reason.SUSPENDED, False)
+    assert decision.violations == VIOLATIONS
+
+
+@pytest.mark.parametrize("observation", STATES.values(), ids=STATES)
+def test_nothing_is_done_for_a_spec_that_breaks_a_rule(observation: Observation) -> None:
+    decision = decide(a_situation(observation=observation, violations=VIOLATIONS))
+
+    assert decision == refuse(VIOLATIONS)
+    assert (decision.action, decision.reason, decision.stalled) == (Nothing(), Reason.MASK_CHANGED, True)
+    assert decision.message == "spec.ipam.maskSize: cannot change (and 1 more, see condition Valid)"
+    assert decision.violations == VIOLATIONS
+
+
+@settings(max_examples=150)
+@given(situations())
+def test_every_state_has_an_answer_that_keeps_the_promises(situation: Situation) -> None:
+    decision = decide(situation)
+    newest = situation.observation.newest
+
+    if situation.failure is not None and situation.failure.waits(situation.now):
+        assert decision.action == Nothing()
+    match decision.action:
+        case Apply(want, revision):
+            assert not situation.spec.suspend
+            assert not situation.violations
+            assert want == situation.want
+            assert revision == (newest.number if newest else 0) + 1
+            assert situation.state not in {ReleaseState.NOT_OWNED, ReleaseState.PENDING, ReleaseState.IN_SYNC}
+            same = asks_for_the_same(situation.observation, situation.want)
+            assert situation.state is not ReleaseState.FOREIGN or not same
+            assert not decision.stalled
+            assert situation.failure is None or situation.failure.not_before is not None
+        case Unlock(revision):
+            assert situation.state is ReleaseState.PENDING
+            assert newest is not None
+            assert revision == newest.number
+        case Remember(record):
+            assert situation.state is ReleaseState.IN_SYNC
+            assert record != situation.observation.record
+        case Hold():
+            assert situation.spec.deletion_policy is DeletionPolicy.UNINSTALL
+            assert not situation.held
+        case LetGo():
+            assert situation.spec.deletion_policy is DeletionPolicy.RETAIN
+            assert situation.held
+        case Uninstall():
+            pytest.fail("Cilium is only uninstalled on deletion")
+        case Nothing():
+            assert decision.message
+
+
+@given(situations())
+def test_what_was_remembered_is_not_remembered_again(situation: Situation) -> None:
+    decision = decide(situation)
+    if isinstance(decision.action, Remember):
+        seen = an_observation(*situation.observation.revisions, record=decision.action.record)
+        after = decide(a_situation(situation.spec, seen, held=situation.held))
+
+        assert (after.action, after.reason) == (Nothing(), Reason.IN_SYNC)

@@ -1,0 +1,149 @@
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from builders import NODE, NOW, a_foreign_revision, a_node, a_raw_spec, a_revision, an_observation
+from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.plan.actions import Action, LetGo, Nothing, Uninstall
+from cilium_hybrid.plan.decide import Failure
+from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.plan.removal import Removal, decide_removal
+from strategies import BOOLEANS, FAILURES, SPECS, observations
+
+UNINSTALL = a_raw_spec(deletionPolicy="Uninstall")
+OURS = an_observation(a_revision(1), a_revision(2))
+BLOCKED = Failure(Reason.DELETION_BLOCKED, "a hook failed", 2, NOW + timedelta(seconds=10))
+
+
+def a_removal(observation: Observation = OURS, **more: Any) -> Removal:
+    facts: dict[str, Any] = {"spec": UNINSTALL, "held": True, "now": NOW}
+    return Removal(observation=observation, **(facts | more))
+
+
+@pytest.mark.parametrize(
+    ("removal", "action", "reason"),
+    [
+        pytest.param(a_removal(), Uninstall(2), Reason.DELETING, id="Cilium is uninstalled as told"),
+        pytest.param(a_removal(held=False), Nothing(), Reason.DELETING, id="others hold the resource"),
+        pytest.param(a_removal(spec=a_raw_spec()), LetGo(), Reason.DELETING, id="Retain is the default"),
+        pytest.param(a_removal(spec=a_raw_spec(deletionPolicy="Retain")), LetGo(), Reason.DELETING, id="Retain"),
+        pytest.param(a_removal(spec=UNINSTALL | {"suspend": True}), LetGo(), Reason.DELETING, id="suspended"),
+        pytest.param(
+            a_removal(an_observation(a_revision(), definition_leaving=True)),
+            LetGo(),
+            Reason.DELETING,
+            id="swept away together with its definition",
+        ),
+        pytest.param(
+            a_removal(an_observation(a_foreign_revision())), LetGo(), Reason.DELETING, id="somebody else's Cilium stays"
+        ),
+        pytest.param(
+            a_removal(an_observation(a_revision(), a_foreign_revision(2))),
+            Uninstall(2),
+            Reason.DELETING,
+            id="a foreign revision of ours is uninstalled too",
+        ),
+        pytest.param(
+            a_removal(an_observation(a_revision(status="pending-upgrade"))),
+            Uninstall(1),
+            Reason.DELETING,
+            id="a pending revision is in nobody's way",
+        ),
+        pytest.param(a_removal(failure=BLOCKED), Nothing(), Reason.DELETION_BLOCKED, id="it failed and the pause runs"),
+        pytest.param(
+            a_removal(failure=BLOCKED, now=NOW + timedelta(seconds=10)),
+            Uninstall(2),
+            Reason.DELETING,
+            id="it failed and the pause is over",
+        ),
+        pytest.param(
+            a_removal(an_observation(), failure=BLOCKED),
+            Nothing(),
+            Reason.DELETION_BLOCKED,
+            id="letting go failed and the pause runs",
+        ),
+        pytest.param(
+            a_removal(held=False, failure=BLOCKED), Nothing(), Reason.DELETING, id="no pause where nothing is to do"
+        ),
+        pytest.param(
+            a_removal(failure=Failure(Reason.CHART_REFUSED, "it is another", 1, None)),
+            Uninstall(2),
+            Reason.DELETING,
+            id="what only a person can mend is in nobody's way",
+        ),
+        pytest.param(
+            a_removal(an_observation(a_revision(), a_revision(2, status="uninstalled"))),
+            LetGo(),
+            Reason.DELETING,
+            id="it was uninstalled and its history kept",
+        ),
+        pytest.param(a_removal(an_observation()), LetGo(), Reason.DELETING, id="nothing is there"),
+        pytest.param(
+            a_removal(an_observation(nodes=[a_node()], nodes_with_pods=[NODE])),
+            Nothing(),
+            Reason.DELETING,
+            id="pods are on their way out",
+        ),
+        pytest.param(
+            a_removal(an_observation(nodes=[a_node(ready="Unknown")], nodes_with_pods=[NODE])),
+            LetGo(),
+            Reason.DELETING,
+            id="pods of a node that does not report are not waited for",
+        ),
+        pytest.param(
+            a_removal(an_observation(nodes_with_pods=[NODE])),
+            LetGo(),
+            Reason.DELETING,
+            id="pods of a node that is gone are not waited for",
+        ),
+        pytest.param(
+            a_removal(spec={"deletionPolicy": "Uninstall", "version": None}),
+            Uninstall(2),
+            Reason.DELETING,
+            id="no valid spec is needed",
+        ),
+        pytest.param(a_removal(spec={}), LetGo(), Reason.DELETING, id="no spec at all is needed"),
+    ],
+)
+def test_decide_removal(removal: Removal, action: Action, reason: Reason) -> None:
+    decision = decide_removal(removal)
+
+    assert (decision.action, decision.reason, decision.stalled) == (action, reason, False)
+
+
+@pytest.mark.parametrize(
+    ("removal", "words"),
+    [
+        pytest.param(a_removal(failure=BLOCKED), "a hook failed (tried 2 times, next at 12:00:10Z)", id="blocked"),
+        pytest.param(
+            a_removal(
+                an_observation(nodes=[a_node("b"), a_node("a"), a_node("c", ready="Unknown")], nodes_with_pods="cba")
+            ),
+            "waiting for Cilium's pods to end on a, b",
+            id="pods",
+        ),
+    ],
+)
+def test_the_message_says_what_is_waited_for(removal: Removal, words: str) -> None:
+    assert decide_removal(removal).message == words
+
+
+ANY_SPEC = SPECS.map(lambda spec: spec.model_dump(mode="json", by_alias=True))
+
+
+@given(ANY_SPEC, SPECS.flatmap(observations), BOOLEANS, FAILURES)
+def test_cilium_is_only_uninstalled_where_the_spec_says_so(
+    spec: Mapping[str, Any], observation: Observation, held: bool, failure: Failure | None
+) -> None:
+    decision = decide_removal(Removal(spec, observation, held, NOW, failure))
+
+    if isinstance(decision.action, Uninstall):
+        assert spec["deletionPolicy"] == "Uninstall"
+        assert not spec["suspend"]
+        assert held
+        assert any(revision.ours for revision in observation.revisions)
+    if isinstance(decision.action, LetGo):
+        assert held

@@ -1,0 +1,178 @@
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import MASK, POOL, a_raw_spec, a_spec
+from cilium_hybrid.api.v1alpha1 import Spec, parse_spec
+from cilium_hybrid.plan.values import CONFIG_DIGEST, digest, helm_values
+from strategies import FREE_VALUES
+
+
+def agents_digest(spec: Spec, initial_series: str | None = None) -> str:
+    found: str = helm_values(spec, initial_series)["podAnnotations"][CONFIG_DIGEST]
+    return found
+
+
+def test_the_smallest_spec_leads_to_the_values_of_the_aws_guide() -> None:
+    hybrid_nodes = {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [
+                    {
+                        "matchExpressions": [
+                            {"key": "eks.amazonaws.com/compute-type", "operator": "In", "values": ["hybrid"]}
+                        ]
+                    }
+                ]
+            }
+        }
+    }
+    values = helm_values(a_spec(version="1.17.9-0"))
+
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", values["podAnnotations"].pop(CONFIG_DIGEST))
+    assert values == {
+        "affinity": hybrid_nodes,
+        "enableIPv4Masquerade": True,
+        "envoy": {"enabled": False, "rollOutPods": True},
+        "ipam": {
+            "mode": "cluster-pool",
+            "operator": {"clusterPoolIPv4MaskSize": MASK, "clusterPoolIPv4PodCIDRList": [POOL]},
+        },
+        "kubeProxyReplacement": "false",
+        "loadBalancer": {"serviceTopology": True},
+        "operator": {
+            "affinity": hybrid_nodes,
+            "rollOutPods": True,
+            "unmanagedPodWatcher": {"restart": False},
+        },
+        "podAnnotations": {},
+        "rollOutCiliumPods": False,
+        "upgradeCompatibility": "1.17",
+    }
+
+
+@pytest.mark.parametrize(
+    ("edit", "path", "expected"),
+    [
+        pytest.param({"masquerade": False}, ["enableIPv4Masquerade"], False, id="masquerading is turned off"),
+        pytest.param(
+            {"resources": {"agent": {"limits": {"cpu": "1"}}}},
+            ["resources"],
+            {"limits": {"cpu": "1"}},
+            id="the agent's resources",
+        ),
+        pytest.param(
+            {"resources": {"operator": {"limits": {"cpu": "1"}}}},
+            ["operator", "resources"],
+            {"limits": {"cpu": "1"}},
+            id="the resources of Cilium's operator",
+        ),
+        pytest.param({"values": {"debug": {"enabled": True}}}, ["debug"], {"enabled": True}, id="a free value"),
+        pytest.param({"values": {"hubble": None}}, ["hubble"], None, id="null, which erases a default of the chart"),
+        pytest.param({"values": {"operator": {"replicas": 1}}}, ["operator", "replicas"], 1, id="beside owned ones"),
+        pytest.param(
+            {"values": {"operator": {"replicas": 1}}}, ["operator", "rollOutPods"], True, id="owned ones stay"
+        ),
+        pytest.param(
+            {"values": {"podAnnotations": {"team": "net"}}}, ["podAnnotations", "team"], "net", id="an annotation"
+        ),
+    ],
+)
+def test_a_field_of_the_spec_reaches_its_value(edit: dict[str, Any], path: list[str], expected: object) -> None:
+    value: Any = helm_values(a_spec(**edit))
+    for key in path:
+        value = value[key]
+
+    assert value == expected
+
+
+def test_the_minor_release_first_installed_is_kept() -> None:
+    assert helm_values(a_spec(version="1.18.8-1"), "1.17")["upgradeCompatibility"] == "1.17"
+    assert helm_values(a_spec(version="1.18.8-1"), None)["upgradeCompatibility"] == "1.18"
+
+
+def test_values_of_the_spec_are_not_changed_by_the_making() -> None:
+    spec = a_spec(values={"operator": {"replicas": 1}})
+
+    helm_values(spec)
+
+    assert spec.values == {"operator": {"replicas": 1}}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param({"pod_cidrs": [POOL, "10.86.0.0/16"]}, id="a pool is appended"),
+        pytest.param({"values": {"operator": {"replicas": 1}}}, id="a value of Cilium's operator"),
+        pytest.param({"resources": {"operator": {"limits": {"cpu": "1"}}}}, id="resources of Cilium's operator"),
+        pytest.param({"suspend": True}, id="suspend"),
+        pytest.param({"chart": {"ref": "/charts/cilium"}}, id="another place for the same chart"),
+    ],
+)
+def test_no_agent_restarts_for(edit: dict[str, Any]) -> None:
+    assert agents_digest(a_spec(**edit)) == agents_digest(a_spec())
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param({"version": "1.17.9-1"}, id="another version"),
+        pytest.param({"masquerade": False}, id="masquerading"),
+        pytest.param({"values": {"debug": {"enabled": True}}}, id="a value that agents read"),
+        pytest.param({"values": {"podAnnotations": {"team": "net"}}}, id="an annotation of agents"),
+        pytest.param({"resources": {"agent": {"limits": {"cpu": "1"}}}}, id="resources of agents"),
+    ],
+)
+def test_agents_restart_for(edit: dict[str, Any]) -> None:
+    assert agents_digest(a_spec(**edit)) != agents_digest(a_spec())
+
+
+def test_agents_restart_when_they_are_to_be_compatible_with_another_minor_release() -> None:
+    assert agents_digest(a_spec(version="1.18.8-1"), "1.17") != agents_digest(a_spec(version="1.18.8-1"))
+
+
+def test_a_digest_stays_the_same_from_one_version_of_the_operator_to_the_next() -> None:
+    """Another digest of the same values would be taken for a change, and restart every agent."""
+    assert digest({}) == "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    assert digest({"b": [1, None], "a": "ü"}) == (
+        "sha256:9d57496cc00f5bc8e497bb536b5910e6d35ca5ec7384dd44272f95ce0ad31c4d"
+    )
+
+
+def shuffled(value: Any, random: Any) -> Any:
+    """The same JSON value with the keys of every map in another order."""
+    if isinstance(value, dict):
+        keys = list(value)
+        random.shuffle(keys)
+        return {key: shuffled(value[key], random) for key in keys}
+    return [shuffled(item, random) for item in value] if isinstance(value, list) else value
+
+
+@given(FREE_VALUES, st.randoms(use_true_random=False))
+def test_the_order_of_keys_means_nothing(values: dict[str, Any], random: Any) -> None:
+    raw = a_raw_spec(values=values)
+    one, other = helm_values(parse_spec(raw)), helm_values(parse_spec(shuffled(raw, random)))
+
+    assert json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert digest(one) == digest(other)
+    assert agents_digest(parse_spec(raw)) == agents_digest(parse_spec(shuffled(raw, random)))
+
+
+@given(FREE_VALUES, st.integers(1, 10))
+def test_no_agent_restarts_for_any_number_of_appended_pools(values: dict[str, Any], more: int) -> None:
+    pools = [f"10.{100 + number}.0.0/16" for number in range(more + 1)]
+    before, after = a_spec(pod_cidrs=pools[:1], values=values), a_spec(pod_cidrs=pools, values=values)
+
+    assert agents_digest(before) == agents_digest(after)
+    assert digest(helm_values(before)) != digest(helm_values(after))
+
+
+@given(FREE_VALUES, FREE_VALUES)
+def test_agents_restart_exactly_when_a_value_changes(one: dict[str, Any], other: dict[str, Any]) -> None:
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+    assert (agents_digest(a_spec(values=one)) == agents_digest(a_spec(values=other))) == same

@@ -1,0 +1,89 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from builders import MASK, POOL, VERSION, a_spec
+from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.rules.change import CHANGE_RULES, Change, Running
+from cilium_hybrid.rules.rule import Violation, all_violations
+
+OTHER = "10.86.0.0/16"
+RUNNING = Running(VERSION, (POOL, OTHER), MASK)
+STAY = a_spec(pod_cidrs=[POOL, OTHER])
+
+
+def broken(running: Running = RUNNING, **spec: Any) -> tuple[Violation, ...]:
+    wanted = a_spec(**({"pod_cidrs": [POOL, OTHER]} | spec))
+    return all_violations(CHANGE_RULES, Change(running, wanted))
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        pytest.param({}, [], id="no change"),
+        pytest.param({"pod_cidrs": [POOL, OTHER, "10.87.0.0/16"]}, [], id="a pool is appended"),
+        pytest.param({"pod_cidrs": [POOL]}, [Reason.POD_CIDR_REMOVED], id="the last pool is taken out"),
+        pytest.param(
+            {"pod_cidrs": [OTHER]},
+            [Reason.POD_CIDR_REMOVED, Reason.POD_CIDR_REMOVED],
+            id="the first pool is taken out and the second moves",
+        ),
+        pytest.param(
+            {"pod_cidrs": [OTHER, POOL]}, [Reason.POD_CIDR_REMOVED, Reason.POD_CIDR_REMOVED], id="pools change places"
+        ),
+        pytest.param({"pod_cidrs": ["10.85.0.0/15", OTHER]}, [Reason.POD_CIDR_REMOVED], id="a pool is widened"),
+        pytest.param({"mask_size": 26}, [Reason.MASK_CHANGED], id="the mask changes"),
+        pytest.param({"version": "1.17.9-1"}, [Reason.VERSION_UNSUPPORTED], id="a newer build"),
+        pytest.param({"version": "1.17.8-0"}, [Reason.VERSION_UNSUPPORTED], id="an older patch"),
+        pytest.param(
+            {"pod_cidrs": [POOL], "mask_size": 26, "version": "1.18.0"},
+            [Reason.POD_CIDR_REMOVED, Reason.MASK_CHANGED, Reason.VERSION_UNSUPPORTED],
+            id="pools before the mask before the version",
+        ),
+        pytest.param({"masquerade": False, "values": {"debug": True}}, [], id="anything else may change"),
+    ],
+)
+def test_change_rules(spec: dict[str, Any], expected: list[Reason]) -> None:
+    assert [violation.reason for violation in broken(**spec)] == expected
+
+
+def test_everything_is_free_while_nothing_runs() -> None:
+    assert broken(Running(), pod_cidrs=["10.1.0.0/16"], mask_size=29, version="1.19.0") == ()
+
+
+@pytest.mark.parametrize(
+    ("unknown", "spec"),
+    [
+        pytest.param({"version": None}, {"version": "1.18.0"}, id="a version that cannot be seen"),
+        pytest.param({"mask_size": None}, {"mask_size": 26}, id="a mask that cannot be seen"),
+        pytest.param({"pod_cidrs": ()}, {"pod_cidrs": ["10.1.0.0/16"]}, id="pools that cannot be seen"),
+    ],
+)
+def test_what_cannot_be_seen_binds_nothing(unknown: dict[str, Any], spec: dict[str, Any]) -> None:
+    assert broken(replace(RUNNING, **unknown), **spec) == ()
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        pytest.param(
+            {"pod_cidrs": [POOL]},
+            "spec.ipam.podCIDRs[1]: 10.86.0.0/16 is in use and nothing stands in its place: put 10.86.0.0/16 back",
+            id="a pool that is gone",
+        ),
+        pytest.param(
+            {"pod_cidrs": [OTHER, OTHER]},
+            f"spec.ipam.podCIDRs[0]: {POOL} is in use and {OTHER} stands in its place: put {POOL} back",
+            id="a pool that was replaced",
+        ),
+        pytest.param({"mask_size": 26}, "spec.ipam.maskSize: cannot change from 25 to 26", id="the mask"),
+        pytest.param({"version": "1.18.0"}, "spec.version: cannot go from 1.17.9-0 to 1.18.0", id="the version"),
+    ],
+)
+def test_a_message_names_both_values_and_the_way_back(spec: dict[str, Any], words: str) -> None:
+    assert str(broken(**spec)[0]).startswith(words)
+
+
+def test_a_refused_change_can_be_reverted() -> None:
+    assert all_violations(CHANGE_RULES, Change(RUNNING, STAY)) == ()

@@ -1,0 +1,36 @@
+from collections.abc import Iterator
+
+from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.rules.rule import Rule, Violation, all_violations, first_and_how_many_more
+
+HIGH = Violation(Reason.INVALID_SPEC, "spec.a", "is too high")
+ODD = Violation(Reason.INVALID_VALUES, "spec.b", "is odd")
+
+
+def is_low(number: int) -> Iterator[Violation]:
+    if number > 10:
+        yield HIGH
+
+
+def is_even(number: int) -> Iterator[Violation]:
+    if number % 2:
+        yield ODD
+
+
+CHAIN: tuple[Rule[int], ...] = (is_low, is_even)
+
+
+def test_every_rule_is_heard_in_the_order_of_the_chain() -> None:
+    assert all_violations(CHAIN, 4) == ()
+    assert all_violations(CHAIN, 5) == (ODD,)
+    assert all_violations(CHAIN, 11) == (HIGH, ODD)
+    assert all_violations(CHAIN[::-1], 11) == (ODD, HIGH)
+
+
+def test_a_violation_reads_as_path_and_sentence() -> None:
+    assert str(HIGH) == "spec.a: is too high"
+
+
+def test_ready_names_the_first_and_how_many_more() -> None:
+    assert first_and_how_many_more([HIGH]) == "spec.a: is too high"
+    assert first_and_how_many_more([HIGH, ODD, ODD]) == "spec.a: is too high (and 2 more, see condition Valid)"
