@@ -3,10 +3,13 @@
 The typed groups of the library are avoided: `CoreV1Api` alone costs 100 MiB (docs/decisions/0003).
 """
 
+import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Self
+from weakref import WeakSet
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
@@ -18,6 +21,8 @@ from cilium_hybrid.ports import ClusterUnavailableError
 
 CALL_SECONDS: Final = 15.0
 """An API server that takes longer is taken to be away."""
+
+CLOSE_SECONDS: Final = 1.0
 
 JSON: Final = "application/json"
 Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -35,8 +40,8 @@ class ApiError(Exception):
 class KubeClient:
     """Calls to the API server. ClusterUnavailableError: no answer. ApiError: a refusal."""
 
-    def __init__(self, api: ApiClient) -> None:
-        self._api = api
+    def __init__(self, api: ApiClient, connector: aiohttp.TCPConnector, sockets: "_Sockets") -> None:
+        self._api, self._connector, self._sockets = api, connector, sockets
 
     @classmethod
     async def connect(cls, kubeconfig: str | None) -> Self:
@@ -46,14 +51,16 @@ class KubeClient:
             load_incluster_config(client_configuration=configuration)
         else:
             await load_kube_config(config_file=kubeconfig, client_configuration=configuration)
-        return cls(ApiClient(configuration))
+        api, sockets = ApiClient(configuration), _Sockets()
+        connector = aiohttp.TCPConnector(ssl=api.rest_client.ssl_context, socket_factory=sockets.open)
+        configuration.client_session_kwargs = {"connector": connector}
+        return cls(api, connector, sockets)
 
     async def close(self) -> None:
         """Let go of the connections, at once: a TLS farewell would outlive the loop that it runs on."""
-        session = self._api.rest_client.pool_manager
-        if session is not None and session.connector is not None:
-            await session.connector.close(abort_ssl=True)
         await self._api.close()
+        await self._connector.close()
+        await self._sockets.close()
 
     async def get(self, path: str, query: Mapping[str, str] | None = None, accept: str = JSON) -> Any:
         """The object or list at `path`."""
@@ -91,9 +98,7 @@ class KubeClient:
         try:
             yield _events(response)
         finally:
-            # A watch never ends by itself here; what is left of it is of no interest.
-            if response.connection is not None and response.connection.transport is not None:
-                response.connection.transport.abort()
+            # A watch does not end by itself here; what is left of it is of no interest.
             response.close()
 
     async def _call(
@@ -136,6 +141,30 @@ class KubeClient:
                 async with response:
                     raise _refusal(response.status, await response.read())
             return response
+
+
+class _Sockets:
+    """Every socket of a client, for aiohttp forgets one that it has begun to close."""
+
+    def __init__(self) -> None:
+        self._opened: WeakSet[socket.socket] = WeakSet()
+
+    def open(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        """A socket for aiohttp."""
+        family, kind, protocol, _, _ = address
+        opened = socket.socket(family, kind, protocol)
+        self._opened.add(opened)
+        return opened
+
+    async def close(self) -> None:
+        """End them all, and return when their transports know."""
+        for opened in self._opened:
+            with suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while any(opened.fileno() >= 0 for opened in self._opened):  # noqa: ASYNC110 # no event tells of it
+                    await asyncio.sleep(0)
 
 
 @contextmanager
