@@ -1,5 +1,6 @@
 """What deleting the resource does, and that it never hangs."""
 
+import base64
 import json
 from collections.abc import Iterator
 
@@ -7,7 +8,7 @@ import pytest
 
 from e2e.site import Site
 from testbed.operator import ROOT, install
-from testbed.processes import wait_until
+from testbed.processes import CommandError, wait_until
 
 FINALIZER = "ciliumhybrid.io/finalizer"
 
@@ -201,3 +202,82 @@ def test_removing_all_of_deploy_never_hangs_nor_touches_cilium(site: Site) -> No
     # The ServiceAccount is a new one, and so is its token.
     token = site.cluster.kubeconfig_for("cilium-hybrid-system", "cilium-hybrid-operator")
     site.operator.env = {**site.operator.env, "KUBECONFIG": str(token)}
+
+
+SECRETS = "/api/v1/namespaces/kube-system/secrets/sh.helm.release.v1.cilium.v"
+UNREADABLE = {"data": {"release": base64.b64encode(b"broken").decode()}}
+
+
+def _break_the_record(site: Site, revision: int) -> None:
+    site.cluster.request("PATCH", f"{SECRETS}{revision}", UNREADABLE, kind="application/merge-patch+json")
+
+
+def test_a_newest_record_that_cannot_be_read_is_passed_over(site: Site) -> None:
+    _install(site, deletionPolicy="Uninstall")
+    _install(site, deletionPolicy="Uninstall", masquerade=False)
+    _break_the_record(site, 2)
+    _delete(site)
+
+    assert _cilium_is_gone(site)
+
+
+def test_where_no_record_can_be_read_it_says_so_and_lets_go_when_told(site: Site) -> None:
+    _install(site, deletionPolicy="Uninstall")
+    _break_the_record(site, 1)
+    _delete(site, wait=False)
+    ready = site.wait_for("DeletionBlocked", ready="False")
+    agents = site.agents()
+    retain = {"spec": {"deletionPolicy": "Retain"}}
+    site.cluster.kubectl("patch", "ciliumhybrid", "default", "--type=merge", "-p", json.dumps(retain))
+    _wait_until_gone(site)
+
+    assert "Secret kube-system/sh.helm.release.v1.cilium.v1" in ready["message"]
+    assert "set spec.deletionPolicy to Retain" in ready["message"]
+    assert site.agents() == agents
+    assert len(agents) == 5
+
+
+NO_DAEMON_SETS = """
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: no-daemon-sets}
+spec:
+  failurePolicy: Fail
+  matchConstraints:
+    resourceRules:
+      - {apiGroups: [apps], apiVersions: [v1], operations: [UPDATE], resources: [daemonsets]}
+  validations:
+    - {expression: "false", message: no DaemonSet is changed in this test}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: no-daemon-sets}
+spec: {policyName: no-daemon-sets, validationActions: [Deny]}
+"""
+
+
+def _is_denied(site: Site, patch: str) -> bool:
+    try:
+        site.cluster.kubectl("patch", "daemonset", "cilium", "-n", "kube-system", "--dry-run=server", "-p", patch)
+    except CommandError:
+        return True
+    return False
+
+
+def test_a_failed_release_is_uninstalled(site: Site) -> None:
+    site.apply(version="1.17.13-1", deletionPolicy="Uninstall")
+    site.wait_for("InSync", ready="True")
+    site.operator.stop()
+    site.cluster.apply(NO_DAEMON_SETS)
+    denied = '{"metadata":{"annotations":{"tried":"x"}}}'
+    wait_until(lambda: _is_denied(site, denied), timeout=20, what="the policy is at work")
+    site.operator.start()
+    site.apply(masquerade=False, deletionPolicy="Uninstall")
+    site.wait_for("ApplyFailed", ready="False")
+    failed = site.revisions()[-1][1]
+    for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
+        site.cluster.kubectl("delete", kind, "no-daemon-sets")
+    _delete(site)
+
+    assert failed == "failed"
+    assert _cilium_is_gone(site)

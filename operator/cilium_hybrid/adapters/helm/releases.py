@@ -31,6 +31,7 @@ _API_AWAY: Final = re.compile(
     r"\bEOF\b|no route to host|server is currently unable|too many requests|context deadline exceeded",
     re.IGNORECASE,
 )
+_NOT_FOUND: Final = re.compile(r"release: not found")
 _BEHIND: Final = re.compile(r"another operation|release: not found")
 
 
@@ -72,14 +73,30 @@ class HelmReleases:
         try:
             await self._helm.uninstall_release(RELEASE, namespace=NAMESPACE)
         except HelmError as error:
+            if _NOT_FOUND.search(str(error)) and await self._newest() == revision:
+                raise UninstallFailedError(
+                    f"Helm cannot read its own record, Secret {NAMESPACE}/{storage.secret_name(revision)}, so nobody "
+                    "can tell what it installed; set spec.deletionPolicy to Retain to let go of Cilium as it is"
+                ) from None
             says = "Helm could not uninstall Cilium; set spec.deletionPolicy to Retain to let go of it as it is"
             raise _told_apart(error, UninstallFailedError(f"{says}: {error}")) from None
+        await self._forget_what_cannot_be_read()
         await self._revisions.until(lambda seen: not seen, OWN_WRITE_SECONDS)
+
+    async def _forget_what_cannot_be_read(self) -> None:
+        """Delete records that Helm passed over: to everybody else they are a release that is still there."""
+        try:
+            listed = await self._client.get(RELEASES.path, RELEASES.query())
+            for secret in listed.get("items") or []:
+                if storage.payload(secret) is None:
+                    await self._client.delete(f"{RELEASES.path}/{secret['metadata']['name']}")
+        except ApiError as error:
+            raise ClusterUnavailableError(f"cannot take away what is left of release {RELEASE}: {error}") from None
 
     async def unlock(self, revision: int) -> None:
         """Mark a pending newest revision failed; StaleError where it is not the newest, or not pending."""
         await self._stands_at(revision)
-        path = f"/api/v1/namespaces/{NAMESPACE}/secrets/sh.helm.release.v1.{RELEASE}.v{revision}"
+        path = f"{RELEASES.path}/{storage.secret_name(revision)}"
         try:
             unlocked = storage.unlocked(await self._client.get(path))
             if unlocked is None:
@@ -94,6 +111,14 @@ class HelmReleases:
 
     async def _stands_at(self, revision: int) -> None:
         """That Helm's newest revision is this one, by a fresh read: watches lag, and others act."""
+        newest = await self._newest()
+        if newest != revision:
+            raise StaleError(f"Helm stands at revision {newest}, not {revision}")
+        if not self._may_act():
+            raise StaleError("the Lease was not renewed in time")
+
+    async def _newest(self) -> int:
+        """The number of Helm's newest revision, 0 for none, by a fresh read."""
         try:
             listed = await self._client.get(RELEASES.path, RELEASES.query(), RELEASES.accept("List"))
         except ApiError as error:
@@ -101,11 +126,7 @@ class HelmReleases:
         found = in_order(
             {item["metadata"]["name"]: made for item in listed.get("items") or [] if (made := storage.revision(item))}
         )
-        newest = found[-1].number if found else 0
-        if newest != revision:
-            raise StaleError(f"Helm stands at revision {newest}, not {revision}")
-        if not self._may_act():
-            raise StaleError("the Lease was not renewed in time")
+        return found[-1].number if found else 0
 
 
 def _told_apart(error: HelmError, otherwise: PortError) -> PortError:

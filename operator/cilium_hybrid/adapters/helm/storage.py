@@ -4,12 +4,13 @@ import base64
 import binascii
 import gzip
 import json
+import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
 from cilium_hybrid.adapters.kube.facts import moment
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.observation import Revision
+from cilium_hybrid.plan.observation import PoolConfig, Revision
 
 OUR_REVISION: Final = "ciliumhybrid.io/revision"
 CHART_VERSION: Final = "ciliumhybrid.io/chart-version"
@@ -65,6 +66,29 @@ def unlocked(secret: Mapping[str, Any]) -> dict[str, Any] | None:
     metadata = {key: value for key, value in secret["metadata"].items() if key != "managedFields"}
     metadata["labels"] = {**metadata["labels"], "status": "failed"}
     return {**secret, "metadata": metadata, "data": {"release": _encode(release)}}
+
+
+def secret_name(number: int) -> str:
+    """The name of the Secret of a revision of release `cilium`."""
+    return f"sh.helm.release.v1.cilium.v{number}"
+
+
+def payload(secret: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What Helm recorded; None where it cannot be read."""
+    try:
+        return _decode(secret["data"]["release"])
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error):
+        return None
+
+
+def released_pool(secret: Mapping[str, Any]) -> PoolConfig | None:
+    """The IPAM facts that a revision was released with; None where it cannot be read, or does not say."""
+    try:
+        ipam = (payload(secret) or {})["config"]["ipam"]["operator"]
+        cidrs, mask = ipam["clusterPoolIPv4PodCIDRList"], ipam.get("clusterPoolIPv4MaskSize")
+    except (KeyError, TypeError):
+        return None
+    return PoolConfig(tuple(map(str, cidrs if isinstance(cidrs, list) else [cidrs])), mask)
 
 
 def _decode(payload: str) -> dict[str, Any]:
