@@ -16,6 +16,7 @@ from cilium_hybrid.plan.observation import (
     AgentSet,
     CiliumNode,
     CiliumOperator,
+    ForeignPod,
     HybridNode,
     NodeReady,
     Observation,
@@ -25,6 +26,8 @@ from cilium_hybrid.plan.observation import (
 )
 from cilium_hybrid.plan.release import Wanted, release_state, wanted
 from cilium_hybrid.plan.status import Report
+from cilium_hybrid.rules.surroundings import Taken, all_taken
+from cilium_hybrid.rules.written import WrittenSpec, read_spec
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 EARLIER = datetime(2026, 3, 1, 11, 0, 0, tzinfo=UTC)
@@ -49,6 +52,11 @@ def a_raw_spec(
 def a_spec(*, version: str = VERSION, pod_cidrs: Iterable[str] = (POOL,), mask_size: int = MASK, **more: Any) -> Spec:
     """A spec that was judged."""
     return parse_spec(a_raw_spec(version=version, pod_cidrs=pod_cidrs, mask_size=mask_size, **more))
+
+
+def a_written_spec(**spec: Any) -> WrittenSpec:
+    """What the rules read of a spec as a user writes it."""
+    return read_spec(a_raw_spec(**spec))
 
 
 def a_revision(
@@ -92,12 +100,14 @@ def a_node(
     name: str = NODE,
     *,
     ready: NodeReady = "True",
-    ready_since: datetime = EARLIER,
     message: str = "",
     agent_taint: bool = False,
+    kernel: str = "6.8.0-51-generic",
+    address: str = "10.80.0.11",
 ) -> HybridNode:
     """A hybrid node that is well."""
-    return HybridNode(name, EARLIER, ready, ready_since, message, agent_taint)
+    addresses = all_taken([(f"an address of node {name}", address)])
+    return HybridNode(name, ready, message, agent_taint, kernel, addresses)
 
 
 def an_agent(
@@ -121,6 +131,8 @@ def an_observation(
     nodes: Iterable[HybridNode] = (),
     agents: Iterable[AgentPod] = (),
     cilium_nodes: Iterable[CiliumNode] = (),
+    taken: Iterable[Taken] = (),
+    foreign_pods: Iterable[ForeignPod] = (),
     nodes_with_pods: Iterable[str] = (),
     definition_leaving: bool = False,
     secrets_namespace_leaving: bool = False,
@@ -135,6 +147,8 @@ def an_observation(
         nodes={node.name: node for node in nodes},
         agents={agent.node: agent for agent in agents},
         cilium_nodes={node.name: node for node in cilium_nodes},
+        taken=tuple(taken),
+        foreign_pods=tuple(foreign_pods),
         nodes_with_pods=frozenset(nodes_with_pods),
         definition_leaving=definition_leaving,
         secrets_namespace_leaving=secrets_namespace_leaving,

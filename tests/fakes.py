@@ -7,6 +7,7 @@ from typing import Any
 
 from builders import NOW, a_cilium_node, an_agent
 from cilium_hybrid.api.status import Status
+from cilium_hybrid.plan.judge import Question
 from cilium_hybrid.plan.observation import (
     AgentSet,
     CiliumOperator,
@@ -15,6 +16,7 @@ from cilium_hybrid.plan.observation import (
     PoolConfig,
     Record,
     Revision,
+    Survey,
 )
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 from cilium_hybrid.ports import (
@@ -125,7 +127,8 @@ class FakeCluster:
     """A cluster in memory, in which Helm's revisions show at once.
 
     `meanwhile` holds what happens right after the next looks, one each; `away` is what the API says while it is away,
-    and `refuses_finalizers` what it says to those alone; `refused` counts how often it did.
+    and `refuses_finalizers` what it says to those alone; `refused` counts how often it did. `answer` is what a survey
+    finds, and `asked` what was asked for.
     """
 
     def __init__(self, releases: FakeReleases) -> None:
@@ -137,6 +140,8 @@ class FakeCluster:
         self.records: list[Record] = []
         self.nodes: dict[str, HybridNode] = {}
         self.rest = Observation()
+        self.answer = Survey()
+        self.asked: list[Question] = []
         self._releases = releases
         self._resource: Resource | None = None
 
@@ -189,6 +194,12 @@ class FakeCluster:
         if self.meanwhile:
             self.meanwhile.pop(0)()
         return seen
+
+    async def survey(self, question: Question) -> Survey:
+        """What is not watched, looked up now; ClusterUnavailableError."""
+        self._answer()
+        self.asked.append(question)
+        return self.answer
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
         """Replace the status of exactly this version of the resource; StaleError, ClusterUnavailableError."""

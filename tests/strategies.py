@@ -74,6 +74,7 @@ MAPS = st.dictionaries(st.sampled_from(["enabled", "restart", "mode", "x"]), LEA
 FREE_VALUES = st.dictionaries(st.sampled_from(["hubble", "debug", "tunnelPort", "image"]), LEAVES | MAPS, max_size=3)
 PATHS = [path.split(".", 1) for path in OWNED_PATHS]
 PATHS += [["operator"], ["operator", "replicas"], ["operator", "unmanagedPodWatcher", "restart"], ["podAnnotations"]]
+PATHS += [["kubeProxyReplacement"], ["ingressController", "enabled"], ["bgpControlPlane"]]
 PATHS += [["loadBalancer"], ["loadBalancer", "mode"], ["operator", "unmanagedPodWatcher"], ["cni", "exclusive"]]
 SETTINGS = st.lists(st.tuples(st.sampled_from(PATHS), LEAVES | MAPS), max_size=3)
 

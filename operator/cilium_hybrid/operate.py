@@ -90,7 +90,9 @@ async def _act(
     command = HelmCommand(settings.helm, settings.cache / "helm", telemetry.called_helm)
     charts = HelmCharts(command, settings.cache, await client.server_version())
     releases = HelmReleases(command, client, cluster.revisions, may_act)
-    reconciler = Reconciler(cluster, Executor(charts, releases, cluster, clock), clock, telemetry)
+    reconciler = Reconciler(
+        cluster, Executor(charts, releases, cluster, clock), clock, telemetry, settings.chart_registries
+    )
 
     async def passes() -> None:
         await cluster.synced()

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import FINALIZER
-from cilium_hybrid.plan.observation import Observation, Record, Revision
+from cilium_hybrid.plan.judge import Question
+from cilium_hybrid.plan.observation import Observation, Record, Revision, Survey
 
 
 class PortError(Exception):
@@ -104,6 +105,9 @@ class Cluster(Protocol):
 
     def observe(self) -> Observation:
         """What the watches hold."""
+
+    async def survey(self, question: Question) -> Survey:
+        """What is not watched, looked up now; ClusterUnavailableError."""
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
         """Replace the status of exactly this version of the resource; StaleError, ClusterUnavailableError."""

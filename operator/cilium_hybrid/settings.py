@@ -36,6 +36,7 @@ class Settings:
     leader_election: bool
     metrics_host: str
     metrics_port: int
+    chart_registries: tuple[str, ...]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -59,6 +60,7 @@ class Settings:
             leader_election=_switch("LEADER_ELECTION", environment.get(PREFIX + "LEADER_ELECTION", "true")),
             metrics_host=host,
             metrics_port=port,
+            chart_registries=_registries(environment.get(PREFIX + "CHART_REGISTRIES", "")),
         )
 
 
@@ -80,6 +82,15 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdigit() or int(port) >= 2**16:
         raise SettingsError(f"{PREFIX}METRICS_ADDR is {text!r}: write an address such as 0.0.0.0:9947")
     return host.strip("[]"), int(port)
+
+
+def _registries(text: str) -> tuple[str, ...]:
+    """Registries, or parts of them, that charts may come from; none named is all allowed."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if "://" in name:
+            raise SettingsError(f"{PREFIX}CHART_REGISTRIES has {name!r}: write it without a scheme, public.ecr.aws/eks")
+    return names
 
 
 def _identity(environment: Mapping[str, str]) -> str:

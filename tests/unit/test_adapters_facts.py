@@ -2,9 +2,17 @@ from typing import Any
 
 import pytest
 
-from builders import EARLIER, NODE, NOW, a_record
+from builders import NODE, a_record
 from cilium_hybrid.adapters.kube import facts
-from cilium_hybrid.plan.observation import AgentPod, AgentSet, CiliumNode, CiliumOperator, HybridNode, PoolConfig
+from cilium_hybrid.plan.observation import (
+    AgentPod,
+    AgentSet,
+    CiliumNode,
+    CiliumOperator,
+    ForeignPod,
+    HybridNode,
+    PoolConfig,
+)
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 
 CREATED, SINCE = "2026-03-01T11:00:00Z", "2026-03-01T12:00:00Z"
@@ -24,34 +32,72 @@ def a_raw_ready(status: str, **more: Any) -> dict[str, Any]:
     [
         pytest.param(
             a_raw_node(conditions=[{"type": "MemoryPressure", "status": "False"}, a_raw_ready("True")]),
-            HybridNode(NODE, EARLIER, "True", NOW),
+            HybridNode(NODE, "True"),
             id="Ready",
         ),
         pytest.param(
             a_raw_node(conditions=[a_raw_ready("False")]),
-            HybridNode(NODE, EARLIER, "False", NOW, "kubelet says so"),
+            HybridNode(NODE, "False", "kubelet says so"),
             id="not Ready, in one line",
         ),
         pytest.param(
             a_raw_node(conditions=[a_raw_ready("Unknown", message=None)]),
-            HybridNode(NODE, EARLIER, "Unknown", NOW),
+            HybridNode(NODE, "Unknown"),
             id="Unknown",
         ),
-        pytest.param(a_raw_node(), HybridNode(NODE, EARLIER, "False", EARLIER), id="without a condition yet"),
+        pytest.param(a_raw_node(), HybridNode(NODE, "False"), id="without a condition yet"),
         pytest.param(
             {"metadata": {"name": NODE, "creationTimestamp": CREATED}},
-            HybridNode(NODE, EARLIER, "False", EARLIER),
+            HybridNode(NODE, "False"),
             id="without anything yet",
         ),
         pytest.param(
             a_raw_node(conditions=[a_raw_ready("True")], taints=[{"key": "x"}, {"key": facts.AGENT_TAINT}]),
-            HybridNode(NODE, EARLIER, "True", NOW, agent_taint=True),
+            HybridNode(NODE, "True", agent_taint=True),
             id="with Cilium's taint",
         ),
     ],
 )
 def test_a_node(raw: dict[str, Any], expected: HybridNode) -> None:
     assert facts.hybrid_node(raw) == expected
+
+
+def test_a_node_tells_its_kernel_and_its_ipv4_addresses() -> None:
+    addresses = [("Hostname", "10.9.9.9"), ("InternalIP", "10.80.0.11"), ("InternalIP", "fd00::1"), ("ExternalIP", "x")]
+    raw = a_raw_node()
+    raw["status"] |= {
+        "addresses": [{"type": kind, "address": address} for kind, address in addresses],
+        "nodeInfo": {"kernelVersion": "5.4.0-1103-aws"},
+    }
+    node = facts.hybrid_node(raw)
+
+    assert node.kernel == "5.4.0-1103-aws"
+    assert list(map(str, node.addresses)) == [f"10.80.0.11, an address of node {NODE}"]
+    assert facts.node_addresses(raw) == node.addresses
+
+
+def test_services_tell_their_addresses() -> None:
+    of_all = facts.service_cidrs(
+        {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["172.20.0.0/16", "fd00::/108"]}}
+    )
+    metadata = {"namespace": "default", "name": "kubernetes"}
+    of_one = facts.service_addresses({"metadata": metadata, "spec": {"clusterIPs": ["172.20.0.1"]}})
+
+    assert list(map(str, of_all)) == ["172.20.0.0/16, the Services' network (ServiceCIDR kubernetes)"]
+    assert list(map(str, of_one)) == ["172.20.0.1, the address of Service default/kubernetes"]
+    assert facts.service_cidrs({"metadata": {"name": "x"}}) == facts.service_addresses({"metadata": metadata}) == ()
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param({"spec": {"nodeName": NODE}}, ForeignPod("kube-system/aws-node-x", NODE), id="on a node"),
+        pytest.param({"spec": {}}, None, id="on none yet"),
+        pytest.param({"spec": {"nodeName": NODE}, "status": {"phase": "Failed"}}, None, id="ended"),
+    ],
+)
+def test_a_pod_of_another_cni(raw: dict[str, Any], expected: ForeignPod | None) -> None:
+    assert facts.foreign_pod({"metadata": {"namespace": "kube-system", "name": "aws-node-x"}} | raw) == expected
 
 
 def test_a_message_is_cut() -> None:

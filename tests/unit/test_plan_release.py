@@ -198,6 +198,8 @@ def test_whether_the_spec_asks_for_what_was_released_last(
 
 
 SEEN = PoolConfig(("10.1.0.0/16",), 26)
+LIVE, KEPT = "ConfigMap kube-system/cilium-config", "ConfigMap kube-system/cilium-hybrid-applied"
+RAN = frozenset({VERSION})
 
 
 @pytest.mark.parametrize(
@@ -206,25 +208,25 @@ SEEN = PoolConfig(("10.1.0.0/16",), 26)
         pytest.param(an_observation(), Running(), id="nothing"),
         pytest.param(
             an_observation(a_revision(), pool=SEEN, record=a_record()),
-            Running(VERSION, ("10.1.0.0/16",), 26),
+            Running(VERSION, ("10.1.0.0/16",), 26, LIVE, RAN),
             id="the cluster goes before the record",
         ),
         pytest.param(
-            an_observation(a_revision(), record=a_record()), Running(VERSION, (POOL,), MASK), id="else the record"
+            an_observation(a_revision(), record=a_record()),
+            Running(VERSION, (POOL,), MASK, KEPT, RAN),
+            id="else the record",
         ),
-        pytest.param(an_observation(a_revision()), Running(VERSION), id="else the version alone"),
-        pytest.param(an_observation(record=a_record(), pool=SEEN), Running(), id="all is free after an uninstall"),
+        pytest.param(an_observation(a_revision()), Running(VERSION, ran=RAN), id="else the version alone"),
+        pytest.param(an_observation(record=a_record()), Running(), id="all is free after an uninstall"),
         pytest.param(
-            an_observation(
-                a_revision(status="superseded"), a_revision(2, status="uninstalled"), pool=SEEN, record=a_record()
-            ),
-            Running(),
+            an_observation(a_revision(), a_revision(2, status="uninstalled"), record=a_record()),
+            Running(ran=RAN),
             id="all is free after an uninstall that kept its history",
         ),
         pytest.param(
-            an_observation(a_revision(), a_revision(2, status="uninstalled"), record=a_record()),
-            Running(),
-            id="the record binds nobody after such an uninstall",
+            an_observation(record=a_record(), pool=SEEN),
+            Running(None, ("10.1.0.0/16",), 26),
+            id="what runs counts though Helm's records are lost",
         ),
         pytest.param(
             an_observation(a_revision(status="failed"), pool=SEEN),
@@ -240,3 +242,13 @@ SEEN = PoolConfig(("10.1.0.0/16",), 26)
 )
 def test_what_a_new_spec_must_not_contradict(observation: Observation, expected: Running) -> None:
     assert running(observation) == expected
+
+
+def test_where_neither_the_cluster_nor_the_record_tells_helms_own_record_does() -> None:
+    observation = an_observation(a_revision())
+
+    assert running(observation, SEEN) == Running(
+        VERSION, SEEN.pod_cidrs, SEEN.mask_size, "revision 1 of Helm release cilium", RAN
+    )
+    assert running(an_observation(), SEEN) == Running()
+    assert running(an_observation(a_revision(), record=a_record()), SEEN).source == KEPT

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
-from builders import NOW, REF, a_raw_spec
-from cilium_hybrid.api.conditions import Reason
+from builders import NOW, REF, a_cilium_node, a_raw_spec, an_observation, condition
+from cilium_hybrid.api.conditions import ConditionType, Reason
 from cilium_hybrid.api.v1alpha1 import FINALIZER
 from cilium_hybrid.ports import UninstallFailedError
 from unit.world import World, an_installed_world
@@ -43,13 +43,22 @@ def test_what_was_installed_first_is_known_to_the_next_install() -> None:
     assert world.releases.applied[1]["upgradeCompatibility"] == "1.17"
 
 
-def test_a_later_install_may_use_other_pools() -> None:
+def test_a_later_install_may_use_other_pools_once_the_blocks_of_the_one_before_are_gone() -> None:
     world = an_installed_world()
     world.cluster.delete()
     world.releases.uninstall_by_hand()
+    world.cluster.rest = an_observation(cilium_nodes=[a_cilium_node()])
     world.cluster.edit(a_raw_spec(pod_cidrs=["10.99.0.0/16"], mask_size=26))
     world.settle()
+    refused = condition(world.status, ConditionType.VALID)
+    before = len(world.releases.revisions)
+    world.cluster.rest = an_observation()
+    world.settle()
 
+    assert refused is not None
+    assert "10.85.0.0/25 of CiliumNode mi-0000000000000001" in refused.message
+    assert "spec.ipam.maskSize: cannot be 26" in refused.message
+    assert before == 0
     assert [revision.status for revision in world.releases.revisions] == ["deployed"]
 
 

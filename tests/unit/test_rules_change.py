@@ -3,18 +3,18 @@ from typing import Any
 
 import pytest
 
-from builders import MASK, POOL, VERSION, a_spec
+from builders import MASK, POOL, VERSION, a_written_spec
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.rules.change import CHANGE_RULES, Change, Running
 from cilium_hybrid.rules.rule import Violation, all_violations
 
 OTHER = "10.86.0.0/16"
-RUNNING = Running(VERSION, (POOL, OTHER), MASK)
-STAY = a_spec(pod_cidrs=[POOL, OTHER])
+RUNNING = Running(VERSION, (POOL, OTHER), MASK, "cilium-config", frozenset({"1.16.19"}))
+STAY = a_written_spec(pod_cidrs=[POOL, OTHER])
 
 
 def broken(running: Running = RUNNING, **spec: Any) -> tuple[Violation, ...]:
-    wanted = a_spec(**({"pod_cidrs": [POOL, OTHER]} | spec))
+    wanted = a_written_spec(**({"pod_cidrs": [POOL, OTHER]} | spec))
     return all_violations(CHANGE_RULES, Change(running, wanted))
 
 
@@ -36,6 +36,12 @@ def broken(running: Running = RUNNING, **spec: Any) -> tuple[Violation, ...]:
         pytest.param({"mask_size": 26}, [Reason.MASK_CHANGED], id="the mask changes"),
         pytest.param({"version": "1.17.9-1"}, [Reason.VERSION_UNSUPPORTED], id="a newer build"),
         pytest.param({"version": "1.17.8-0"}, [Reason.VERSION_UNSUPPORTED], id="an older patch"),
+        pytest.param({"version": "1.19.0"}, [Reason.VERSION_UNSUPPORTED], id="two minors up"),
+        pytest.param({"version": "1.16.19"}, [Reason.VERSION_UNSUPPORTED], id="one minor down, to one that ran"),
+        pytest.param({"version": "1.16.18"}, [Reason.VERSION_UNSUPPORTED], id="one minor down, to one that never ran"),
+        pytest.param({"version": "1.15.19"}, [Reason.VERSION_SKIPPED], id="two minors down"),
+        pytest.param({"version": "2.17.9-0"}, [Reason.VERSION_UNSUPPORTED], id="another major"),
+        pytest.param({"version": "nonsense", "mask_size": "25"}, [], id="what has no form is judged elsewhere"),
         pytest.param(
             {"pod_cidrs": [POOL], "mask_size": 26, "version": "1.18.0"},
             [Reason.POD_CIDR_REMOVED, Reason.MASK_CHANGED, Reason.VERSION_UNSUPPORTED],
@@ -69,16 +75,27 @@ def test_what_cannot_be_seen_binds_nothing(unknown: dict[str, Any], spec: dict[s
     [
         pytest.param(
             {"pod_cidrs": [POOL]},
-            "spec.ipam.podCIDRs[1]: 10.86.0.0/16 is in use and nothing stands in its place: put 10.86.0.0/16 back",
+            f"spec.ipam.podCIDRs[1]: {OTHER} is in use (cilium-config) and nothing stands in its place: put {OTHER}",
             id="a pool that is gone",
         ),
         pytest.param(
             {"pod_cidrs": [OTHER, OTHER]},
-            f"spec.ipam.podCIDRs[0]: {POOL} is in use and {OTHER} stands in its place: put {POOL} back",
+            f"spec.ipam.podCIDRs[0]: {POOL} is in use (cilium-config) and {OTHER} stands in its place: put {POOL} back",
             id="a pool that was replaced",
         ),
         pytest.param({"mask_size": 26}, "spec.ipam.maskSize: cannot change from 25 to 26", id="the mask"),
         pytest.param({"version": "1.18.0"}, "spec.version: cannot go from 1.17.9-0 to 1.18.0", id="the version"),
+        pytest.param(
+            {"version": "1.16.18"},
+            "spec.version: cannot go from 1.17.9-0 to 1.16.18, because this cluster never ran 1.16.18: write 1.17.9-0",
+            id="a version that never ran",
+        ),
+        pytest.param(
+            {"version": "1.15.1"},
+            f"spec.version: cannot go from {VERSION} to 1.15.1, because at most one minor release down is tested, "
+            f"which is 1.16: write {VERSION}",
+            id="a minor that is skipped",
+        ),
     ],
 )
 def test_a_message_names_both_values_and_the_way_back(spec: dict[str, Any], words: str) -> None:

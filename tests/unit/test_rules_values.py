@@ -1,17 +1,30 @@
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from builders import a_spec
+from builders import a_spec, a_written_spec
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.plan.values import helm_values
-from cilium_hybrid.rules.values import OWNED_PATHS, owned_paths_are_left_alone
+from cilium_hybrid.rules.rule import all_violations
+from cilium_hybrid.rules.values import (
+    DEEPEST,
+    FEATURES,
+    LARGEST,
+    OWNED_PATHS,
+    SUPPORTED,
+    VALUES_RULES,
+    VALUES_WARNINGS,
+)
 from strategies import chart_values
 
 
-def refused(values: dict[str, Any]) -> list[str]:
-    return [broken.path.removeprefix("spec.values.") for broken in owned_paths_are_left_alone(a_spec(values=values))]
+def broken(values: object, **spec: Any) -> list[str]:
+    found = all_violations(VALUES_RULES, a_written_spec(values=values, **spec))
+    assert all(violation.reason is Reason.INVALID_VALUES for violation in found)
+    return [violation.path.removeprefix("spec.values.") for violation in found]
 
 
 def nested(path: str, value: object) -> dict[str, Any]:
@@ -24,8 +37,26 @@ def nested(path: str, value: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", OWNED_PATHS)
 @pytest.mark.parametrize("value", [None, "x", [], {}, {"x": 1}], ids=["null", "a string", "a list", "a map", "more"])
-def test_every_owned_path_is_refused_by_name(path: str, value: object) -> None:
-    assert refused(nested(path, value)) == [path]
+@pytest.mark.parametrize("allow", [False, True], ids=["", "though the unsupported is allowed"])
+def test_every_owned_path_is_refused_by_name(path: str, value: object, allow: bool) -> None:
+    assert broken(nested(path, value), allowUnsupported=allow) == [path]
+
+
+@pytest.mark.parametrize("path", FEATURES)
+def test_a_feature_to_come_may_be_off_and_not_on(path: str) -> None:
+    assert [broken(nested(path, harmless)) for harmless in FEATURES[path]] == [[]] * len(FEATURES[path])
+    values: tuple[object, ...] = (True, "true", None, 1, {})
+    for value in values:
+        assert path in broken(nested(path, value))
+
+
+@pytest.mark.parametrize("path", SUPPORTED)
+def test_what_aws_does_not_support_is_refused_unless_it_is_allowed(path: str) -> None:
+    assert [broken(nested(path, supported)) for supported in SUPPORTED[path]] == [[]] * len(SUPPORTED[path])
+    values: tuple[object, ...] = ("another", 7, 0, 1, [])
+    for value in values:
+        assert broken(nested(path, value)) == [path]
+        assert broken(nested(path, value), allowUnsupported=True) == []
 
 
 @pytest.mark.parametrize(
@@ -37,32 +68,102 @@ def test_every_owned_path_is_refused_by_name(path: str, value: object) -> None:
         pytest.param({"operator": {}}, [], id="an empty parent"),
         pytest.param({"operatorAffinity": {}}, [], id="a name that only begins like one"),
         pytest.param({"hubble": {"affinity": {}}}, [], id="the same name elsewhere"),
+        pytest.param({"ipam.mode": "kubernetes"}, [], id="a dotted key, which to Helm is a name"),
         pytest.param({"podAnnotations": {"example.com/team": "net"}}, [], id="another annotation"),
         pytest.param(
             {"loadBalancer": None}, ["loadBalancer.serviceTopology"], id="null in the place of a parent erases it"
         ),
         pytest.param({"loadBalancer": "x"}, ["loadBalancer.serviceTopology"], id="a string in the place of a parent"),
+        pytest.param({"bgpControlPlane": True}, ["bgpControlPlane.enabled"], id="what AWS once advised"),
         pytest.param(
             {"operator": {"unmanagedPodWatcher": None}},
             ["operator.unmanagedPodWatcher.restart"],
             id="null in the place of an inner parent",
         ),
         pytest.param(
-            {"ipam": {"mode": "kubernetes"}, "envoy": {"enabled": True}},
-            ["envoy", "ipam"],
+            {"ipam": {"mode": "kubernetes"}, "ipv6": {"enabled": True}, "envoy": {"enabled": True}},
+            ["ipam", "envoy.enabled", "ipv6.enabled"],
             id="each is named",
         ),
+        pytest.param({"vtep": {"enabled": True}, "l7Proxy": False}, [], id="VTEP as AWS documents it"),
+        pytest.param({"vtep": {"enabled": True}}, ["vtep.enabled"], id="VTEP with the proxy"),
     ],
 )
 def test_values(values: dict[str, Any], expected: list[str]) -> None:
-    assert refused(values) == expected
+    assert broken(values) == expected
 
 
-def test_a_refusal_says_what_to_write_instead() -> None:
-    (broken,) = owned_paths_are_left_alone(a_spec(values={"ipam": {}}))
+@pytest.mark.parametrize("name", ["ingressController", "gatewayAPI"])
+@pytest.mark.parametrize(
+    ("version", "more", "times"),
+    [
+        pytest.param("1.18.8-1", {}, 1, id="before 1.19"),
+        pytest.param("1.19.4-1", {}, 2, id="from 1.19 on"),
+        pytest.param("1.19.4-1", {"kubeProxyReplacement": "true"}, 1, id="from 1.19 on, with kube-proxy replaced"),
+        pytest.param("1.18.8-1", {"vtep": {"enabled": True}, "l7Proxy": False}, 2, id="beside VTEP"),
+        pytest.param("nonsense", {}, 1, id="of no version"),
+    ],
+)
+def test_ingress_and_gateway(name: str, version: str, more: dict[str, Any], times: int) -> None:
+    found = broken({name: {"enabled": True}} | more, version=version)
 
-    assert broken.reason is Reason.INVALID_VALUES
-    assert str(broken) == "spec.values.ipam: cannot be set here: write spec.ipam"
+    # Once because this operator does not manage the feature, and once for each that it could not be managed with.
+    assert found.count(f"{name}.enabled") == times
+
+
+LATER = "take it out: this version of the operator does not manage that feature"
+ALLOW = "take it out, or set spec.allowUnsupported to true"
+
+
+def test_a_refusal_says_what_was_written_and_what_to_do() -> None:
+    values = {"ipam": {}, "routingMode": "native", "ingressController": {"enabled": True}}
+    said = [str(violation) for violation in all_violations(VALUES_RULES, a_written_spec(values=values))]
+
+    assert said == [
+        "spec.values.ipam: cannot be set here: write spec.ipam",
+        f"spec.values.ingressController.enabled: is true: {LATER}",
+        f'spec.values.routingMode: is "native", which AWS does not support on hybrid nodes: {ALLOW}',
+    ]
+
+
+def test_values_are_as_large_as_a_release_can_hold() -> None:
+    room = LARGEST - len(json.dumps({"debug": ""}))
+
+    assert broken({"debug": "x" * room}) == []
+    assert broken({"debug": "x" * (room + 1)}) == ["spec.values"]
+
+
+def test_values_are_as_deep_as_they_need_to_be() -> None:
+    deep: Any = 1
+    found = {}
+    for level in range(1, 3000):
+        # `values` itself is the first level.
+        found[level] = broken({"debug": deep}) if level in {DEEPEST, DEEPEST + 1, 2999} else None
+        deep = [deep] if level % 2 else {"x": deep}
+
+    assert found[DEEPEST] == []
+    assert found[DEEPEST + 1] == found[2999] == ["spec.values"]
+
+
+def test_hubble_is_let_through_with_a_word() -> None:
+    warned = all_violations(VALUES_WARNINGS, a_written_spec(values={"hubble": {"relay": {"enabled": True}}}))
+
+    assert [violation.path for violation in warned] == ["spec.values.hubble.relay.enabled"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+PLACES = st.sampled_from(["extraConfig", "extraArgs", "extraEnv", "operator", "envoy", "hubble", "vtep", "l7Proxy"])
+
+
+@given(st.dictionaries(PLACES | st.text(max_size=5), JSON, max_size=4), st.booleans())
+def test_no_values_whatever_cannot_be_judged(values: dict[str, Any], allow: bool) -> None:
+    spec = a_written_spec(values=values, allowUnsupported=allow)
+
+    assert all(violation.fix for violation in all_violations((*VALUES_RULES, *VALUES_WARNINGS), spec))
 
 
 OWNED = helm_values(a_spec())
@@ -78,13 +179,13 @@ def holds(values: object, expected: object) -> bool:
 @settings(max_examples=150)
 @given(chart_values())
 def test_no_values_whatever_override_what_the_operator_owns(values: dict[str, Any]) -> None:
-    if refused(values):
+    if broken(values, allowUnsupported=True):
         return
     made = helm_values(a_spec(values=values))
     expected = {key: value for key, value in OWNED.items() if key != "podAnnotations"}
 
     assert holds(made, expected)
-    for closed in ("affinity", "ipam", "envoy"):
+    for closed in ("affinity", "ipam"):
         assert made[closed] == OWNED[closed]
     assert "resources" not in made
     assert "resources" not in made["operator"]

@@ -28,6 +28,7 @@ def test_everything_has_a_default(helm: str) -> None:
     assert (made.metrics_host, made.metrics_port) == ("0.0.0.0", 9947)  # noqa: S104 # probes come from outside
     assert made.kubeconfig == str(Path.home() / ".kube" / "config")
     assert made.cache.is_absolute()
+    assert made.chart_registries == ()
 
 
 def test_every_setting_can_be_made(helm: str) -> None:
@@ -40,6 +41,7 @@ def test_every_setting_can_be_made(helm: str) -> None:
         CILIUM_HYBRID_NAMESPACE="network",
         CILIUM_HYBRID_METRICS_ADDR="[::1]:1234",
         KUBECONFIG="/kubeconfig",
+        CILIUM_HYBRID_CHART_REGISTRIES="public.ecr.aws/eks, registry.example:5000",
         POD_NAME="operator-0",
     )
 
@@ -54,6 +56,7 @@ def test_every_setting_can_be_made(helm: str) -> None:
         leader_election=False,
         metrics_host="::1",
         metrics_port=1234,
+        chart_registries=("public.ecr.aws/eks", "registry.example:5000"),
     )
 
 

@@ -43,17 +43,17 @@ class Reason(_Word):
     NODES_NOT_READY = "NodesNotReady", "A connected hybrid node fails one of its legs."
     INVALID_SPEC = "InvalidSpec", "The spec breaks a rule of form."
     INVALID_VALUES = "InvalidValues", "The values hold a refused path, or the chart refuses them."
-    POD_CIDR_OVERLAP = "PodCIDROverlap", "Two pod CIDRs overlap."
+    POD_CIDR_OVERLAP = "PodCIDROverlap", "A pod CIDR overlaps another one, a declared network or an address in use."
     POD_CIDR_REMOVED = "PodCIDRRemoved", "A pod CIDR that is in use was removed, changed or moved."
     MASK_CHANGED = "MaskChanged", "maskSize differs from the one in use."
-    VERSION_UNSUPPORTED = (
-        "VersionUnsupported",
-        "This operator cannot go to that version from the running one.",
-    )
+    VERSION_UNSUPPORTED = "VersionUnsupported", "That version is not supported, or not to be had from the running one."
+    VERSION_SKIPPED = "VersionSkipped", "The way down to that version skips a minor release."
+    KERNEL_TOO_OLD = "KernelTooOld", "A hybrid node has a kernel that this version of Cilium does not run on."
+    FOREIGN_CNI = "ForeignCNI", "Another CNI has pods on hybrid nodes."
     RELEASE_NOT_OWNED = "ReleaseNotOwned", "A release `cilium` exists that the operator did not make."
     FOREIGN_REVISION = "ForeignRevision", "Somebody else made the newest revision of the operator's release."
     CHART_UNAVAILABLE = "ChartUnavailable", "The chart cannot be fetched now; it is tried again."
-    CHART_REFUSED = "ChartRefused", "The chart is not the one that spec.chart.digest or spec.version names."
+    CHART_REFUSED = "ChartRefused", "The chart is not the one that the spec names, or not from an allowed registry."
     RENDER_REFUSED = "RenderRefused", "The rendered manifests would reach beyond the hybrid nodes."
     INSTALLING = "Installing", "Cilium is being installed."
     CONFIGURING = "Configuring", "A change of configuration is being released."

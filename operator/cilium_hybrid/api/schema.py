@@ -11,7 +11,10 @@ preserve_unknown: Final = WithJsonSchema(
 UNSUPPORTED: Final = ("title", "default", "additionalProperties")
 
 
-def validations(*rules: tuple[str, str] | tuple[str, str, str]) -> dict[str, Any]:
+Rule = tuple[str, str] | tuple[str, str, str]
+
+
+def validations(*rules: Rule) -> dict[str, Any]:
     """CEL rules as (rule, message) or (rule, message, fieldPath), for a model or a field."""
     keys = ("rule", "message", "fieldPath")
     return {"x-kubernetes-validations": [dict(zip(keys, rule, strict=False)) for rule in rules]}

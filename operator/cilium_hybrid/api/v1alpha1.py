@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from cilium_hybrid.api.schema import preserve_unknown, validations
+from cilium_hybrid.api.schema import Rule, preserve_unknown, validations
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.versions import VERSION_PATTERN
 
@@ -18,7 +18,7 @@ SHORT_NAME: Final = "chy"
 NAME: Final = "default"
 FINALIZER: Final = "ciliumhybrid.io/finalizer"
 DEFAULT_CHART: Final = "oci://public.ecr.aws/eks/cilium/cilium"
-MAX_POD_CIDRS: Final = 15
+MAX_CIDRS: Final = 15
 MAX_CIDR_LENGTH: Final = 18
 
 CHART_REF_PATTERN = r"^(oci://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9._-]+)+|/[^\x00-\x1f]*)$"
@@ -28,18 +28,21 @@ PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 _IN_A_PRIVATE_NETWORK = " || ".join(f"cidr('{network}').containsCIDR(cidr(self))" for network in PRIVATE)
 
 # An expression that fails is a refusal too, so each rule guards itself against what another rule refuses.
-POD_CIDR_RULES = validations(
+CIDR_RULES = (
     ("isCIDR(self) && cidr(self).ip().family() == 4", "must be an IPv4 CIDR such as 10.85.0.0/16"),
     (
         "!isCIDR(self) || (cidr(self) == cidr(self).masked() && string(cidr(self)) == self)",
         "has bits set to the right of its prefix: write the first address of the network",
     ),
+)
+POD_CIDR_RULES = (
+    *CIDR_RULES,
     (
         f"!isCIDR(self) || cidr(self).ip().family() != 4 || {_IN_A_PRIVATE_NETWORK}",
         "must lie in 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10",
     ),
 )
-POD_CIDRS_RULES = validations(
+POD_CIDRS_RULES = (
     (
         (
             "!self.all(c, isCIDR(c)) || self.all(a, self.filter(b, "
@@ -48,14 +51,47 @@ POD_CIDRS_RULES = validations(
         "must not overlap one another: two nodes could be given the same block",
     ),
 )
-IPAM_RULES = validations(
+IPAM_RULES = (
     (
         "self.podCIDRs.all(c, !isCIDR(c) || cidr(c).prefixLength() <= self.maskSize)",
         "each pod CIDR must hold at least one block: its prefix may not be longer than maskSize",
+        ".podCIDRs",
     ),
 )
 _NOTHING_INSTALLED = "!has(oldSelf.status) || !has(oldSelf.status.release)"
-RESOURCE_RULES = validations(
+_INSTALLED = "has(self.status) && has(self.status.release)"
+_CLEAR = "!isCIDR(n) || !(cidr(p).containsCIDR(cidr(n)) || cidr(n).containsCIDR(cidr(p)))"
+
+
+def _of_added(field: str, holds: str, message: str) -> tuple[Rule, Rule]:
+    """A rule on each pod CIDR `p` against a list of networks, of all before the install, of the added ones after it.
+
+    A CIDR that runs could not be taken out again: what it overlaps is told by the operator, and refused by nobody.
+    """
+    given = f"!has(self.spec.networks) || !has(self.spec.networks.{field})"
+    each = f"!isCIDR(p) || {holds}"
+    return (
+        (
+            f"{_INSTALLED} || {given} || self.spec.ipam.podCIDRs.all(p, {each})",
+            f"{message} (spec.networks.{field})",
+            ".spec.ipam.podCIDRs",
+        ),
+        (
+            (
+                f"{_NOTHING_INSTALLED} || {given} || "
+                f"self.spec.ipam.podCIDRs.all(p, p in oldSelf.spec.ipam.podCIDRs || {each})"
+            ),
+            f"added {message} (spec.networks.{field})",
+            ".spec.ipam.podCIDRs",
+        ),
+    )
+
+
+def _clear_of(field: str, whose: str) -> tuple[Rule, Rule]:
+    return _of_added(field, f"self.spec.networks.{field}.all(n, {_CLEAR})", f"podCIDRs must not overlap {whose}")
+
+
+RESOURCE_RULES = (
     (f"self.metadata.name == '{NAME}'", f"a cluster has one CNI: the only CiliumHybrid is named {NAME!r}"),
     (
         (
@@ -70,6 +106,17 @@ RESOURCE_RULES = validations(
         "maskSize cannot change: every node's block was cut to it",
         ".spec.ipam.maskSize",
     ),
+    *_clear_of("nodeCIDRs", "the nodes' network"),
+    *_clear_of("vpcCIDRs", "the VPC"),
+    *_clear_of("serviceCIDRs", "the Services' network"),
+    *_of_added(
+        "remotePodCIDRs",
+        (
+            "self.spec.networks.remotePodCIDRs.size() == 0 || "
+            "self.spec.networks.remotePodCIDRs.exists(n, isCIDR(n) && cidr(n).containsCIDR(cidr(p)))"
+        ),
+        "podCIDRs must lie inside the remote pod networks, by which the cluster routes to pods",
+    ),
 )
 
 
@@ -79,7 +126,10 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 
 
-PodCIDR = Annotated[str, StringConstraints(max_length=MAX_CIDR_LENGTH), Field(json_schema_extra=POD_CIDR_RULES)]
+_CIDRText = Annotated[str, StringConstraints(max_length=MAX_CIDR_LENGTH)]
+CIDR = Annotated[_CIDRText, Field(json_schema_extra=validations(*CIDR_RULES))]
+PodCIDR = Annotated[_CIDRText, Field(json_schema_extra=validations(*POD_CIDR_RULES))]
+CIDRs = Annotated[tuple[CIDR, ...], Field(max_length=MAX_CIDRS)]
 
 
 class Chart(_Model):
@@ -95,15 +145,28 @@ class Chart(_Model):
     )
 
 
+class Networks(_Model):
+    """The networks around the pods, as the EKS cluster was created with them. Pod CIDRs must keep clear of them."""
+
+    node_cidrs: CIDRs = Field((), alias="nodeCIDRs", description="Remote node networks: where the hybrid nodes are.")
+    vpc_cidrs: CIDRs = Field((), alias="vpcCIDRs", description="CIDRs of the VPC, where the cloud half is.")
+    service_cidrs: CIDRs = Field((), alias="serviceCIDRs", description="The cluster's Service CIDR.")
+    remote_pod_cidrs: CIDRs = Field(
+        (),
+        alias="remotePodCIDRs",
+        description="Remote pod networks; where given, each pod CIDR lies inside one of them.",
+    )
+
+
 class IPAM(_Model):
     """Cilium's cluster pool."""
 
-    model_config = ConfigDict(json_schema_extra=IPAM_RULES)
+    model_config = ConfigDict(json_schema_extra=validations(*IPAM_RULES))
 
-    pod_cidrs: Annotated[tuple[PodCIDR, ...], Field(min_length=1, max_length=MAX_POD_CIDRS)] = Field(
+    pod_cidrs: Annotated[tuple[PodCIDR, ...], Field(min_length=1, max_length=MAX_CIDRS)] = Field(
         alias="podCIDRs",
         description="Private IPv4 CIDRs that pods get addresses from. Append-only once Cilium is installed.",
-        json_schema_extra=POD_CIDRS_RULES,
+        json_schema_extra=validations(*POD_CIDRS_RULES),
     )
     mask_size: Annotated[int, Field(ge=16, le=29)] = Field(
         alias="maskSize",
@@ -136,6 +199,7 @@ class Spec(_Model):
         description="Version of the Cilium chart, X.Y.Z or X.Y.Z-N where N is the AWS build number."
     )
     chart: Chart = Field(Chart(), description="Where the Cilium chart comes from.")
+    networks: Networks = Field(Networks(), description="The networks around the pods, which pod CIDRs keep clear of.")
     ipam: IPAM = Field(description="Cilium's cluster pool.")
     masquerade: bool = Field(
         True, description="Whether pods reach addresses outside the pool as their node. Default: true"
@@ -143,6 +207,12 @@ class Spec(_Model):
     resources: Resources = Field(Resources(), description="Container resources of Cilium's workloads.")
     values: Annotated[dict[str, Any], preserve_unknown] = Field(
         {}, description="Any other value of the chart. Paths that the operator owns are refused by name."
+    )
+    allow_unsupported: bool = Field(
+        False,
+        alias="allowUnsupported",
+        description="Lets through minor releases and values that AWS does not support on hybrid nodes; never those "
+        "that the operator owns. Default: false",
     )
     deletion_policy: DeletionPolicy = Field(
         DeletionPolicy.RETAIN,
@@ -161,7 +231,7 @@ def parse_spec(spec: object) -> Spec:
 class CiliumHybrid(BaseModel):
     """Cilium on the hybrid nodes of this Amazon EKS cluster. There is one, named `default`."""
 
-    model_config = ConfigDict(frozen=True, json_schema_extra=RESOURCE_RULES)
+    model_config = ConfigDict(frozen=True, json_schema_extra=validations(*RESOURCE_RULES))
 
     spec: Spec = Field(description="The Cilium that shall run on the hybrid nodes.")
     status: Status | None = Field(None, description="What runs. Written by the operator alone.")

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from cilium_hybrid.rules.surroundings import Taken
+
 NodeReady = Literal["True", "False", "Unknown"]
 
 
@@ -63,11 +65,11 @@ class HybridNode:
     """A node with the label of hybrid nodes."""
 
     name: str
-    created: datetime
     ready: NodeReady
-    ready_since: datetime
     message: str = ""
     agent_taint: bool = False
+    kernel: str = ""
+    addresses: tuple[Taken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,32 @@ class CiliumNode:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignPod:
+    """A pod of another CNI, by namespace and name."""
+
+    name: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is looked up once, before a change that depends on it, since to watch it would cost more than it is worth.
+
+    `pods` have an address in an added pod CIDR, off the hybrid nodes. `released_pool` is what Helm's record says.
+    """
+
+    pods: tuple[Taken, ...] = ()
+    peering_policies: tuple[str, ...] = ()
+    released_pool: PoolConfig | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """The cluster as one pass sees it.
 
-    `nodes_with_pods`: where an agent pod still is, those on their way out too. `definition_leaving`: the definition of
-    CiliumHybrid itself is being deleted. `secrets_namespace_leaving`: the chart's namespace is, after an uninstall.
+    `taken`: addresses of cloud nodes and of Services. `nodes_with_pods`: where an agent pod still is, those on their
+    way out too. `definition_leaving`: the definition of CiliumHybrid itself is being deleted.
+    `secrets_namespace_leaving`: the chart's namespace is, after an uninstall.
     """
 
     revisions: tuple[Revision, ...] = ()
@@ -107,6 +130,8 @@ class Observation:
     nodes: Mapping[str, HybridNode] = field(default_factory=dict)
     agents: Mapping[str, AgentPod] = field(default_factory=dict)
     cilium_nodes: Mapping[str, CiliumNode] = field(default_factory=dict)
+    taken: tuple[Taken, ...] = ()
+    foreign_pods: tuple[ForeignPod, ...] = ()
     nodes_with_pods: frozenset[str] = frozenset()
     definition_leaving: bool = False
     secrets_namespace_leaving: bool = False

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.observation import Observation, Record, Revision
+from cilium_hybrid.plan.observation import Observation, PoolConfig, Record, Revision
 from cilium_hybrid.plan.values import digest, helm_values
 from cilium_hybrid.rules.change import Running
 
@@ -73,13 +73,17 @@ def release_state(observation: Observation, want: Wanted) -> ReleaseState:
     if newest is None or not observation.installed:
         return ReleaseState.ABSENT
     if not newest.ours:
-        owned = any(revision.ours for revision in observation.revisions)
-        return ReleaseState.FOREIGN if owned else ReleaseState.NOT_OWNED
+        return ReleaseState.FOREIGN if is_ours(observation) else ReleaseState.NOT_OWNED
     if newest.status.startswith("pending") or newest.status == "uninstalling":
         return ReleaseState.PENDING
     if newest.status != "deployed":
         return ReleaseState.FAILED
     return ReleaseState.IN_SYNC if _is(newest, want, observation.record) else ReleaseState.OUT_OF_SYNC
+
+
+def is_ours(observation: Observation) -> bool:
+    """Whether there is no release, or one that the operator had a hand in."""
+    return not observation.installed or any(revision.ours for revision in observation.revisions)
 
 
 def _is(newest: Revision, want: Wanted, record: Record | None) -> bool:
@@ -96,12 +100,19 @@ def asks_for_the_same(observation: Observation, want: Wanted) -> bool:
     return last is not None and _is(last, want, observation.record)
 
 
-def running(observation: Observation) -> Running:
-    """The facts that a new spec must not contradict, from the cluster first and the record last."""
+def running(observation: Observation, released: PoolConfig | None = None) -> Running:
+    """The facts that a new spec must not contradict: what the cluster shows first, the record last.
+
+    `cilium-config` counts though Helm's records are gone: an uninstall takes it away, and nothing else does.
+    """
     deployed, record, pool = last_deployed(observation), observation.record, observation.pool
     version = deployed.chart_version if deployed is not None and deployed.ours else None
-    if pool is not None and observation.installed:
-        return Running(version, pool.pod_cidrs, pool.mask_size)
+    ran = frozenset(r.chart_version for r in observation.revisions if r.ours and r.status in APPLIED)
+    if pool is not None and pool.pod_cidrs:
+        return Running(version, pool.pod_cidrs, pool.mask_size, "ConfigMap kube-system/cilium-config", ran)
     if record is not None and observation.installed:
-        return Running(version, record.pod_cidrs, record.mask_size)
-    return Running(version)
+        return Running(version, record.pod_cidrs, record.mask_size, "ConfigMap kube-system/cilium-hybrid-applied", ran)
+    if released is not None and deployed is not None:
+        source = f"revision {deployed.number} of Helm release {RELEASE}"
+        return Running(version, released.pod_cidrs, released.mask_size, source, ran)
+    return Running(version, ran=ran)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import Final, Literal
 
 from cilium_hybrid.api.conditions import Condition, ConditionType, Reason, since
@@ -21,10 +22,14 @@ from cilium_hybrid.plan.actions import Decision, Nothing
 from cilium_hybrid.plan.nodes import NodesVerdict
 from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.release import APPLIED, initial_version, last_deployed
+from cilium_hybrid.rules.rule import Violation
 
 Truth = Literal["True", "False"]
 
 _NAMED_IN_A_MESSAGE: Final = 3
+_HELD_BY_THE_CRD: Final = frozenset({Reason.MASK_CHANGED, Reason.POD_CIDR_REMOVED})
+LONGEST_MESSAGE: Final = 16_000
+"""Half of what metav1.Condition has room for, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class Report:
     nodes: NodesVerdict
     now: datetime
     in_sync: bool = False
+    warnings: tuple[Violation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,8 @@ def _of_the_nodes(report: Report) -> Summary:
     if not settled and (waits := _operator_waits(report)):
         return _waiting(report, waits, settled)
     told = f"{_counted(report)}: {_named(nodes.failing)}" if nodes.failing else _counted(report)
+    if report.warnings:
+        told += f" ({len(report.warnings)} to be looked at, see condition Valid)"
     if nodes.grace_ends(now) is not None:
         return Summary("True", Reason.NODES_JOINING, told, Phase.READY)
     if nodes.disconnected:
@@ -172,7 +180,7 @@ def _settled(report: Report) -> bool:
 
 def _release(report: Report) -> Release | None:
     newest, record = report.observation.newest, report.observation.record
-    if newest is None or not newest.ours:
+    if newest is None or not newest.ours or _traps(report.decision):
         return None
     recorded = record is not None and record.revision == newest.number
     return Release(
@@ -182,6 +190,11 @@ def _release(report: Report) -> Release | None:
         chart_digest=newest.chart_digest,
         values_digest=newest.values_digest,
     )
+
+
+def _traps(decision: Decision) -> bool:
+    """Whether the spec has IPAM facts that do not run: where `release` is there, the CRD keeps a spec as it is."""
+    return any(violation.reason in _HELD_BY_THE_CRD for violation in decision.violations)
 
 
 def _chart(previous: Status) -> str:
@@ -221,8 +234,11 @@ def _conditions(report: Report, summary: Summary) -> tuple[Condition, ...]:
     if summary.stalled:
         made.append((ConditionType.STALLED, "True", summary.reason, summary.message))
     if decision.violations:
-        message = "; ".join(map(str, decision.violations))
+        message = _all_named((*decision.violations, *report.warnings))
         made.append((ConditionType.VALID, "False", decision.violations[0].reason, message))
+    elif report.warnings:
+        message = f"the spec breaks no rule; to be looked at: {_all_named(report.warnings)}"
+        made.append((ConditionType.VALID, "True", Reason.ACCEPTED, message))
     else:
         made.append((ConditionType.VALID, "True", Reason.ACCEPTED, "the spec breaks no rule"))
     if report.in_sync:
@@ -249,6 +265,15 @@ def _conditions(report: Report, summary: Summary) -> tuple[Condition, ...]:
         )
         for kind, status, reason, message in made
     )
+
+
+def _all_named(violations: Sequence[Violation]) -> str:
+    """Every one of them, as far as a condition's message has room."""
+    texts = [str(violation) for violation in violations]
+    room = list(accumulate(len(text) + 2 for text in texts))
+    fitting = sum(used <= LONGEST_MESSAGE for used in room)
+    more = len(texts) - fitting
+    return "; ".join(texts[:fitting]) + (f"; and {more} more" if more else "")
 
 
 def _nodes_reason(nodes: NodesVerdict) -> Reason:

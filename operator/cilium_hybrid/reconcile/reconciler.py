@@ -8,27 +8,26 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from cilium_hybrid.api.conditions import ConditionType, Reason
+from cilium_hybrid.api.conditions import ConditionType
 from cilium_hybrid.api.status import Status
-from cilium_hybrid.api.v1alpha1 import NAME, Spec, parse_spec
+from cilium_hybrid.api.v1alpha1 import NAME, parse_spec
 from cilium_hybrid.plan.actions import Apply, Decision, Nothing, Uninstall, Unlock
 from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
+from cilium_hybrid.plan.judge import Question, judge, question
 from cilium_hybrid.plan.nodes import NodesVerdict, Since, judge_nodes
-from cilium_hybrid.plan.observation import Observation
-from cilium_hybrid.plan.release import ReleaseState, release_state, running, wanted
+from cilium_hybrid.plan.observation import Observation, Survey
+from cilium_hybrid.plan.release import ReleaseState, is_ours, release_state, wanted
 from cilium_hybrid.plan.removal import Removal, decide_removal
 from cilium_hybrid.plan.status import Report, next_status
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 from cilium_hybrid.ports import Clock, Cluster, ClusterUnavailableError, Resource, StaleError, Telemetry
 from cilium_hybrid.reconcile.context import note
 from cilium_hybrid.reconcile.execute import Executor
-from cilium_hybrid.rules.change import CHANGE_RULES, Change
-from cilium_hybrid.rules.rule import Violation, all_violations
-from cilium_hybrid.rules.spec import SPEC_RULES
 
 log = logging.getLogger(__name__)
 
 STALE_PAUSE: Final = timedelta(seconds=1)
+SURVEY_LASTS: Final = timedelta(minutes=1)
 
 
 @dataclass(slots=True)
@@ -37,6 +36,7 @@ class Memory:
 
     asked: object = None
     failure: Failure | None = None
+    surveyed: "_Surveyed | None" = None
     since: Since = field(default_factory=dict)
 
     def failure_of(self, thing: object) -> Failure | None:
@@ -44,11 +44,28 @@ class Memory:
         return self.failure if self.asked == thing else None
 
 
-class Reconciler:
-    """One pass at a time over the ports."""
+@dataclass(frozen=True, slots=True)
+class _Surveyed:
+    """A survey, what was asked for it, and until when it is believed."""
 
-    def __init__(self, cluster: Cluster, executor: Executor, clock: Clock, telemetry: Telemetry) -> None:
+    question: Question
+    survey: Survey
+    until: datetime
+
+
+class Reconciler:
+    """One pass at a time over the ports. `registries`: the only ones that a chart may come from, if any are named."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        executor: Executor,
+        clock: Clock,
+        telemetry: Telemetry,
+        registries: Sequence[str] = (),
+    ) -> None:
         self._cluster, self._executor, self._clock, self._telemetry = cluster, executor, clock, telemetry
+        self._registries = registries
         self._memory = Memory()
 
     async def run_pass(self) -> datetime | None:
@@ -67,6 +84,8 @@ class Reconciler:
     async def _run(self, resource: Resource) -> datetime | None:
         note(resource=NAME, generation=resource.generation)
         view = self._look(resource)
+        if isinstance(view.decision.action, Apply) and await self._survey(resource):
+            view = self._look(resource)
         decision = view.decision
         if isinstance(decision.action, Nothing):
             await self._write(resource, view)
@@ -81,15 +100,31 @@ class Reconciler:
             log.warning("%s: %s", failure.reason, failure.message)
         return self._clock.now()
 
+    async def _survey(self, resource: Resource) -> bool:
+        """Look up what a change depends on, where that was not done a moment ago; whether something was."""
+        asked = question(resource.spec, self._cluster.observe())
+        if asked is None or self._surveyed(asked) is not None:
+            return False
+        survey = await self._cluster.survey(asked)
+        self._memory.surveyed = _Surveyed(asked, survey, self._clock.now() + SURVEY_LASTS)
+        return True
+
+    def _surveyed(self, asked: Question | None) -> Survey | None:
+        """The answer to a question, while it is fresh."""
+        last = self._memory.surveyed
+        return last.survey if last and last.question == asked and self._clock.now() < last.until else None
+
     def _look(self, resource: Resource) -> "_View":
         observation, now, previous = self._cluster.observe(), self._clock.now(), _previous(resource)
         if resource.deleting:
             return self._look_at_the_removal(resource, observation, previous, now)
+        ours = is_ours(observation)
+        survey = self._surveyed(question(resource.spec, observation))
+        verdict = judge(resource.spec, observation, survey, self._registries, ours=ours)
         try:
             spec = parse_spec(resource.spec)
-        except ValidationError as error:
-            decision = refuse(_faults_of_form(error))
-            return self._view(resource, observation, decision, previous, now, None)
+        except (ValidationError, RecursionError):
+            return self._view(resource, observation, refuse(verdict.refusals), previous, now, None)
         want = wanted(spec, observation)
         state = release_state(observation, want)
         asked = (resource.generation, want.chart_ref, want.pinned_digest, want.values_digest)
@@ -99,7 +134,7 @@ class Reconciler:
                 observation=observation,
                 want=want,
                 state=state,
-                violations=_violations(spec, observation, state),
+                violations=verdict.refusals,
                 now=now,
                 failure=self._memory.failure_of(asked),
                 held=resource.held,
@@ -109,9 +144,18 @@ class Reconciler:
         expected = want.values["podAnnotations"][CONFIG_DIGEST] if in_sync else _released_digest(observation)
         nodes = judge_nodes(observation, expected, self._since(previous), now)
         report = Report(
-            previous, resource.generation, spec.version, want.chart_ref, observation, decision, nodes, now, in_sync
+            previous,
+            resource.generation,
+            spec.version,
+            want.chart_ref,
+            observation,
+            decision,
+            nodes,
+            now,
+            in_sync,
+            verdict.warnings,
         )
-        return _View(decision, next_status(report), nodes, previous, asked)
+        return _View(decision, next_status(report), nodes, previous, asked, survey is not None)
 
     def _look_at_the_removal(
         self, resource: Resource, observation: Observation, previous: Status, now: datetime
@@ -156,19 +200,29 @@ class Reconciler:
 
     def _look_again(self, view: "_View") -> datetime | None:
         failure, now = self._memory.failure_of(view.asked), self._clock.now()
-        times = (view.nodes.grace_ends(now), None if failure is None else failure.not_before)
+        survey = self._memory.surveyed
+        times = (
+            view.nodes.grace_ends(now),
+            None if failure is None else failure.not_before,
+            # What was looked up is not watched: a refusal that may rest on it is judged anew.
+            survey.until if survey is not None and view.surveyed and view.decision.violations else None,
+        )
         return min((time for time in times if time is not None and time > now), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What one pass saw and made of it; `asked` is the input that a failure is remembered by."""
+    """What one pass saw and made of it; `asked` is the input that a failure is remembered by.
+
+    `surveyed`: something was looked up for it that is not watched.
+    """
 
     decision: Decision
     status: Status
     nodes: NodesVerdict
     previous: Status
     asked: object
+    surveyed: bool = False
 
 
 def _log_what_changed(before: Status, after: Status) -> None:
@@ -189,21 +243,6 @@ def _previous(resource: Resource) -> Status:
         return Status.model_validate(resource.status)
     except ValidationError:
         return Status()
-
-
-def _faults_of_form(error: ValidationError) -> Sequence[Violation]:
-    return [
-        Violation(Reason.INVALID_SPEC, ".".join(["spec", *map(str, fault["loc"])]), fault["msg"])
-        for fault in error.errors(include_input=False, include_url=False)
-    ]
-
-
-def _violations(spec: Spec, observation: Observation, state: ReleaseState) -> Sequence[Violation]:
-    """Rules on the spec, and against what runs, where what runs is ours."""
-    broken = all_violations(SPEC_RULES, spec)
-    if state is ReleaseState.NOT_OWNED:
-        return broken
-    return broken + all_violations(CHANGE_RULES, Change(running(observation), spec))
 
 
 def _released_digest(observation: Observation) -> str | None:

@@ -11,14 +11,15 @@ Facts = TypeVar("Facts")
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A broken rule: a reason for machines, a path and a message for people."""
+    """A broken rule: a reason for machines; for people a path, a fact with both values, and the way out."""
 
     reason: Reason
     path: str
     message: str
+    fix: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
+        return f"{self.path}: {self.message}" + (f": {self.fix}" if self.fix else "")
 
 
 Rule = Callable[[Facts], Iterable[Violation]]

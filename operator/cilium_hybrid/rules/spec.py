@@ -1,84 +1,73 @@
-"""Rules on a spec alone. Those on CIDRs stand in the CRD as CEL too, and give the same verdict."""
+"""The rules on a spec by itself, and the one judgement that the operator and the command share."""
 
-from collections.abc import Iterator
-from ipaddress import IPv4Network
-from itertools import combinations
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.api.v1alpha1 import PRIVATE, Spec
-from cilium_hybrid.rules.rule import Rule, Violation
-from cilium_hybrid.rules.values import owned_paths_are_left_alone
-
-_PRIVATE: Final = tuple(IPv4Network(network) for network in PRIVATE)
-
-
-def _pod_cidrs(spec: Spec) -> Iterator[tuple[str, IPv4Network]]:
-    """Path and network of each pod CIDR that is one."""
-    for index, text in enumerate(spec.ipam.pod_cidrs):
-        network = _network(text)
-        if network is not None:
-            yield f"spec.ipam.podCIDRs[{index}]", network
+from cilium_hybrid.rules.change import CHANGE_RULES, Change, Running
+from cilium_hybrid.rules.cidrs import ADDED_CIDR_RULES, CIDR_RULES
+from cilium_hybrid.rules.form import faults_of_form
+from cilium_hybrid.rules.minors import MINORS
+from cilium_hybrid.rules.rule import Rule, Violation, all_violations
+from cilium_hybrid.rules.values import VALUES_RULES, VALUES_WARNINGS
+from cilium_hybrid.rules.written import WrittenSpec, read_spec
 
 
-def _network(text: str) -> IPv4Network | None:
-    """An IPv4 network with its host bits cleared; None for what Go's netip.ParsePrefix would not take."""
-    address, slash, length = text.partition("/")
-    if not slash or not (length.isascii() and length.isdigit()) or (len(length) > 1 and length[0] == "0"):
-        return None
-    try:
-        return IPv4Network(f"{address}/{length}", strict=False)
-    except ValueError:
-        return None
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is wrong with a spec: `refusals` keep it from the cluster, `warnings` do not."""
+
+    refusals: tuple[Violation, ...] = ()
+    warnings: tuple[Violation, ...] = ()
+
+    def __add__(self, other: "Verdict") -> "Verdict":
+        return Verdict(self.refusals + other.refusals, self.warnings + other.warnings)
 
 
-def pod_cidrs_are_ipv4_networks(spec: Spec) -> Iterator[Violation]:
-    """EKS hybrid nodes are IPv4 only; Cilium would clear host bits without a word."""
-    for index, text in enumerate(spec.ipam.pod_cidrs):
-        path, network = f"spec.ipam.podCIDRs[{index}]", _network(text)
-        if network is None:
-            yield Violation(Reason.INVALID_SPEC, path, f"{text!r} is no IPv4 CIDR such as 10.85.0.0/16")
-        elif str(network) != text:
-            yield Violation(
-                Reason.INVALID_SPEC, path, f"{text} has bits set to the right of its prefix: write {network}"
-            )
+def the_minor_is_supported(spec: WrittenSpec) -> Iterator[Violation]:
+    """AWS supports its own builds of these minor releases on hybrid nodes."""
+    version = spec.version
+    if version is not None and version.series not in MINORS and not spec.allow_unsupported:
+        yield Violation(
+            Reason.VERSION_UNSUPPORTED,
+            "spec.version",
+            f"{version} is of {version.series}, and the supported minor releases are {', '.join(MINORS)}",
+            "write a version of one of them, or set spec.allowUnsupported to true",
+        )
 
 
-def pod_cidrs_are_private(spec: Spec) -> Iterator[Violation]:
-    """AWS allows RFC 1918 and 100.64.0.0/10 (EKS user guide, networking for hybrid nodes)."""
-    for path, network in _pod_cidrs(spec):
-        if not any(network.subnet_of(private) for private in _PRIVATE):
-            yield Violation(Reason.INVALID_SPEC, path, f"{network} is not private: it must lie in {', '.join(PRIVATE)}")
+SPEC_RULES: Final[tuple[Rule[WrittenSpec], ...]] = (the_minor_is_supported, *CIDR_RULES, *VALUES_RULES)
+SPEC_WARNINGS: Final[tuple[Rule[WrittenSpec], ...]] = VALUES_WARNINGS
 
 
-def pod_cidrs_do_not_overlap(spec: Spec) -> Iterator[Violation]:
-    """Cilium's operator stops at its start when pools overlap."""
-    for (_, one), (path, other) in combinations(_pod_cidrs(spec), 2):
-        if one.overlaps(other):
-            yield Violation(
-                Reason.POD_CIDR_OVERLAP,
-                path,
-                f"{other} overlaps {one}, which stands before it: take one of them out",
-            )
+def judge_spec(raw: object, running: Running | None = None, registries: Sequence[str] = ()) -> Verdict:
+    """Everything that a spec shows by itself, and against what runs; `registries`: the only ones allowed, if any."""
+    spec, running = read_spec(raw), running or Running()
+    refusals = faults_of_form(raw) + all_violations(SPEC_RULES, spec) + tuple(_unlisted(spec, registries))
+    return Verdict(refusals, all_violations(SPEC_WARNINGS, spec)) + judge_change(spec, running)
 
 
-def pod_cidrs_hold_a_block(spec: Spec) -> Iterator[Violation]:
-    """Cilium accepts a pool smaller than a block, and then every node gets 'allocator full'."""
-    mask = spec.ipam.mask_size
-    for path, network in _pod_cidrs(spec):
-        if network.prefixlen > mask:
-            yield Violation(
-                Reason.INVALID_SPEC,
-                path,
-                f"{network} holds no block of /{mask}: take a larger CIDR, or a maskSize of at least "
-                f"{network.prefixlen}",
-            )
+def judge_change(spec: WrittenSpec, running: Running) -> Verdict:
+    """What a spec breaks of that which runs. No refusal could mend an overlap with a pool that runs already."""
+    overlaps = all_violations(ADDED_CIDR_RULES, spec)
+    added = tuple(overlap for overlap in overlaps if not runs(overlap.path, spec, running))
+    found = tuple(overlap for overlap in overlaps if overlap not in added)
+    return Verdict(added + all_violations(CHANGE_RULES, Change(running, spec)), found)
 
 
-SPEC_RULES: Final[tuple[Rule[Spec], ...]] = (
-    pod_cidrs_are_ipv4_networks,
-    pod_cidrs_are_private,
-    pod_cidrs_do_not_overlap,
-    pod_cidrs_hold_a_block,
-    owned_paths_are_left_alone,
-)
+def runs(path: str, spec: WrittenSpec, running: Running) -> bool:
+    """Whether a path is that of a pod CIDR that nodes already have blocks of."""
+    return any(cidr.path == path and cidr.text in running.pod_cidrs for cidr in spec.pod_cidrs)
+
+
+def _unlisted(spec: WrittenSpec, registries: Sequence[str]) -> Iterator[Violation]:
+    """Whoever may write the resource does not choose where privileged pods come from; whoever runs the operator may."""
+    place = spec.chart_ref.removeprefix("oci://")
+    if registries and not any(f"{place}/".startswith(f"{allowed.rstrip('/')}/") for allowed in registries):
+        yield Violation(
+            Reason.CHART_REFUSED,
+            "spec.chart.ref",
+            f"{spec.chart_ref} lies in none of the registries that the operator allows ({', '.join(registries)})",
+            "take a chart from one of them, or have the setting CILIUM_HYBRID_CHART_REGISTRIES changed",
+        )

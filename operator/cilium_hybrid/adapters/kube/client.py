@@ -78,6 +78,10 @@ class KubeClient:
         """Replace the object at `path`; 409 where its resourceVersion is no longer the one in `body`."""
         return await self._call("PUT", path, body=body, headers={"Content-Type": JSON})
 
+    async def delete(self, path: str) -> Any:
+        """Delete the object at `path`."""
+        return await self._call("DELETE", path, headers={"Accept": JSON})
+
     async def patch_json(self, path: str, operations: Sequence[Mapping[str, Any]]) -> Any:
         """JSON patch; 422 where a test among the operations does not hold."""
         return await self._call("PATCH", path, body=operations, headers={"Content-Type": "application/json-patch+json"})

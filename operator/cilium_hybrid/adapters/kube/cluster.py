@@ -1,14 +1,17 @@
 """The Cluster port: what the watches hold, the resource read afresh, the status and the record written."""
 
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from cilium_hybrid.adapters.helm.storage import revision
 from cilium_hybrid.adapters.kube import facts
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
+from cilium_hybrid.adapters.kube.survey import survey
 from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index, Source
 from cilium_hybrid.api.v1alpha1 import GROUP, KIND, NAME, PLURAL, VERSION
-from cilium_hybrid.plan.observation import Observation, Record, Revision
+from cilium_hybrid.plan.judge import Question
+from cilium_hybrid.plan.observation import Observation, Record, Revision, Survey
 from cilium_hybrid.plan.release import NAMESPACE
 from cilium_hybrid.ports import ClusterUnavailableError, Resource, StaleError
 from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
@@ -16,6 +19,8 @@ from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
 RECORD: Final = "cilium-hybrid-applied"
 SECRETS_NAMESPACE: Final = "cilium-secrets"
 FIELD_MANAGER: Final = "cilium-hybrid"
+UNSERVED_SECONDS: Final = 600.0
+"""How often a kind is looked for that the control plane does not serve."""
 OWN_WRITE_SECONDS: Final = 10.0
 """How long a watch may take to show what was written."""
 
@@ -27,6 +32,10 @@ _CORE: Final = f"/api/v1/namespaces/{NAMESPACE}"
 _APPS: Final = f"/apis/apps/v1/namespaces/{NAMESPACE}"
 OWN_DEFINITION: Final = f"{PLURAL}.{GROUP}"
 _CRDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+_SERVICES: Final = "/api/v1/namespaces/default/services"
+_SERVICE_CIDRS: Final = "/apis/networking.k8s.io/v1/servicecidrs"
+OTHER_CNIS: Final = "k8s-app in (aws-node,calico-node,canal,kube-router)"
 
 RELEASES: Final = Source(f"{_CORE}/secrets", labels="owner=helm,name=cilium", metadata_only=True)
 
@@ -48,6 +57,11 @@ class KubeCluster:
         self._namespace = Index(client, named("/api/v1/namespaces", SECRETS_NAMESPACE), facts.leaving, changed)
         nodes = Source("/api/v1/nodes", labels=f"{HYBRID_LABEL}={HYBRID_VALUE}")
         self._nodes = Index(client, nodes, facts.hybrid_node, changed)
+        others = Source("/api/v1/nodes", labels=f"{HYBRID_LABEL}!={HYBRID_VALUE}")
+        self._cloud_nodes = Index(client, others, facts.node_addresses, changed)
+        self._service_cidrs = Index(client, Source(_SERVICE_CIDRS), facts.service_cidrs, changed, _wait_for_an_upgrade)
+        self._service = Index(client, named(_SERVICES, "kubernetes"), facts.service_addresses, changed)
+        self._foreign_pods = Index(client, Source("/api/v1/pods", labels=OTHER_CNIS), facts.foreign_pod, changed)
         self._agents = Index(client, Source(f"{_CORE}/pods", labels="k8s-app=cilium"), facts.agent_pod, changed)
         # Cilium's operator makes this kind at its first start; until then there is nothing to watch.
         definition = Source(_CRDS, fields="metadata.name=ciliumnodes.cilium.io", metadata_only=True)
@@ -86,6 +100,10 @@ class KubeCluster:
             self._agent_set,
             self._operator,
             self._nodes,
+            self._cloud_nodes,
+            self._service_cidrs,
+            self._service,
+            self._foreign_pods,
             self._agents,
             self._definition,
             self._own_definition,
@@ -96,6 +114,7 @@ class KubeCluster:
     def observe(self) -> Observation:
         """What the watches hold."""
         pods = self._agents.facts.values()
+        others = (self._cloud_nodes, self._service_cidrs, self._service)
         return Observation(
             revisions=in_order(self.revisions.facts),
             record=self._record.facts.get(RECORD),
@@ -105,10 +124,16 @@ class KubeCluster:
             nodes=self._nodes.facts,
             agents={pod.node: pod for pod in pods if not pod.leaving},
             cilium_nodes=self._cilium_nodes.facts,
+            taken=tuple(taken for index in others for found in index.facts.values() for taken in found),
+            foreign_pods=tuple(self._foreign_pods.facts.values()),
             nodes_with_pods=frozenset(pod.node for pod in pods),
             secrets_namespace_leaving=self._namespace.facts.get(SECRETS_NAMESPACE, False),
             definition_leaving=self._own_definition.facts.get(OWN_DEFINITION, False),
         )
+
+    async def survey(self, question: Question) -> Survey:
+        """What is not watched, looked up now; ClusterUnavailableError."""
+        return await survey(self._client, question, self._nodes.facts)
 
     async def resource(self) -> Resource | None:
         """The CiliumHybrid, read now; None where there is none."""
@@ -174,6 +199,11 @@ class KubeCluster:
         except ApiError as error:
             raise ClusterUnavailableError(f"cannot write ConfigMap {RECORD}: {error}") from None
         await self._record.until(lambda seen: seen.get(RECORD) == record, OWN_WRITE_SECONDS)
+
+
+async def _wait_for_an_upgrade() -> None:
+    """A control plane before Kubernetes 1.33 has no ServiceCIDR."""
+    await asyncio.sleep(UNSERVED_SECONDS)
 
 
 def in_order(revisions: Mapping[str, Revision]) -> tuple[Revision, ...]:

@@ -10,12 +10,14 @@ from cilium_hybrid.plan.observation import (
     AgentSet,
     CiliumNode,
     CiliumOperator,
+    ForeignPod,
     HybridNode,
     NodeReady,
     PoolConfig,
     Record,
 )
 from cilium_hybrid.plan.values import CONFIG_DIGEST
+from cilium_hybrid.rules.surroundings import Taken, all_taken
 
 Raw = Mapping[str, Any]
 
@@ -26,19 +28,45 @@ _LONGEST_MESSAGE: Final = 200
 
 def hybrid_node(raw: Raw) -> HybridNode:
     """A Node."""
-    metadata = raw["metadata"]
-    created = moment(metadata["creationTimestamp"])
+    name = str(raw["metadata"]["name"])
     ready = _condition(raw, "Ready")
     status: NodeReady = {"True": "True", "Unknown": "Unknown"}.get(ready.get("status", ""), "False")  # type: ignore[assignment] # of the three words
     taints = (raw.get("spec") or {}).get("taints") or []
     return HybridNode(
-        name=str(metadata["name"]),
-        created=created,
+        name=name,
         ready=status,
-        ready_since=moment(ready["lastTransitionTime"]) if ready.get("lastTransitionTime") else created,
         message="" if status == "True" else _short(str(ready.get("message") or "")),
         agent_taint=any(taint.get("key") == AGENT_TAINT for taint in taints),
+        kernel=str(((raw.get("status") or {}).get("nodeInfo") or {}).get("kernelVersion") or ""),
+        addresses=node_addresses(raw),
     )
+
+
+def node_addresses(raw: Raw) -> tuple[Taken, ...]:
+    """The addresses of a Node."""
+    owner = f"an address of node {raw['metadata']['name']}"
+    addresses = (raw.get("status") or {}).get("addresses") or []
+    return all_taken((owner, str(one.get("address"))) for one in addresses if str(one.get("type")).endswith("IP"))
+
+
+def service_cidrs(raw: Raw) -> tuple[Taken, ...]:
+    """A ServiceCIDR."""
+    owner = f"the Services' network (ServiceCIDR {raw['metadata']['name']})"
+    return all_taken((owner, str(cidr)) for cidr in (raw.get("spec") or {}).get("cidrs") or [])
+
+
+def service_addresses(raw: Raw) -> tuple[Taken, ...]:
+    """A Service."""
+    owner = f"the address of Service {raw['metadata']['namespace']}/{raw['metadata']['name']}"
+    return all_taken((owner, str(address)) for address in (raw.get("spec") or {}).get("clusterIPs") or [])
+
+
+def foreign_pod(raw: Raw) -> ForeignPod | None:
+    """A pod of another CNI; None for one that is on no node, or has ended."""
+    node, phase = (raw.get("spec") or {}).get("nodeName"), (raw.get("status") or {}).get("phase")
+    if not node or phase in {"Succeeded", "Failed"}:
+        return None
+    return ForeignPod(f"{raw['metadata']['namespace']}/{raw['metadata']['name']}", str(node))
 
 
 def agent_pod(raw: Raw) -> AgentPod | None:

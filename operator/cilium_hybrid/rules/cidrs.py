@@ -1,0 +1,132 @@
+"""Rules on the CIDRs of a spec. They stand in the CRD as CEL too, and give the same verdict."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from itertools import chain
+from typing import Final
+
+from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.api.v1alpha1 import PRIVATE
+from cilium_hybrid.rules.rule import Rule, Violation
+from cilium_hybrid.rules.written import CIDR, WrittenSpec
+
+FOREIGN_NETWORKS: Final = {
+    "nodeCIDRs": "the nodes' network",
+    "vpcCIDRs": "the VPC",
+    "serviceCIDRs": "the Services' network",
+}
+_PRIVATE: Final = tuple(IPv4Network(network) for network in PRIVATE)
+
+
+def cidrs_are_ipv4_networks(spec: WrittenSpec) -> Iterator[Violation]:
+    """EKS hybrid nodes are IPv4 only; Cilium would clear host bits without a word."""
+    for cidr in chain(spec.pod_cidrs, *spec.networks.values()):
+        if cidr.network is None:
+            yield Violation(
+                Reason.INVALID_SPEC, cidr.path, f"{cidr.text!r} is no IPv4 CIDR", "write one such as 10.85.0.0/16"
+            )
+        elif not cidr.canonical:
+            yield Violation(
+                Reason.INVALID_SPEC,
+                cidr.path,
+                f"{cidr.text} has bits set to the right of its prefix",
+                f"write {cidr.network}",
+            )
+
+
+def pod_cidrs_are_private(spec: WrittenSpec) -> Iterator[Violation]:
+    """AWS allows RFC 1918 and 100.64.0.0/10 (EKS user guide, networking for hybrid nodes)."""
+    for cidr, network in spec.pools():
+        if not any(network.subnet_of(private) for private in _PRIVATE):
+            yield Violation(
+                Reason.INVALID_SPEC, cidr.path, f"{network} is not private", f"take one inside {', '.join(PRIVATE)}"
+            )
+
+
+def pod_cidrs_do_not_overlap(spec: WrittenSpec) -> Iterator[Violation]:
+    """Cilium's operator stops at its start when pools overlap."""
+    seen = _Disjoint()
+    for cidr, network in spec.pools():
+        other = seen.add(cidr, network)
+        if other is not None:
+            yield Violation(
+                Reason.POD_CIDR_OVERLAP,
+                cidr.path,
+                f"{network} overlaps {other.network} of {other.path}: two nodes could be given the same block",
+                "take one of them out",
+            )
+
+
+def pod_cidrs_hold_a_block(spec: WrittenSpec) -> Iterator[Violation]:
+    """Cilium accepts a pool smaller than a block, and then every node gets 'allocator full'."""
+    mask = spec.mask_size
+    for cidr, network in spec.pools():
+        if mask is not None and network.prefixlen > mask:
+            yield Violation(
+                Reason.INVALID_SPEC,
+                cidr.path,
+                f"{network} holds no block of /{mask}",
+                f"take a larger CIDR, or a maskSize of at least {network.prefixlen}",
+            )
+
+
+def pod_cidrs_keep_clear_of_declared_networks(spec: WrittenSpec) -> Iterator[Violation]:
+    """A pod with the address of a node, a Service or a machine in the VPC cuts that one off from every hybrid node."""
+    for cidr, network in spec.pools():
+        for name, whose in FOREIGN_NETWORKS.items():
+            for declared, other in spec.declared(name):
+                if network.overlaps(other):
+                    yield Violation(
+                        Reason.POD_CIDR_OVERLAP,
+                        cidr.path,
+                        f"{network} overlaps {other}, {whose} ({declared.path})",
+                        f"take a CIDR outside {other}",
+                    )
+
+
+def pod_cidrs_lie_in_the_remote_pod_networks(spec: WrittenSpec) -> Iterator[Violation]:
+    """The control plane and the VPC route to pods by the remote pod networks of the EKS cluster alone."""
+    remote = spec.declared("remotePodCIDRs")
+    for cidr, network in spec.pools() if remote else ():
+        if not any(network.subnet_of(other) for _, other in remote):
+            yield Violation(
+                Reason.INVALID_SPEC,
+                cidr.path,
+                f"{network} lies in none of spec.networks.remotePodCIDRs ({', '.join(str(r) for _, r in remote[:3])}"
+                f"{', …' if len(remote) > 3 else ''})",  # noqa: PLR2004 # as many as are named
+                "take one inside them, or add it to the EKS cluster's remote pod networks and to the list",
+            )
+
+
+class _Disjoint:
+    """Networks that were seen, so that each new one is compared with two neighbours and not with all of them."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._seen: list[tuple[CIDR, IPv4Network]] = []
+
+    def add(self, cidr: CIDR, network: IPv4Network) -> CIDR | None:
+        """Remember a network; the one seen before that it overlaps, if there is one."""
+        first, last = int(network.network_address), int(network.broadcast_address)
+        low, high = bisect_left(self._starts, first), bisect_right(self._starts, last)
+        # Two networks are apart, or one lies in the other: around it is its left neighbour, or one with its start.
+        for around in self._seen[max(0, low - 1) : low + 1]:
+            if network.subnet_of(around[1]):
+                return around[0]
+        inside = self._seen[low:high]
+        self._starts[low:high], self._seen[low:high] = [first], [(cidr, network)]
+        return inside[0][0] if inside else None
+
+
+CIDR_RULES: Final[tuple[Rule[WrittenSpec], ...]] = (
+    cidrs_are_ipv4_networks,
+    pod_cidrs_are_private,
+    pod_cidrs_do_not_overlap,
+    pod_cidrs_hold_a_block,
+)
+ADDED_CIDR_RULES: Final[tuple[Rule[WrittenSpec], ...]] = (
+    pod_cidrs_keep_clear_of_declared_networks,
+    pod_cidrs_lie_in_the_remote_pod_networks,
+)
+"""Rules that only a CIDR that does not run yet can break; one that runs could not be taken out."""
