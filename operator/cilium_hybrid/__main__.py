@@ -6,6 +6,7 @@ import os
 import typer
 
 from cilium_hybrid.api.crd import crd_yaml
+from cilium_hybrid.cli.validate import validate
 from cilium_hybrid.settings import Settings, SettingsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -14,6 +15,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 @app.callback()
 def cilium_hybrid() -> None:
     """Own Cilium's life on the hybrid nodes of an Amazon EKS cluster."""
+
+
+app.command()(validate)
 
 
 @app.command()

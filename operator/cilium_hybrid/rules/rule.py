@@ -1,12 +1,21 @@
 """What a rule is, and how a chain of them is applied."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from cilium_hybrid.api.conditions import Reason
 
 Facts = TypeVar("Facts")
+
+LONGEST: Final = 500
+"""In characters, of a path and of a message: what somebody wrote may be of any length."""
+NOWHERE: Final = "-"
+"""The path of what is at fault as a whole."""
+_UNPRINTABLE: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +26,11 @@ class Violation:
     path: str
     message: str
     fix: str = ""
+
+    def __post_init__(self) -> None:
+        """Keep each part to one line of what can be seen: a terminal obeys the rest."""
+        for name in ("path", "message", "fix"):
+            object.__setattr__(self, name, in_one_line(getattr(self, name)))
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" + (f": {self.fix}" if self.fix else "")
@@ -34,3 +48,9 @@ def first_and_how_many_more(violations: Sequence[Violation]) -> str:
     """The first violation in words, and the number of the others; Ready repeats no more than that."""
     more = len(violations) - 1
     return f"{violations[0]}" + (f" (and {more} more, see condition Valid)" if more else "")
+
+
+def in_one_line(text: str) -> str:
+    """A text in a sentence: short, and with escapes in the place of what a terminal obeys or nobody sees."""
+    short = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode-escape").decode(), short)

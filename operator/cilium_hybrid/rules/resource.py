@@ -1,0 +1,46 @@
+"""The resource around its spec: what it says that it is, and what it is called."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.api.v1alpha1 import GROUP, KIND, NAME, VERSION
+from cilium_hybrid.rules.form import shown
+from cilium_hybrid.rules.rule import Violation
+from cilium_hybrid.rules.spec import Verdict, judge_spec
+
+_FIELDS: Final = ("apiVersion", "kind", "metadata", "spec", "status")
+
+
+def is_meant_as_ours(body: Any) -> bool:
+    """Whether a manifest is a CiliumHybrid, or would be without a slip in its kind or its group."""
+    if not isinstance(body, Mapping):
+        return False
+    return body.get("kind") == KIND or str(body.get("apiVersion")).partition("/")[0] == GROUP
+
+
+def judge_manifest(body: Mapping[str, Any]) -> Verdict:
+    """Everything that a manifest shows by itself."""
+    return Verdict(tuple(faults_of_resource(body))) + judge_spec(body.get("spec"))
+
+
+def faults_of_resource(body: Mapping[str, Any]) -> Iterator[Violation]:
+    """Every fault of a manifest outside its spec, as kubectl and the API server would find it."""
+    for field, right in (("apiVersion", f"{GROUP}/{VERSION}"), ("kind", KIND)):
+        if body.get(field) != right:
+            yield Violation(Reason.INVALID_SPEC, field, _instead(body, field), f"write {right}")
+    metadata = body.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    if name != NAME:
+        message = "is missing" if name is None else f"is {shown(name)}, and a cluster has one CNI"
+        yield Violation(Reason.INVALID_SPEC, "metadata.name", message, f"write {NAME}")
+    for field in body:
+        if field not in _FIELDS:
+            near = difflib.get_close_matches(field, _FIELDS, 1)
+            fix = f"did you mean {near[0]}?" if near else "take it out"
+            yield Violation(Reason.INVALID_SPEC, field, f"is no field of {KIND}", fix)
+
+
+def _instead(body: Mapping[str, Any], field: str) -> str:
+    return f"is {shown(body[field])}" if field in body else "is missing"
