@@ -6,6 +6,7 @@ import os
 import typer
 
 from cilium_hybrid.api.crd import crd_yaml
+from cilium_hybrid.cli.plan import plan
 from cilium_hybrid.cli.validate import validate
 from cilium_hybrid.settings import Settings, SettingsError
 
@@ -18,6 +19,7 @@ def cilium_hybrid() -> None:
 
 
 app.command()(validate)
+app.command()(plan)
 
 
 @app.command()

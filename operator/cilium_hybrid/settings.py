@@ -54,7 +54,7 @@ class Settings:
             cache=Path(environment.get(PREFIX + "CACHE_DIR", default_cache)),
             resync_seconds=_seconds("RESYNC", environment.get(PREFIX + "RESYNC", "10m")),
             log_format=log_format,
-            kubeconfig=environment.get("KUBECONFIG") or _default_kubeconfig(environment),
+            kubeconfig=kubeconfig_of(environment),
             namespace=environment.get(PREFIX + "NAMESPACE") or _pod_namespace() or DEFAULT_NAMESPACE,
             identity=_identity(environment),
             leader_election=_switch("LEADER_ELECTION", environment.get(PREFIX + "LEADER_ELECTION", "true")),
@@ -105,8 +105,10 @@ def _pod_namespace() -> str | None:
     return _NAMESPACE_FILE.read_text().strip() if _NAMESPACE_FILE.is_file() else None
 
 
-def _default_kubeconfig(environment: Mapping[str, str]) -> str | None:
-    """The user's kubeconfig, except in a pod: there the ServiceAccount is used."""
+def kubeconfig_of(environment: Mapping[str, str]) -> str | None:
+    """The kubeconfig that is named, else the user's, except in a pod: there the ServiceAccount is used."""
+    if named := environment.get("KUBECONFIG"):
+        return named
     if "KUBERNETES_SERVICE_HOST" in environment:
         return None
     return str(Path.home() / ".kube" / "config")

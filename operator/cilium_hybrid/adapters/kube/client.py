@@ -15,7 +15,7 @@ import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.exceptions import ApiException
-from kubernetes.aio.config import load_incluster_config, load_kube_config
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from cilium_hybrid.ports import ClusterUnavailableError
 
@@ -45,12 +45,17 @@ class KubeClient:
 
     @classmethod
     async def connect(cls, kubeconfig: str | None) -> Self:
-        """Use `kubeconfig`, or the ServiceAccount of the pod where it is None."""
+        """Use `kubeconfig`, or the ServiceAccount of the pod where it is None; ClusterUnavailableError."""
         configuration = Configuration()
-        if kubeconfig is None:
-            load_incluster_config(client_configuration=configuration)
-        else:
-            await load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+        try:
+            if kubeconfig is None:
+                load_incluster_config(client_configuration=configuration)
+            else:
+                await load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+        except ConfigException as error:
+            raise ClusterUnavailableError(
+                f"cannot use {kubeconfig or 'the ServiceAccount of this pod'}: {error}"
+            ) from None
         api, sockets = ApiClient(configuration), _Sockets()
         connector = aiohttp.TCPConnector(ssl=api.rest_client.ssl_context, socket_factory=sockets.open)
         configuration.client_session_kwargs = {"connector": connector}

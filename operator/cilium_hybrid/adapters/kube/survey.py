@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Container, Iterator, Mapping
 from typing import Any, Final
 
-from cilium_hybrid.adapters.helm.storage import released_pool, secret_name
+from cilium_hybrid.adapters.helm.storage import payload, released_pool, secret_name
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
 from cilium_hybrid.adapters.kube.watch import NOT_FOUND, PAGE
 from cilium_hybrid.plan.judge import Question
@@ -62,4 +62,18 @@ async def _policies(client: KubeClient) -> tuple[str, ...]:
 
 
 async def _pool(client: KubeClient, revision: int) -> PoolConfig | None:
-    return released_pool(await client.get(f"/api/v1/namespaces/{NAMESPACE}/secrets/{secret_name(revision)}"))
+    return released_pool(await client.get(_secret(revision)))
+
+
+async def released_values(client: KubeClient, revision: int) -> Mapping[str, Any]:
+    """The values that a revision was released with, empty where its record cannot be read; ClusterUnavailableError."""
+    try:
+        release = payload(await client.get(_secret(revision)))
+    except ApiError as error:
+        raise ClusterUnavailableError(f"cannot read Helm's record of revision {revision}: {error}") from None
+    values = (release or {}).get("config")
+    return values if isinstance(values, Mapping) else {}
+
+
+def _secret(revision: int) -> str:
+    return f"/api/v1/namespaces/{NAMESPACE}/secrets/{secret_name(revision)}"

@@ -1,0 +1,114 @@
+"""`cilium-hybrid plan`: what a manifest would change in a cluster, and what blocks it; it changes nothing."""
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from cilium_hybrid.adapters.clock import SystemClock
+from cilium_hybrid.api.v1alpha1 import parse_spec
+from cilium_hybrid.cli.findings import REFUSED, UNUSABLE, Finding, Manifest, Output, Severity, read_manifests
+from cilium_hybrid.plan.judge import judge
+from cilium_hybrid.plan.preview import Preview, preview
+from cilium_hybrid.plan.release import is_ours
+from cilium_hybrid.ports import ClusterUnavailableError
+from cilium_hybrid.rules.resource import faults_of_resource
+from cilium_hybrid.rules.spec import Verdict
+from cilium_hybrid.settings import kubeconfig_of
+
+if TYPE_CHECKING:
+    from cilium_hybrid.adapters.kube.look import Look
+
+CHANGES: Final = 3
+"""Exit code of a plan that is not empty."""
+
+
+def plan(
+    file: Annotated[str, typer.Argument(help="A file with one CiliumHybrid, - for stdin.")],
+    output: Annotated[Output, typer.Option("--output", "-o", help="Lines for people, or JSON.")] = Output.TEXT,
+) -> None:
+    """Tell what a manifest would change in the cluster of KUBECONFIG, and what blocks it; change nothing.
+
+    Charts are not fetched, so what a chart itself refuses is seen by the operator only. Exit code: 0 nothing to do,
+    3 changes, 1 refused, 2 the call cannot be used.
+    """
+    # Imported here: the commands that need no cluster start in half the time without it.
+    from cilium_hybrid.adapters.kube.look import look  # noqa: PLC0415
+
+    manifest = _only(file)
+    try:
+        looked = asyncio.run(look(kubeconfig_of(os.environ), _spec(manifest)))
+    except ClusterUnavailableError as error:
+        raise _unusable(str(error)) from None
+    findings = manifest.findings(_verdict(manifest, looked))
+    planned = None
+    if not any(finding.severity is Severity.REFUSED for finding in findings):
+        planned = preview(
+            parse_spec(manifest.body["spec"]),
+            looked.observation,
+            looked.released,
+            SystemClock().now(),
+            held=looked.resource is not None and looked.resource.held,
+        )
+    _print(output, findings, planned)
+    raise typer.Exit(_exit_code(planned))
+
+
+def _only(file: str) -> Manifest:
+    try:
+        manifests = read_manifests([file])
+    except OSError as error:
+        raise _unusable(f"cannot read {error.filename}: {error.strerror}") from None
+    if len(manifests) != 1:
+        raise _unusable(f"{file} holds {len(manifests)} CiliumHybrid, and a plan is of one")
+    return manifests[0]
+
+
+def _unusable(message: str) -> typer.Exit:
+    typer.echo(f"cilium-hybrid: {message}", err=True)
+    return typer.Exit(UNUSABLE)
+
+
+def _spec(manifest: Manifest) -> Any:
+    return manifest.body.get("spec") if isinstance(manifest.body, Mapping) else None
+
+
+def _verdict(manifest: Manifest, looked: "Look") -> Verdict:
+    if manifest.body is None:
+        return Verdict()
+    around = Verdict(tuple(faults_of_resource(manifest.body)))
+    ours = is_ours(looked.observation)
+    # Which registries the operator allows is a setting of the operator's process.
+    return around + judge(_spec(manifest), looked.observation, looked.survey, (), ours=ours)
+
+
+def _exit_code(planned: Preview | None) -> int:
+    if planned is None or planned.end.stalled:
+        return REFUSED
+    return CHANGES if planned.steps else 0
+
+
+def _print(output: Output, findings: Sequence[Finding], planned: Preview | None) -> None:
+    if output is Output.JSON:
+        steps = [] if planned is None else [asdict(step) for step in planned.steps]
+        end = None if planned is None else {"reason": planned.end.reason, "message": planned.end.message}
+        told = {"findings": [asdict(finding) for finding in findings], "steps": steps, "end": end}
+        typer.echo(json.dumps(told, indent=2))
+        return
+    for finding in findings:
+        typer.echo(str(finding))
+    if planned is None:
+        typer.echo("refused: nothing would be changed")
+        return
+    for number, step in enumerate(planned.steps, 1):
+        typer.echo(f"{number}. {step.kind}: {step.message}")
+        for path in step.changed:
+            typer.echo(f"   {path}")
+    if planned.end.stalled:
+        typer.echo(f"blocked: {planned.end.reason}: {planned.end.message}")
+    else:
+        typer.echo("nothing more to do" if planned.steps else f"nothing to do: {planned.end.message}")

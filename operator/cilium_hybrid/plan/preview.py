@@ -1,0 +1,127 @@
+"""What a spec would lead to, step by step: the same decisions as the operator's, on a cluster that is only imagined."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, assert_never
+
+from cilium_hybrid.api.v1alpha1 import Spec
+from cilium_hybrid.plan.actions import Action, Apply, Decision, Hold, LetGo, Nothing, Remember, Uninstall, Unlock
+from cilium_hybrid.plan.decide import Situation, decide
+from cilium_hybrid.plan.observation import Observation, Revision
+from cilium_hybrid.plan.release import Wanted, release_state, wanted
+from cilium_hybrid.plan.values import CONFIG_DIGEST
+
+_MOST: Final = 20
+"""No spec leads to so many steps; were there a circle of decisions, it would be cut here."""
+
+
+class StepKind(StrEnum):
+    """What a step is for."""
+
+    UNLOCK = "Unlock"
+    INSTALL = "Install"
+    CONFIGURE = "Configure"
+    HOLD = "Hold"
+    LET_GO = "LetGo"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step, in words; `changed` are the paths of the values that it changes."""
+
+    kind: StepKind
+    message: str
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The steps, and the decision that ends them: nothing left to do, or what blocks."""
+
+    steps: tuple[Step, ...]
+    end: Decision
+
+
+def preview(spec: Spec, observation: Observation, released: Mapping[str, Any], now: datetime, *, held: bool) -> Preview:
+    """Every step from what is observed to what the spec asks for; `released` are the values that run.
+
+    The spec is one that breaks no rule.
+    """
+    steps: list[Step] = []
+    while True:
+        want = wanted(spec, observation)
+        state = release_state(observation, want)
+        decision = decide(Situation(spec, observation, want, state, (), now, held=held))
+        if isinstance(decision.action, Nothing) or len(steps) == _MOST:
+            return Preview(tuple(steps), decision)
+        steps += _step(decision, observation, released)
+        observation, held = _after(decision.action, observation, now, held)
+
+
+def _step(decision: Decision, observation: Observation, released: Mapping[str, Any]) -> Iterator[Step]:
+    match decision.action:
+        case Apply() if not released:
+            nodes = len(observation.nodes)
+            message = f"{decision.message}, on {nodes} hybrid {'node' if nodes == 1 else 'nodes'}"
+            yield Step(StepKind.INSTALL, message)
+        case Apply(wanted=want):
+            message = f"{decision.message}; {_restarts(want, observation)}"
+            yield Step(StepKind.CONFIGURE, message, tuple(changed_paths(released, want.values)))
+        case Unlock():
+            yield Step(StepKind.UNLOCK, decision.message)
+        case Hold():
+            message = "the resource's deletion waits from now on until Cilium is uninstalled"
+            yield Step(StepKind.HOLD, f"{decision.message}: {message}")
+        case LetGo():
+            yield Step(StepKind.LET_GO, f"{decision.message}: the resource's deletion waits for nothing from now on")
+        case Remember() | Uninstall() | Nothing():
+            return
+        case unknown:
+            assert_never(unknown)
+
+
+def _restarts(want: Wanted, observation: Observation) -> str:
+    running = None if observation.agent_set is None else observation.agent_set.config_digest
+    if want.values["podAnnotations"][CONFIG_DIGEST] == running:
+        return "no agent restarts, and Cilium's operator where its own configuration changed"
+    nodes = len(observation.nodes)
+    return f"the agent restarts on {nodes} hybrid {'node' if nodes == 1 else 'nodes'}"
+
+
+def _after(action: Action, observation: Observation, now: datetime, held: bool) -> tuple[Observation, bool]:
+    """The cluster once an action worked, as far as the next decision looks at it."""
+    match action:
+        case Apply(wanted=want, revision=number):
+            digest = want.pinned_digest or ""
+            made = Revision(number, "deployed", now, True, want.chart_version, digest, want.values_digest)
+            return replace(observation, revisions=(*observation.revisions, made)), held
+        case Unlock():
+            *before, newest = observation.revisions
+            return replace(observation, revisions=(*before, replace(newest, status="failed"))), held
+        case Remember(record=record):
+            return replace(observation, record=record), held
+        case Hold():
+            return observation, True
+        case LetGo() | Uninstall() | Nothing():
+            # Of these only the first is met: a plan is of a resource that stays.
+            return observation, False
+        case unknown:
+            assert_never(unknown)
+
+
+def changed_paths(before: Mapping[str, Any], after: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """The paths at which values differ, each with what happens there; never a value, which may be secret."""
+    for name in sorted({*before, *after}):
+        path = f"{above}{name}"
+        if path == f"podAnnotations.{CONFIG_DIGEST}":
+            continue
+        if name not in after:
+            yield f"{path} (taken out)"
+        elif name not in before:
+            yield f"{path} (added)"
+        elif isinstance(before[name], Mapping) and isinstance(after[name], Mapping):
+            yield from changed_paths(before[name], after[name], f"{path}.")
+        elif before[name] != after[name] or type(before[name]) is not type(after[name]):
+            yield f"{path} (changed)"

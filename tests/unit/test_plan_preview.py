@@ -1,0 +1,145 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from builders import (
+    DIGEST,
+    NOW,
+    OTHER_DIGEST,
+    POOL,
+    REF,
+    a_foreign_revision,
+    a_node,
+    a_record,
+    a_revision_of,
+    a_spec,
+    an_observation,
+)
+from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.api.v1alpha1 import Spec
+from cilium_hybrid.plan.actions import Decision, Nothing
+from cilium_hybrid.plan.observation import AgentSet, Observation
+from cilium_hybrid.plan.preview import Preview, StepKind, changed_paths, preview
+from cilium_hybrid.plan.release import wanted
+from cilium_hybrid.plan.values import CONFIG_DIGEST
+from strategies import SPECS, observations
+
+
+def an_installed(spec: Spec, status: str = "deployed") -> tuple[Observation, dict[str, Any]]:
+    """A cluster in which a spec was released, and the values that run."""
+    want = wanted(spec, an_observation())
+    run = AgentSet(want.values["podAnnotations"][CONFIG_DIGEST], observed=True)
+    nodes = [a_node("mi-1"), a_node("mi-2")]
+    return an_observation(
+        a_revision_of(want, status=status), record=a_record(), agent_set=run, nodes=nodes
+    ), want.values
+
+
+def seen(spec: Spec, observation: Observation, released: dict[str, Any], *, held: bool = False) -> Preview:
+    return preview(spec, observation, released, NOW, held=held)
+
+
+def test_a_first_install_is_one_step() -> None:
+    found = seen(a_spec(), an_observation(nodes=[a_node()]), {})
+
+    assert [(step.kind, step.changed) for step in found.steps] == [(StepKind.INSTALL, ())]
+    assert found.steps[0].message == f"installing Cilium 1.17.9-0 from {REF}, on 1 hybrid node"
+    assert found.end.reason is Reason.IN_SYNC
+
+
+@pytest.mark.parametrize(
+    ("edit", "changed", "restarts"),
+    [
+        pytest.param(
+            {"values": {"debug": {"enabled": True}}}, ("debug (added)",), "the agent restarts on 2 hybrid nodes"
+        ),
+        pytest.param(
+            {"masquerade": False}, ("enableIPv4Masquerade (changed)",), "the agent restarts on 2 hybrid nodes"
+        ),
+        pytest.param(
+            {"pod_cidrs": [POOL, "10.86.0.0/16"]},
+            ("ipam.operator.clusterPoolIPv4PodCIDRList (changed)",),
+            "no agent restarts, and Cilium's operator where its own configuration changed",
+        ),
+    ],
+)
+def test_a_change_names_what_changes_and_who_restarts(
+    edit: dict[str, Any], changed: tuple[str, ...], restarts: str
+) -> None:
+    observation, released = an_installed(a_spec())
+    (step,) = seen(a_spec(**edit), observation, released).steps
+
+    assert (step.kind, step.changed) == (StepKind.CONFIGURE, changed)
+    assert step.message == f"releasing the changed configuration of Cilium 1.17.9-0; {restarts}"
+
+
+def test_a_spec_that_runs_leads_to_nothing() -> None:
+    found = seen(a_spec(), *an_installed(a_spec()))
+
+    assert found.steps == ()
+    assert (found.end.reason, found.end.message) == (Reason.IN_SYNC, "Cilium 1.17.9-0 is released")
+
+
+def test_an_interrupted_helm_is_unlocked_first() -> None:
+    observation, released = an_installed(a_spec(), status="pending-upgrade")
+    found = seen(a_spec(), observation, released)
+
+    assert [step.kind for step in found.steps] == [StepKind.UNLOCK, StepKind.CONFIGURE]
+
+
+@pytest.mark.parametrize(
+    ("policy", "held", "expected"),
+    [
+        pytest.param("Uninstall", False, [StepKind.HOLD], id="from now on it waits"),
+        pytest.param("Uninstall", True, [], id="it waits already"),
+        pytest.param("Retain", True, [StepKind.LET_GO], id="from now on it does not"),
+    ],
+)
+def test_the_finalizer_is_a_step_of_its_own(policy: str, held: bool, expected: list[StepKind]) -> None:
+    found = seen(a_spec(deletionPolicy=policy), *an_installed(a_spec()), held=held)
+
+    assert [step.kind for step in found.steps] == expected
+
+
+def test_what_blocks_is_the_end() -> None:
+    found = seen(a_spec(), an_observation(a_foreign_revision()), {})
+
+    assert found.steps == ()
+    assert found.end.stalled
+    assert found.end.reason is Reason.RELEASE_NOT_OWNED
+
+
+def test_a_pinned_chart_is_released_as_it_is_pinned() -> None:
+    observation, released = an_installed(a_spec())
+    pinned = a_spec(chart={"ref": REF, "digest": OTHER_DIGEST})
+
+    assert DIGEST != OTHER_DIGEST
+    assert [step.kind for step in seen(pinned, observation, released).steps] == [StepKind.CONFIGURE]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param({}, {}, [], id="nothing"),
+        pytest.param({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}, ["a.c (changed)"], id="inside a map"),
+        pytest.param({"a": 1}, {"b": 1}, ["a (taken out)", "b (added)"], id="another name"),
+        pytest.param({"a": {"b": 1}}, {"a": [1]}, ["a (changed)"], id="another shape"),
+        pytest.param({"a": 1}, {"a": True}, ["a (changed)"], id="another type that is equal to Python"),
+        pytest.param(
+            {"podAnnotations": {CONFIG_DIGEST: "x"}}, {"podAnnotations": {CONFIG_DIGEST: "y"}}, [], id="our digest"
+        ),
+    ],
+)
+def test_changed_paths(before: dict[str, Any], after: dict[str, Any], expected: list[str]) -> None:
+    assert list(changed_paths(before, after)) == expected
+
+
+@given(SPECS.flatmap(lambda spec: observations(spec).map(lambda observation: (spec, observation))))
+def test_every_plan_ends_and_after_it_there_is_nothing_to_do(case: tuple[Spec, Observation]) -> None:
+    spec, observation = case
+    found = seen(spec, observation, {})
+
+    assert isinstance(found.end, Decision)
+    assert isinstance(found.end.action, Nothing)
+    assert len({step.kind for step in found.steps}) == len(found.steps)
