@@ -6,6 +6,7 @@ The typed groups of the library are avoided: `CoreV1Api` alone costs 100 MiB (do
 import asyncio
 import json
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Self
@@ -23,6 +24,9 @@ CALL_SECONDS: Final = 15.0
 """An API server that takes longer is taken to be away."""
 
 CLOSE_SECONDS: Final = 1.0
+
+DEEPEST_JSON: Final = 10_000
+"""Levels that the API server takes (the limit of Go's encoding/json)."""
 
 JSON: Final = "application/json"
 Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -46,6 +50,8 @@ class KubeClient:
     @classmethod
     async def connect(cls, kubeconfig: str | None) -> Self:
         """Use `kubeconfig`, or the ServiceAccount of the pod where it is None; ClusterUnavailableError."""
+        # Else one resource that is nested deeply enough would end every process that reads it, kopf's watch first.
+        sys.setrecursionlimit(5 * DEEPEST_JSON)
         configuration = Configuration()
         try:
             if kubeconfig is None:
