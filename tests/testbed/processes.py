@@ -1,5 +1,6 @@
 """Child processes that end with their parent or by their ids, and waiting with a limit."""
 
+import ctypes
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -18,6 +20,8 @@ T = TypeVar("T")
 POLL_EVERY = 0.05
 KILL_LIMIT = 10.0
 STATE_FILE = "processes.json"
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
 # Under the kernel's ephemeral ports: any outgoing connection could take one of those between choice and use.
 PORTS = range(20_000, 32_000)
 
@@ -122,10 +126,9 @@ class Process:
 
     def start(self) -> Self:
         """Start it; unless detached it gets SIGKILL as soon as the thread that called this ends."""
-        tied = () if self.detached else ("setpriv", "--pdeathsig", "KILL", "--")
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
-                [*tied, *self.argv],
+                self.argv,
                 cwd=self.folder,
                 env=os.environ | self.env,
                 stdin=subprocess.DEVNULL,
@@ -133,6 +136,7 @@ class Process:
                 stderr=log,
                 # Ctrl-C is for the owner, who ends its children in an order.
                 start_new_session=True,
+                preexec_fn=None if self.detached else partial(_die_with, os.getpid()),  # noqa: PLW1509 # takes no lock
             )
         self.identity = Identity.of(self._child.pid)
         return self
@@ -167,6 +171,13 @@ class Process:
     def _signal(self, number: signal.Signals) -> None:
         if self.identity is not None:
             self.identity.send(number)
+
+
+def _die_with(parent: int) -> None:
+    """Runs in the child, before its program: it is tied from its first moment on."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def record(folder: Path, processes: Sequence[Process]) -> None:

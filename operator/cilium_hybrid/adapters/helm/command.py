@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,7 +85,7 @@ class HelmCommand(Command):  # type: ignore[misc] # pyhelm3 has no types
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=self._environment,
-            preexec_fn=_end_with_parent,
+            preexec_fn=partial(_end_with, os.getpid()),
         )
         started = time.monotonic()
         talk = asyncio.ensure_future(process.communicate(stdin))
@@ -118,9 +119,12 @@ def readable(stderr: bytes) -> str:
     return words if len(words) <= _LONGEST_MESSAGE else words[: _LONGEST_MESSAGE - 1] + "…"
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: int) -> None:
     """Runs in the child: a Helm whose operator is killed would act beside the next one."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        # It was killed before the line above.
+        os._exit(1)
 
 
 async def _end(process: asyncio.subprocess.Process, talk: "asyncio.Future[tuple[bytes, bytes]]") -> None:
