@@ -26,6 +26,7 @@ from cilium_hybrid.plan.observation import (
 )
 from cilium_hybrid.plan.release import Wanted, release_state, wanted
 from cilium_hybrid.plan.status import Report
+from cilium_hybrid.plan.values import digest
 from cilium_hybrid.rules.surroundings import Taken, all_taken
 from cilium_hybrid.rules.written import WrittenSpec, read_spec
 
@@ -67,9 +68,10 @@ def a_revision(
     version: str = VERSION,
     chart_digest: str = DIGEST,
     values_digest: str = DIGEST,
+    chart_ref: str = REF,
 ) -> Revision:
     """A revision that the operator made."""
-    return Revision(number, status, made_at, True, version, chart_digest, values_digest)
+    return Revision(number, status, made_at, True, version, chart_digest, values_digest, digest(chart_ref))
 
 
 def a_foreign_revision(number: int = 1, *, status: str = "deployed", made_at: datetime = EARLIER) -> Revision:
@@ -80,7 +82,8 @@ def a_foreign_revision(number: int = 1, *, status: str = "deployed", made_at: da
 def a_revision_of(want: Wanted, number: int = 1, *, status: str = "deployed", made_at: datetime = EARLIER) -> Revision:
     """The revision that releases exactly what is wanted."""
     digests = {"chart_digest": want.pinned_digest or DIGEST, "values_digest": want.values_digest}
-    return a_revision(number, status=status, made_at=made_at, version=want.chart_version, **digests)
+    chart = {"version": want.chart_version, "chart_ref": want.chart_ref}
+    return a_revision(number, status=status, made_at=made_at, **chart, **digests)
 
 
 def a_record(

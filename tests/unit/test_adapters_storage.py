@@ -22,9 +22,11 @@ def a_secret(number: int, status: str, labels: dict[str, str] | None = None) -> 
     return {"metadata": {"creationTimestamp": "2026-03-01T11:00:00Z", "labels": helm | (labels or {})}}
 
 
-@given(st.integers(1, 10**6), versions(), DIGESTS, DIGESTS)
-def test_a_revision_is_known_again_by_its_labels(number: int, version: CiliumVersion, chart: str, values: str) -> None:
-    made = a_revision(number, version=str(version), chart_digest=chart, values_digest=values)
+@given(st.integers(1, 10**6), versions(), DIGESTS, DIGESTS, st.text())
+def test_a_revision_is_known_again_by_its_labels(
+    number: int, version: CiliumVersion, chart: str, values: str, ref: str
+) -> None:
+    made = a_revision(number, version=str(version), chart_digest=chart, values_digest=values, chart_ref=ref)
     labels = labels_of(made)
 
     assert revision(a_secret(number, "deployed", labels)) == made

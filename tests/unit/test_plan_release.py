@@ -17,7 +17,7 @@ from builders import (
     a_spec,
     an_observation,
 )
-from cilium_hybrid.plan.observation import Observation, PoolConfig, Record, Revision
+from cilium_hybrid.plan.observation import Observation, PoolConfig, Revision
 from cilium_hybrid.plan.release import (
     ReleaseState,
     Wanted,
@@ -71,23 +71,21 @@ def test_release_state(revisions: list[Revision], expected: ReleaseState) -> Non
 
 
 @pytest.mark.parametrize(
-    ("want", "record", "expected"),
+    ("want", "expected"),
     [
-        pytest.param({"pinned_digest": DIGEST}, None, ReleaseState.IN_SYNC, id="the pinned chart is released"),
-        pytest.param({"pinned_digest": OTHER_DIGEST}, None, ReleaseState.OUT_OF_SYNC, id="another chart is pinned"),
-        pytest.param({"chart_ref": "/charts/cilium"}, None, ReleaseState.IN_SYNC, id="nobody knows from where it came"),
-        pytest.param({"chart_ref": "/charts/cilium"}, a_record(), ReleaseState.OUT_OF_SYNC, id="from another place"),
-        pytest.param(
-            {"chart_ref": "/charts/cilium"},
-            a_record(revision=7),
-            ReleaseState.IN_SYNC,
-            id="the record is of another revision",
-        ),
-        pytest.param({}, a_record(), ReleaseState.IN_SYNC, id="from the same place"),
+        pytest.param({"pinned_digest": DIGEST}, ReleaseState.IN_SYNC, id="the pinned chart is released"),
+        pytest.param({"pinned_digest": OTHER_DIGEST}, ReleaseState.OUT_OF_SYNC, id="another chart is pinned"),
+        pytest.param({"chart_ref": "/charts/cilium"}, ReleaseState.OUT_OF_SYNC, id="from another place"),
     ],
 )
-def test_the_chart_counts(want: dict[str, Any], record: Record | None, expected: ReleaseState) -> None:
-    assert release_state(an_observation(SAME, record=record), replace(WANT, **want)) is expected
+def test_the_chart_counts(want: dict[str, Any], expected: ReleaseState) -> None:
+    assert release_state(an_observation(SAME), replace(WANT, **want)) is expected
+
+
+def test_a_record_of_a_cilium_that_is_no_more_does_not_count() -> None:
+    stale = a_record(chart_ref="/charts/cilium")
+
+    assert release_state(an_observation(SAME, record=stale), WANT) is ReleaseState.IN_SYNC
 
 
 def test_what_is_wanted_follows_from_the_spec() -> None:
@@ -112,6 +110,11 @@ def test_what_is_wanted_follows_from_the_spec() -> None:
         pytest.param(an_observation(a_revision(version="1.18.8-1")), "1.18.8-1", id="no record, so what runs"),
         pytest.param(an_observation(a_revision(status="failed")), None, id="a failed install was none"),
         pytest.param(an_observation(a_foreign_revision()), None, id="somebody else's version is not known"),
+        pytest.param(
+            an_observation(a_revision(), a_revision(2, status="uninstalled"), a_revision(3, version="1.18.8-1")),
+            "1.18.8-1",
+            id="the one before was uninstalled and its history kept",
+        ),
     ],
 )
 def test_the_version_first_installed(observation: Observation, expected: str | None) -> None:
@@ -153,7 +156,6 @@ PINNED = replace(WANT, pinned_digest=DIGEST)
         pytest.param(an_observation(), WANT, False, id="nothing was ever released"),
         pytest.param(an_observation(THEIRS), WANT, False, id="nothing of ours was ever released"),
         pytest.param(an_observation(SAME, THEIRS), WANT, True, id="the same"),
-        pytest.param(an_observation(SAME, THEIRS, record=a_record()), WANT, True, id="the same, from the same place"),
         pytest.param(an_observation(SAME, THEIRS), replace(WANT, values_digest=OTHER_DIGEST), False, id="other values"),
         pytest.param(
             an_observation(SAME, THEIRS), replace(WANT, chart_version="1.17.8-0"), False, id="another version"
@@ -166,16 +168,7 @@ PINNED = replace(WANT, pinned_digest=DIGEST)
             id="another chart is pinned",
         ),
         pytest.param(
-            an_observation(SAME, THEIRS, record=a_record()),
-            replace(WANT, chart_ref="/charts/cilium"),
-            False,
-            id="from another place",
-        ),
-        pytest.param(
-            an_observation(SAME, THEIRS, record=a_record(revision=7)),
-            replace(WANT, chart_ref="/charts/cilium"),
-            True,
-            id="nobody knows from where it came",
+            an_observation(SAME, THEIRS), replace(WANT, chart_ref="/charts/cilium"), False, id="from another place"
         ),
         pytest.param(
             an_observation(a_revision(values_digest=OTHER_DIGEST), THEIRS, a_revision_of(WANT, 3, status="failed")),

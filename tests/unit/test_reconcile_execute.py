@@ -10,6 +10,7 @@ from cilium_hybrid.api.v1alpha1 import FINALIZER
 from cilium_hybrid.plan.actions import Action, Apply, Hold, LetGo, Nothing, Remember, Uninstall, Unlock
 from cilium_hybrid.plan.decide import Failure
 from cilium_hybrid.plan.observation import Revision
+from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import (
     ApplyFailedError,
     ClusterUnavailableError,
@@ -43,7 +44,9 @@ def test_apply_makes_exactly_the_revision_that_was_decided() -> None:
     world = an_empty_world()
 
     assert execute(world, APPLY) is None
-    assert world.releases.revisions == [Revision(1, "deployed", NOW, True, VERSION, world.digest, WANT.values_digest)]
+    assert world.releases.revisions == [
+        Revision(1, "deployed", NOW, True, VERSION, world.digest, WANT.values_digest, digest(WANT.chart_ref))
+    ]
     assert world.releases.applied == {1: WANT.values}
 
 

@@ -8,6 +8,7 @@ from builders import MASK, NODE, NOW, POOL, REF, VERSION, a_node, a_raw_spec, co
 from cilium_hybrid.api.conditions import ConditionType, Reason
 from cilium_hybrid.api.status import HistoryAction, Phase
 from cilium_hybrid.plan.observation import Record, Revision
+from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import ApplyFailedError, ClusterUnavailableError
 from cilium_hybrid.reconcile.reconciler import STALE_PAUSE
 from fake_charts import Published
@@ -295,7 +296,7 @@ def test_what_runs_is_whole_in_one_revision() -> None:
     world = an_installed_world()
 
     assert world.releases.revisions == [
-        Revision(1, "deployed", NOW, True, VERSION, world.digest, world.releases.newest.values_digest)
+        Revision(1, "deployed", NOW, True, VERSION, world.digest, world.releases.newest.values_digest, digest(REF))
     ]
 
 

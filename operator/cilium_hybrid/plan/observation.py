@@ -12,7 +12,10 @@ NodeReady = Literal["True", "False", "Unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A Helm revision of release `cilium`, as the labels of its Secret tell it."""
+    """A Helm revision of release `cilium`, as the labels of its Secret tell it.
+
+    `ref_digest` is of the reference that its chart was fetched by.
+    """
 
     number: int
     status: str
@@ -21,6 +24,7 @@ class Revision:
     chart_version: str = ""
     chart_digest: str = ""
     values_digest: str = ""
+    ref_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

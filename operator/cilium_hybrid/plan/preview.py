@@ -11,7 +11,7 @@ from cilium_hybrid.plan.actions import Action, Apply, Decision, Hold, LetGo, Not
 from cilium_hybrid.plan.decide import Situation, decide
 from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.release import Wanted, release_state, wanted
-from cilium_hybrid.plan.values import CONFIG_DIGEST
+from cilium_hybrid.plan.values import CONFIG_DIGEST, digest
 
 _MOST: Final = 20
 """No spec leads to so many steps; were there a circle of decisions, it would be cut here."""
@@ -94,8 +94,16 @@ def _after(action: Action, observation: Observation, now: datetime, held: bool) 
     """The cluster once an action worked, as far as the next decision looks at it."""
     match action:
         case Apply(wanted=want, revision=number):
-            digest = want.pinned_digest or ""
-            made = Revision(number, "deployed", now, True, want.chart_version, digest, want.values_digest)
+            made = Revision(
+                number=number,
+                status="deployed",
+                made_at=now,
+                ours=True,
+                chart_version=want.chart_version,
+                chart_digest=want.pinned_digest or "",
+                values_digest=want.values_digest,
+                ref_digest=digest(want.chart_ref),
+            )
             return replace(observation, revisions=(*observation.revisions, made)), held
         case Unlock():
             *before, newest = observation.revisions

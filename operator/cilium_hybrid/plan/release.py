@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.observation import Observation, PoolConfig, Record, Revision
+from cilium_hybrid.plan.observation import Observation, PoolConfig, Revision
 from cilium_hybrid.plan.values import digest, helm_values
 from cilium_hybrid.rules.change import Running
 
@@ -57,7 +57,10 @@ def initial_version(observation: Observation) -> str | None:
         return observation.record.initial_version
     if not observation.installed:
         return None
-    return next((r.chart_version for r in observation.revisions if r.ours and r.status in APPLIED), None)
+    revisions = observation.revisions
+    # `helm uninstall --keep-history` leaves the revisions of a Cilium that is no more.
+    first = max((index + 1 for index, r in enumerate(revisions) if r.status == "uninstalled"), default=0)
+    return next((r.chart_version for r in revisions[first:] if r.ours and r.status in APPLIED), None)
 
 
 def last_deployed(observation: Observation) -> Revision | None:
@@ -78,7 +81,7 @@ def release_state(observation: Observation, want: Wanted) -> ReleaseState:
         return ReleaseState.PENDING
     if newest.status != "deployed":
         return ReleaseState.FAILED
-    return ReleaseState.IN_SYNC if _is(newest, want, observation.record) else ReleaseState.OUT_OF_SYNC
+    return ReleaseState.IN_SYNC if _is(newest, want) else ReleaseState.OUT_OF_SYNC
 
 
 def is_ours(observation: Observation) -> bool:
@@ -86,18 +89,18 @@ def is_ours(observation: Observation) -> bool:
     return not observation.installed or any(revision.ours for revision in observation.revisions)
 
 
-def _is(newest: Revision, want: Wanted, record: Record | None) -> bool:
+def _is(newest: Revision, want: Wanted) -> bool:
     same = newest.chart_version == want.chart_version and newest.values_digest == want.values_digest
     if want.pinned_digest is not None:
         same = same and newest.chart_digest == want.pinned_digest
-    # Another place for the chart is a change, where the record tells; the digest cannot be known without a fetch.
-    return same and (record is None or record.revision != newest.number or record.chart_ref == want.chart_ref)
+    # Another place for the chart is a change: what it serves cannot be known without a fetch.
+    return same and newest.ref_digest == digest(want.chart_ref)
 
 
 def asks_for_the_same(observation: Observation, want: Wanted) -> bool:
     """Whether the spec still asks for what the operator released last: then somebody else's revision is not fought."""
     last = next((revision for revision in reversed(observation.revisions) if revision.ours), None)
-    return last is not None and _is(last, want, observation.record)
+    return last is not None and _is(last, want)
 
 
 def running(observation: Observation, released: PoolConfig | None = None) -> Running:

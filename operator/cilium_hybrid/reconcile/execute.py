@@ -8,6 +8,7 @@ from cilium_hybrid.api.v1alpha1 import FINALIZER
 from cilium_hybrid.plan.actions import Action, Apply, Hold, LetGo, Nothing, Remember, Uninstall, Unlock
 from cilium_hybrid.plan.decide import Failure
 from cilium_hybrid.plan.observation import Revision
+from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import (
     ApplyFailedError,
     ChartRefusedError,
@@ -91,6 +92,7 @@ class Executor:
             chart_version=want.chart_version,
             chart_digest=chart.digest,
             values_digest=want.values_digest,
+            ref_digest=digest(want.chart_ref),
         )
         await self._releases.apply(chart, want.values, expected)
         return None

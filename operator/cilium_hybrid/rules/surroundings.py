@@ -75,6 +75,9 @@ def pod_cidrs_keep_clear_of_addresses_in_use(case: Case) -> Iterator[Violation]:
 
 def blocks_in_use_stay(case: Case) -> Iterator[Violation]:
     """A node keeps its block, whatever became of the release: a pool that does not hold it would give it away again."""
+    if case.running.pod_cidrs and case.running.mask_size is not None:
+        # The rules on changes hold it to what runs; there may be thousands of blocks.
+        return
     pools = [(int(n.network_address), int(n.broadcast_address)) for _, n in case.spec.pools()]
     outside: dict[str, str] = {}
     cut: dict[int, str] = {}
@@ -84,7 +87,6 @@ def blocks_in_use_stay(case: Case) -> Iterator[Violation]:
                 outside[node] = str(block).partition(",")[0]
             length = 32 - (block.last - block.first).bit_length()
             cut.setdefault(length, node)
-    # What runs is told by the rule on changes, and once is enough.
     if outside and pools and not case.running.pod_cidrs:
         yield Violation(
             Reason.POD_CIDR_REMOVED,

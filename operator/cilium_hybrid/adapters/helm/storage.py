@@ -16,6 +16,8 @@ OUR_REVISION: Final = "ciliumhybrid.io/revision"
 CHART_VERSION: Final = "ciliumhybrid.io/chart-version"
 CHART_DIGEST: Final = "ciliumhybrid.io/chart-digest"
 VALUES_DIGEST: Final = "ciliumhybrid.io/values-digest"
+CHART_REF: Final = "ciliumhybrid.io/chart-ref"
+"""A digest of it: a reference is longer than a label may be."""
 
 _BASE32_PADDING: Final = "===="
 
@@ -30,6 +32,7 @@ def labels_of(revision: Revision) -> dict[str, str]:
         CHART_VERSION: revision.chart_version,
         CHART_DIGEST: _label(revision.chart_digest),
         VALUES_DIGEST: _label(revision.values_digest),
+        CHART_REF: _label(revision.ref_digest),
     }
 
 
@@ -49,6 +52,7 @@ def revision(raw: Mapping[str, Any]) -> Revision | None:
         chart_version=labels.get(CHART_VERSION, "") if ours else "",
         chart_digest=_digest(labels.get(CHART_DIGEST, "")) if ours else "",
         values_digest=_digest(labels.get(VALUES_DIGEST, "")) if ours else "",
+        ref_digest=_digest(labels.get(CHART_REF, "")) if ours else "",
     )
 
 
