@@ -19,11 +19,15 @@ def refused(values: dict[str, Any], **spec: Any) -> list[str]:
         pytest.param(
             {"extraConfig": {"enable-ipv6": "true"}}, ["extraConfig.enable-ipv6"], id="one AWS does not support"
         ),
+        pytest.param(
+            {"extraConfig": {"IPAM": "x"}}, ["extraConfig.IPAM"], id="in capitals, which Cilium reads as well"
+        ),
         pytest.param({"extraArgs": ["--debug", "--bpf-root=/x"]}, [], id="arguments that nobody owns"),
         pytest.param({"extraArgs": ["--ipam=kubernetes"]}, ["extraArgs[0]"], id="an argument with its value"),
         pytest.param(
             {"extraArgs": ["--debug", "--ipam", "kubernetes"]}, ["extraArgs[1]"], id="an argument before its value"
         ),
+        pytest.param({"extraArgs": ["--ipam kubernetes"]}, ["extraArgs[0]"], id="an argument and its value in one"),
         pytest.param({"extraArgs": ["ipam"]}, [], id="a value that is named like one"),
         pytest.param({"extraArgs": ["--routing-mode=native"]}, ["extraArgs[0]"], id="an argument AWS does not support"),
         pytest.param({"extraEnv": [{"name": "GOGC", "value": "50"}]}, [], id="a variable that nobody owns"),

@@ -70,15 +70,14 @@ def test_what_aws_does_not_support_is_refused_unless_it_is_allowed(path: str) ->
         pytest.param({"hubble": {"affinity": {}}}, [], id="the same name elsewhere"),
         pytest.param({"ipam.mode": "kubernetes"}, [], id="a dotted key, which to Helm is a name"),
         pytest.param({"podAnnotations": {"example.com/team": "net"}}, [], id="another annotation"),
-        pytest.param(
-            {"loadBalancer": None}, ["loadBalancer.serviceTopology"], id="null in the place of a parent erases it"
-        ),
-        pytest.param({"loadBalancer": "x"}, ["loadBalancer.serviceTopology"], id="a string in the place of a parent"),
-        pytest.param({"bgpControlPlane": True}, ["bgpControlPlane.enabled"], id="what AWS once advised"),
+        pytest.param({"operator": None}, ["operator"], id="null in the place of a map erases it, and is named once"),
+        pytest.param({"loadBalancer": "x"}, ["loadBalancer"], id="a string in the place of a map"),
+        pytest.param({"podAnnotations": None}, ["podAnnotations"], id="null in the place of the annotations"),
+        pytest.param({"bgpControlPlane": True}, ["bgpControlPlane"], id="what AWS once advised"),
         pytest.param(
             {"operator": {"unmanagedPodWatcher": None}},
-            ["operator.unmanagedPodWatcher.restart"],
-            id="null in the place of an inner parent",
+            ["operator.unmanagedPodWatcher"],
+            id="null in the place of an inner map",
         ),
         pytest.param(
             {"ipam": {"mode": "kubernetes"}, "ipv6": {"enabled": True}, "envoy": {"enabled": True}},

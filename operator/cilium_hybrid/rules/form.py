@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.api.v1alpha1 import Spec, parse_spec
+from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.rules.rule import Violation
 
 LONGEST_SHOWN: Final = 60
@@ -18,42 +20,67 @@ _WHAT_IT_TAKES: Final[Mapping[str, str]] = {
     "spec.version": "write X.Y.Z or X.Y.Z-N, such as 1.17.13-1, in quotes where YAML would read a number",
     "spec.chart.ref": "write oci://REGISTRY/REPOSITORY without a tag, or an absolute path",
     "spec.chart.digest": "write sha256: and 64 hexadecimal digits",
+    "spec.ipam": "write podCIDRs and maskSize below it",
 }
+_TOO_DEEP: Final = Violation(Reason.INVALID_SPEC, "spec", "is nested too deeply to be read", "take out a level")
 
 
 def faults_of_form(raw: object) -> tuple[Violation, ...]:
     """Every fault that the API server would find in the form of a spec; any JSON value will do."""
-    try:
-        parse_spec(raw)
-    except ValidationError as error:
-        return tuple(_violations(error))
-    except RecursionError:
-        return (Violation(Reason.INVALID_SPEC, "spec", "is nested too deeply to be read", "take out a level"),)
-    return ()
+    found = tuple(_violations(raw))
+    if _TOO_DEEP in found and isinstance(raw, Mapping) and isinstance(raw.get("values"), Mapping):
+        # How deep values may be is told by a rule on them, and nothing else shall be hidden by their depth.
+        return tuple(_violations({**raw, "values": {}}))
+    return found
 
 
-def _violations(error: ValidationError) -> Iterator[Violation]:
-    for fault in error.errors(include_url=False):
-        path = path_of(fault["loc"])
-        message, fix = _in_words(fault["type"], fault["loc"], fault["input"], fault.get("ctx") or {})
+def _violations(raw: object) -> Iterator[Violation]:
+    faults = _faults(raw)
+    meant = {(*fault["loc"][:-1], _nearest(fault["loc"])) for fault in faults if fault["type"] == "extra_forbidden"}
+    for fault in faults:
+        kind, location, value, context = fault["type"], fault["loc"], fault["input"], fault.get("ctx") or {}
+        if (kind == "missing" and location in meant) or _is_told_otherwise(kind, location, value, context):
+            continue
+        if kind == "json_invalid" and "recursion" in context["error"]:
+            yield _TOO_DEEP
+            continue
+        path = path_of(location)
+        message, fix = _in_words(kind, location, value, context)
         yield Violation(Reason.INVALID_SPEC, path, message, _WHAT_IT_TAKES.get(path, fix))
+
+
+def _faults(raw: object) -> Sequence[ErrorDetails]:
+    try:
+        # By the names that the API server knows, and not by those of the code.
+        Spec.model_validate_json(json.dumps(raw), by_alias=True, by_name=False)
+    except ValidationError as error:
+        return error.errors(include_url=False)
+    except RecursionError:
+        return [{"type": "json_invalid", "loc": (), "msg": "", "input": None, "ctx": {"error": "recursion"}}]
+    return []
+
+
+def _is_told_otherwise(kind: str, location: Location, value: Any, context: Mapping[str, Any]) -> bool:
+    """Whether a fault only repeats another: a CIDR is judged by its rules, and bad entries are entries nevertheless."""
+    is_cidr = location[:1] == ("networks",) or location[:2] == ("ipam", "podCIDRs")
+    return (kind == "string_too_long" and is_cidr) or (kind == "too_short" and len(value) >= context["min_length"])
 
 
 def path_of(location: Sequence[int | str]) -> str:
     """spec.ipam.podCIDRs[0], as kubectl writes it."""
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
+    parts = [f"[{part}]" if isinstance(part, int) else f".{shown_key(part)}" for part in location]
     return "".join(["spec", *parts])
 
 
-def _in_words(kind: str, location: Location, value: object, context: Mapping[str, Any]) -> tuple[str, str]:
+def _in_words(kind: str, location: Location, value: Any, context: Mapping[str, Any]) -> tuple[str, str]:
     match kind:
         case "json_invalid":
-            return "is nested too deeply to be read", "take out a level"
+            return "cannot be read", "take out what is no text"
         case "missing":
             return "is required and missing", "add it"
         case "extra_forbidden":
-            near = difflib.get_close_matches(str(location[-1]), _fields_at(location[:-1]), 1)
-            return "is no field of CiliumHybrid", f"did you mean {near[0]}?" if near else "take it out"
+            near = _nearest(location)
+            return "is no field of CiliumHybrid", f"did you mean {near}?" if near else "take it out"
         case "greater_than_equal" | "less_than_equal":
             bound = f"at least {context['ge']}" if "ge" in context else f"at most {context['le']}"
             return f"is {shown(value)}", f"write {bound}"
@@ -63,14 +90,15 @@ def _in_words(kind: str, location: Location, value: object, context: Mapping[str
             )
             return f"has {context['actual_length']} entries", f"write {bound}"
         case "string_too_long":
-            return f"is {shown(value)}", f"write at most {context['max_length']} characters"
+            return f"has {len(value)} characters, and may have {context['max_length']}", "write a shorter one"
         case "enum":
             return f"is {shown(value)}", f"write {context['expected'].replace(chr(39), '')}"
         case "string_pattern_mismatch":
             return f"is {shown(value)}", "write it in the form that the reference gives"
         case _ if kind.endswith("_type"):
             wanted = _KINDS.get(kind.removesuffix("_type"), kind.removesuffix("_type"))
-            return f"is {shown(value)}", f"write {wanted}"
+            either = "take it out, or " if value is None and not _is_required(location) else ""
+            return f"is {shown(value)}", f"{either}write {wanted}"
         case _:
             return f"is {shown(value)}, which cannot be used", "see the reference"
 
@@ -95,14 +123,39 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST_SHOWN else f'{text[: LONGEST_SHOWN - 2]}…"'
 
 
-def _fields_at(location: Location) -> list[str]:
-    """The names of the fields at a place of the spec."""
+def shown_key(name: str) -> str:
+    """A key in a path or a sentence, likewise."""
+    text = name if name.isprintable() else json.dumps(name)[1:-1]
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+
+
+def _nearest(location: Location) -> str | None:
+    """The field whose name is the most like the last one of a location."""
+    fields = {_plain(name): field.alias or name for name, field in _fields_at(location[:-1]).items()}
+    near = difflib.get_close_matches(_plain(str(location[-1])), fields, 1)
+    return fields[near[0]] if near else None
+
+
+def _plain(name: str) -> str:
+    """A name without what is written in many ways, so that pod_cidrs is near to podCIDRs."""
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def _is_required(location: Location) -> bool:
+    """Whether something has to stand there."""
+    fields = _fields_at(location[:-1]) if location else {}
+    field = next((field for name, field in fields.items() if location[-1] in {name, field.alias}), None)
+    return field is None or field.is_required()
+
+
+def _fields_at(location: Location) -> Mapping[str, FieldInfo]:
+    """The fields at a place of the spec."""
     model: type[BaseModel] = Spec
     for part in location:
         found = next((f for name, f in model.model_fields.items() if part in {name, f.alias}), None)
         kinds = () if found is None else (found.annotation, *get_args(found.annotation))
         models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if not models:
-            return []
+            return {}
         model = models[0]
-    return [field.alias or name for name, field in model.model_fields.items()]
+    return model.model_fields

@@ -4,6 +4,7 @@ Cilium reads each key of `cilium-config` as an argument --key and as a variable 
 extraConfig behind its own keys, where it wins.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -96,7 +97,8 @@ def _written(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Path, name as written, and key of `cilium-config`, of everything that is set beside the chart's own values."""
     config = values.get("extraConfig")
     for name in config if isinstance(config, Mapping) else ():
-        yield f"spec.values.extraConfig.{name}", str(name), str(name)
+        # Cilium takes its keys in capitals too.
+        yield f"spec.values.extraConfig.{name}", str(name), str(name).lower()
     for where in ("", "operator", "envoy"):
         inside = values if not where else values.get(where)
         if not isinstance(inside, Mapping):
@@ -104,8 +106,8 @@ def _written(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         path = ".".join(filter(None, ("spec.values", where)))
         for index, argument in enumerate(_list(inside.get("extraArgs"))):
             if isinstance(argument, str) and argument.startswith("-"):
-                name = argument.partition("=")[0]
-                yield f"{path}.extraArgs[{index}]", name, name.lstrip("-")
+                name = re.split("[= ]", argument, maxsplit=1)[0]
+                yield f"{path}.extraArgs[{index}]", name, name.lstrip("-").lower()
         for index, variable in enumerate(_list(inside.get("extraEnv"))):
             name = str(variable.get("name")) if isinstance(variable, Mapping) else ""
             yield f"{path}.extraEnv[{index}]", name, name.removeprefix("CILIUM_").lower().replace("_", "-")

@@ -35,9 +35,11 @@ OWNED_PATHS: Final[Mapping[str, str]] = {
     "envoy.nodeSelector": _PLACED,
     "envoy.rollOutPods": _OWNED,
     "ipam": "write spec.ipam",
+    "k8s.apiServerURLs": _LATER,
     "k8sServiceHost": _LATER,
     "k8sServiceHostRef": _LATER,
     "k8sServicePort": _LATER,
+    "kubeConfigPath": "take it out: Cilium reaches the API server as its ServiceAccount",
     "loadBalancer.serviceTopology": _OWNED,
     "namespaceOverride": "take it out: Cilium is installed in kube-system",
     "nodeSelector": _PLACED,
@@ -97,7 +99,26 @@ SUPPORTED: Final[Mapping[str, tuple[object, ...]]] = {
 UNLISTED: Final = ("hubble.relay.enabled", "hubble.ui.enabled")
 """Switches that work on hybrid nodes and are not in the list of what AWS supports."""
 
+
+def _above(path: str) -> Iterator[str]:
+    """The paths above one; the name of an annotation holds dots of its own."""
+    names = path.split(".", 1) if "/" in path else path.split(".")
+    return (".".join(names[:count]) for count in range(1, len(names)))
+
+
+MAPS: Final = tuple(sorted({above for path in (*OWNED_PATHS, *FEATURES, *SUPPORTED) for above in _above(path)}))
+"""Paths that others of these stand below."""
+
 _NOWHERE: Final = object()
+
+
+def maps_are_left_maps(spec: WrittenSpec) -> Iterator[Violation]:
+    """A null in the place of a map, such as one whose keys are all commented out, erases the chart's own keys too."""
+    for path in MAPS:
+        value = _at(spec.values, path)
+        if value is not _NOWHERE and not isinstance(value, Mapping):
+            message = f"is {shown(value)} where the chart has a map"
+            yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", message, "take it out")
 
 
 def owned_paths_are_left_alone(spec: WrittenSpec) -> Iterator[Violation]:
@@ -183,7 +204,7 @@ def unlisted_features_are_told(spec: WrittenSpec) -> Iterator[Violation]:
 
 
 def _at(values: Mapping[str, Any], path: str) -> object:
-    """What stands at a path, or in the place of one of its parents; _NOWHERE where there is nothing."""
+    """What stands at a path; _NOWHERE where there is nothing, or no map in the place of one of its parents."""
     # The digest's annotation has dots in its name: a name that is there as it stands is taken whole.
     if path in values:
         return values[path]
@@ -191,7 +212,7 @@ def _at(values: Mapping[str, Any], path: str) -> object:
     if head not in values or not rest:
         return _NOWHERE
     child = values[head]
-    return _at(child, rest) if isinstance(child, Mapping) else child
+    return _at(child, rest) if isinstance(child, Mapping) else _NOWHERE
 
 
 def _deeper(value: object, levels: int) -> bool:
@@ -211,6 +232,7 @@ def _deeper(value: object, levels: int) -> bool:
 
 VALUES_RULES: Final[tuple[Rule[WrittenSpec], ...]] = (
     values_fit_into_a_release,
+    maps_are_left_maps,
     owned_paths_are_left_alone,
     features_to_come_are_off,
     values_are_supported_by_aws,
