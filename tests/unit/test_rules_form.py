@@ -45,14 +45,28 @@ REF = "spec.chart.ref: {}: write oci://REGISTRY/REPOSITORY without a tag, or an 
             ['spec.chart.digest: is "sha256:x": write sha256: and 64 hexadecimal digits'],
             id="a digest that is none",
         ),
-        pytest.param({"chart": None}, ["spec.chart: is null: take it out, or write a map"], id="null where it may go"),
         pytest.param(
-            {"ipam": None}, ["spec.ipam: is null: write podCIDRs and maskSize below it"], id="null where it may not"
+            {"chart": {"digest": None}, "networks": None, "values": None, "color": None},
+            [
+                "spec.color: is no field of CiliumHybrid: take it out",
+                "spec.chart.digest: is null, which a server-side apply refuses: take it out, or write a value",
+                "spec.networks: is null, which a server-side apply refuses: take it out, or write a value",
+                "spec.values: is null, which a server-side apply refuses: take it out, or write a value",
+            ],
+            id="fields whose value is commented out",
+        ),
+        pytest.param(
+            {"ipam": None},
+            ["spec.ipam: is required and missing: write podCIDRs and maskSize below it"],
+            id="null for what is required",
         ),
         pytest.param(
             {"ipam": {"podCIDRs": None, "maskSize": MASK}},
-            ["spec.ipam.podCIDRs: is null: write a list"],
-            id="null for a required list",
+            ["spec.ipam.podCIDRs: is required and missing: add it"],
+            id="null for what is required inside",
+        ),
+        pytest.param(
+            {"resources": {"agent": {"limits": None}}, "values": {"x": None}}, [], id="null where all is free"
         ),
         pytest.param(ipam(), ["spec.ipam.podCIDRs: has 0 entries: write at least 1"], id="no CIDR"),
         pytest.param(ipam(*[POOL] * 16), ["spec.ipam.podCIDRs: has 16 entries: write at most 15"], id="too many CIDRs"),
@@ -124,7 +138,11 @@ def test_names_of_the_code_are_no_names_of_fields() -> None:
     ]
 
 
-@pytest.mark.parametrize("spec", [None, [], "version", 1], ids=["nothing", "a list", "a text", "a number"])
+def test_no_spec_is_a_missing_one() -> None:
+    assert told(None) == ["spec: is required and missing: add it"]
+
+
+@pytest.mark.parametrize("spec", [[], "version", 1], ids=["a list", "a text", "a number"])
 def test_what_is_no_map_is_told_in_one_sentence(spec: object) -> None:
     (only,) = told(spec)
 

@@ -125,6 +125,17 @@ def test_a_refusal_says_what_was_written_and_what_to_do() -> None:
     ]
 
 
+def test_a_switch_in_quotes_is_told_as_such() -> None:
+    values = {"bgpControlPlane": {"enabled": "false"}, "ipv6": {"enabled": "false"}, "cni": {"exclusive": "true"}}
+    unquoted = "write it without quotes: to the chart any text is true"
+
+    assert [str(violation) for violation in all_violations(VALUES_RULES, a_written_spec(values=values))] == [
+        f'spec.values.bgpControlPlane.enabled: is "false": {unquoted}',
+        f'spec.values.cni.exclusive: is "true": {unquoted}',
+        f'spec.values.ipv6.enabled: is "false": {unquoted}',
+    ]
+
+
 def test_values_are_as_large_as_a_release_can_hold() -> None:
     room = LARGEST - len(json.dumps({"debug": ""}))
 

@@ -47,17 +47,43 @@ def _violations(raw: object) -> Iterator[Violation]:
         path = path_of(location)
         message, fix = _in_words(kind, location, value, context)
         yield Violation(Reason.INVALID_SPEC, path, message, _WHAT_IT_TAKES.get(path, fix))
+    for location in _nulls(raw, Spec):
+        message = "is null, which a server-side apply refuses"
+        yield Violation(Reason.INVALID_SPEC, path_of(location), message, "take it out, or write a value")
 
 
 def _faults(raw: object) -> Sequence[ErrorDetails]:
     try:
         # By the names that the API server knows, and not by those of the code.
-        Spec.model_validate_json(json.dumps(raw), by_alias=True, by_name=False)
+        Spec.model_validate_json(json.dumps(_without_nulls(raw, Spec)), by_alias=True, by_name=False)
     except ValidationError as error:
         return error.errors(include_url=False)
     except RecursionError:
         return [{"type": "json_invalid", "loc": (), "msg": "", "input": None, "ctx": {"error": "recursion"}}]
     return []
+
+
+def _without_nulls(raw: object, model: type[BaseModel]) -> object:
+    """Leave out the fields that are null, such as those whose value is commented out: they are no other fault."""
+    if not isinstance(raw, Mapping):
+        return raw
+    inside = {field.alias or name: _model_of(field) for name, field in model.model_fields.items()}
+    fields = {name: value for name, value in raw.items() if value is not None or name not in inside}
+    return {
+        name: _without_nulls(value, found) if (found := inside.get(name)) else value for name, value in fields.items()
+    }
+
+
+def _nulls(raw: object, model: type[BaseModel], above: Location = ()) -> Iterator[Location]:
+    """Fields that are null and need not be there; one that is required is a missing one."""
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        if not isinstance(raw, Mapping) or key not in raw:
+            continue
+        if raw[key] is None and not field.is_required():
+            yield (*above, key)
+        elif (inside := _model_of(field)) is not None:
+            yield from _nulls(raw[key], inside, (*above, key))
 
 
 def _is_told_otherwise(kind: str, location: Location, value: Any, context: Mapping[str, Any]) -> bool:
@@ -76,7 +102,7 @@ def _in_words(kind: str, location: Location, value: Any, context: Mapping[str, A
     match kind:
         case "json_invalid":
             return "cannot be read", "take out what is no text"
-        case "missing":
+        case "missing" | "model_type" if value is None or kind == "missing":
             return "is required and missing", "add it"
         case "extra_forbidden":
             near = _nearest(location)
@@ -97,8 +123,7 @@ def _in_words(kind: str, location: Location, value: Any, context: Mapping[str, A
             return f"is {shown(value)}", "write it in the form that the reference gives"
         case _ if kind.endswith("_type"):
             wanted = _KINDS.get(kind.removesuffix("_type"), kind.removesuffix("_type"))
-            either = "take it out, or " if value is None and not _is_required(location) else ""
-            return f"is {shown(value)}", f"{either}write {wanted}"
+            return f"is {shown(value)}", f"write {wanted}"
         case _:
             return f"is {shown(value)}, which cannot be used", "see the reference"
 
@@ -141,21 +166,16 @@ def _plain(name: str) -> str:
     return name.replace("_", "").replace("-", "").lower()
 
 
-def _is_required(location: Location) -> bool:
-    """Whether something has to stand there."""
-    fields = _fields_at(location[:-1]) if location else {}
-    field = next((field for name, field in fields.items() if location[-1] in {name, field.alias}), None)
-    return field is None or field.is_required()
-
-
 def _fields_at(location: Location) -> Mapping[str, FieldInfo]:
     """The fields at a place of the spec."""
-    model: type[BaseModel] = Spec
+    model: type[BaseModel] | None = Spec
     for part in location:
-        found = next((f for name, f in model.model_fields.items() if part in {name, f.alias}), None)
-        kinds = () if found is None else (found.annotation, *get_args(found.annotation))
-        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not models:
-            return {}
-        model = models[0]
-    return model.model_fields
+        found = next((f for name, f in model.model_fields.items() if part in {name, f.alias}), None) if model else None
+        model = _model_of(found) if found else None
+    return model.model_fields if model else {}
+
+
+def _model_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of what a field holds, if it holds a map of fields."""
+    kinds = (field.annotation, *get_args(field.annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

@@ -85,7 +85,7 @@ def nothing_is_set_from_the_side(spec: WrittenSpec) -> Iterator[Violation]:
         if key in OWNED_KEYS or name in _API_SERVER:
             yield _refused(path, f"{name} shadows what the operator sets", "take it out")
         elif key in UNSUPPORTED_KEYS and not spec.allow_unsupported:
-            message = f"{name} sets what AWS does not support on hybrid nodes otherwise than it is"
+            message = f"{name} changes what AWS supports on hybrid nodes only as it is"
             yield _refused(path, message, "take it out, or set spec.allowUnsupported to true")
 
 

@@ -21,6 +21,8 @@ DEEPEST: Final = 32
 
 _OWNED: Final = "take it out: the operator sets it"
 _PLACED: Final = "take it out: the operator keeps Cilium on the hybrid nodes"
+_ALLOW: Final = "take it out, or set spec.allowUnsupported to true"
+_UNQUOTED: Final = "write it without quotes: to the chart any text is true"
 _LATER: Final = "take it out: this version of the operator does not manage that feature"
 
 OWNED_PATHS: Final[Mapping[str, str]] = {
@@ -48,7 +50,7 @@ OWNED_PATHS: Final[Mapping[str, str]] = {
     "operator.nodeSelector": _PLACED,
     "operator.resources": "write spec.resources.operator",
     "operator.rollOutPods": _OWNED,
-    "operator.unmanagedPodWatcher.restart": "take it out: it would restart pods of cloud nodes",
+    "operator.unmanagedPodWatcher.restart": "take it out: it restarts pods of cloud nodes, and is kept off",
     "podAnnotations.ciliumhybrid.io/config-digest": _OWNED,
     "preflight": _OWNED,
     "resources": "write spec.resources.agent",
@@ -133,7 +135,8 @@ def features_to_come_are_off(spec: WrittenSpec) -> Iterator[Violation]:
     for path, harmless in FEATURES.items():
         value = _at(spec.values, path)
         if value is not _NOWHERE and value not in harmless:
-            yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", f"is {shown(value)}", _LATER)
+            fix = _UNQUOTED if _is_harmless_in_quotes(value, harmless) else _LATER
+            yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", f"is {shown(value)}", fix)
 
 
 def values_are_supported_by_aws(spec: WrittenSpec) -> Iterator[Violation]:
@@ -144,12 +147,11 @@ def values_are_supported_by_aws(spec: WrittenSpec) -> Iterator[Violation]:
         if value is not _NOWHERE and not any(
             value is one or (value == one and type(value) is str) for one in supported
         ):
-            yield Violation(
-                Reason.INVALID_VALUES,
-                f"spec.values.{path}",
-                f"is {shown(value)}, which AWS does not support on hybrid nodes",
-                "take it out, or set spec.allowUnsupported to true",
-            )
+            if _is_harmless_in_quotes(value, supported):
+                message, fix = f"is {shown(value)}", _UNQUOTED
+            else:
+                message, fix = f"is {shown(value)}, which AWS does not support on hybrid nodes", _ALLOW
+            yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", message, fix)
 
 
 def ingress_and_gateway_have_what_they_need(spec: WrittenSpec) -> Iterator[Violation]:
@@ -201,6 +203,11 @@ def unlisted_features_are_told(spec: WrittenSpec) -> Iterator[Violation]:
         if _at(spec.values, path) is True:
             message = "is on, and not among what AWS supports on hybrid nodes"
             yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", message, "be ready to support it yourself")
+
+
+def _is_harmless_in_quotes(value: object, harmless: tuple[object, ...]) -> bool:
+    """Whether a text says what would do no harm as a boolean."""
+    return (value == "false" and False in harmless) or (value == "true" and True in harmless)
 
 
 def _at(values: Mapping[str, Any], path: str) -> object:
