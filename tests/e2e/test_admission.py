@@ -1,11 +1,13 @@
 """What the API server itself refuses, with no operator running."""
 
-import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from e2e.site import Site
+from manifests.expected import ACCEPTED, LARGE, REFUSED, SAMPLES, expected, expected_of
 from testbed.processes import CommandError
 
 
@@ -13,43 +15,30 @@ def _ipam(*cidrs: str, mask: int = 25) -> dict[str, Any]:
     return {"ipam": {"podCIDRs": list(cidrs), "maskSize": mask}}
 
 
-REFUSED = [
-    pytest.param(_ipam("10.85.0.0"), "must be an IPv4 CIDR", id="no prefix"),
-    pytest.param(_ipam("fd00::/104"), "must be an IPv4 CIDR", id="IPv6"),
-    pytest.param(_ipam("10.85.0.1/16"), "bits set to the right", id="host bits"),
-    pytest.param(_ipam("8.8.0.0/16"), "must lie in 10.0.0.0/8", id="public"),
-    pytest.param(_ipam("10.0.0.0/7"), "must lie in 10.0.0.0/8", id="larger than a private network"),
-    pytest.param(_ipam("10.85.0.0/16", "10.85.128.0/17"), "must not overlap", id="one in another"),
-    pytest.param(_ipam("10.85.0.0/16", "10.85.0.0/16"), "must not overlap", id="twice the same"),
-    pytest.param(_ipam("10.85.0.0/26"), "hold at least one block", id="smaller than a block"),
-    pytest.param(_ipam("10.85.0.0/16", mask=15), "should be greater than or equal to 16", id="mask too short"),
-    pytest.param(_ipam("10.85.0.0/16", mask=30), "should be less than or equal to 29", id="mask too long"),
-    pytest.param(_ipam(), "should have at least 1 items", id="no CIDR"),
-    pytest.param(_ipam(*(f"10.{n}.0.0/16" for n in range(16))), "at most 15 items", id="too many CIDRs"),
-    pytest.param({"version": "1.17"}, "spec.version", id="a version without its patch"),
-    pytest.param({"version": "v1.17.13"}, "spec.version", id="a version with a v"),
-    pytest.param({"chart": {"ref": "cilium/cilium"}}, "spec.chart.ref", id="a chart that is no reference"),
-    pytest.param({"chart": {"ref": "oci://a/b", "digest": "x"}}, "spec.chart.digest", id="a digest that is none"),
-]
+REFUSED_AT_ONCE = [path for path in REFUSED if expected(path).api_server]
+TAKEN = [*ACCEPTED, *SAMPLES, *(path for path in REFUSED if path not in REFUSED_AT_ONCE)]
 
 
-@pytest.mark.parametrize(("changes", "words"), REFUSED)
-def test_the_api_server_refuses(bare_site: Site, changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(CommandError, match=words.replace(".", r"\.")):
-        bare_site.apply(**changes)
+def _check_the_refusal(site: Site, text: str, words: str | None) -> None:
+    with pytest.raises(CommandError, match=re.escape(str(words))):
+        site.cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=text)
 
 
-def test_the_only_resource_is_named_default(bare_site: Site) -> None:
-    spec = bare_site.spec()
-    manifest = {
-        "apiVersion": "ciliumhybrid.io/v1alpha1",
-        "kind": "CiliumHybrid",
-        "metadata": {"name": "x"},
-        "spec": spec,
-    }
+@pytest.mark.parametrize("path", REFUSED_AT_ONCE, ids=lambda path: path.stem)
+def test_the_api_server_refuses(bare_site: Site, path: Path) -> None:
+    _check_the_refusal(bare_site, path.read_text(), expected(path).api_server)
 
-    with pytest.raises(CommandError, match="the only CiliumHybrid is named 'default'"):
-        bare_site.cluster.apply(json.dumps(manifest))
+
+@pytest.mark.parametrize("name", [name for name, text in LARGE.items() if expected_of(text).api_server])
+def test_the_api_server_refuses_what_is_too_large(bare_site: Site, name: str) -> None:
+    _check_the_refusal(bare_site, LARGE[name], expected_of(LARGE[name]).api_server)
+
+
+def test_the_api_server_takes_what_only_the_operator_refuses_and_what_is_right(bare_site: Site) -> None:
+    files = [argument for path in TAKEN for argument in ("-f", path)]
+    answer = bare_site.cluster.kubectl("apply", "--dry-run=server", *files)
+
+    assert answer.count("ciliumhybrid.ciliumhybrid.io/default created (server dry run)") == len(TAKEN)
 
 
 def _with_a_release(site: Site) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from testbed.cluster import Cluster
-from testbed.operator import NAMESPACE, ROOT, wait_for_the_definition
+from testbed.operator import NAMESPACE, ROOT
 from testbed.processes import wait_until
 
 OPERATOR = "app.kubernetes.io/name=cilium-hybrid-operator"
@@ -58,16 +58,6 @@ def test_every_overlay_is_accepted(cluster: Cluster, overlay: Path) -> None:
     cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=60s")
 
     assert "deployment.apps/cilium-hybrid-operator created (server dry run)" in answer
-
-
-def test_every_sample_is_accepted(cluster: Cluster) -> None:
-    cluster.kubectl("apply", "-k", ROOT / "deploy" / "definition")
-    wait_for_the_definition(cluster)
-    samples = sorted((ROOT / "deploy" / "samples").glob("*.yaml"))
-    for sample in samples:
-        cluster.kubectl("apply", "-f", sample, "--dry-run=server")
-
-    assert samples
 
 
 def test_the_rights_to_the_resource_are_given_to_nobody_else(cluster: Cluster) -> None:

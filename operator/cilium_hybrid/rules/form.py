@@ -119,13 +119,11 @@ def _in_words(kind: str, location: Location, value: Any, context: Mapping[str, A
             return f"has {len(value)} characters, and may have {context['max_length']}", "write a shorter one"
         case "enum":
             return f"is {shown(value)}", f"write {context['expected'].replace(chr(39), '')}"
-        case "string_pattern_mismatch":
-            return f"is {shown(value)}", "write it in the form that the reference gives"
         case _ if kind.endswith("_type"):
             wanted = _KINDS.get(kind.removesuffix("_type"), kind.removesuffix("_type"))
             return f"is {shown(value)}", f"write {wanted}"
         case _:
-            return f"is {shown(value)}, which cannot be used", "see the reference"
+            return f"is {shown(value)}", "write it in the form that the reference gives"
 
 
 _KINDS: Final[Mapping[str, str]] = {
