@@ -29,7 +29,7 @@ def _nested(depth: int) -> str:
         ),
         pytest.param(
             json.dumps({"extraConfig": {"ipam": 1, "x\n\x1b[2J": 1}, "ip\u202eam\n": {}}),
-            ["spec.values.extraConfig.ipam", "spec.values.ip\\u202eam\\n: is no key of the chart"],
+            ["spec.values.extraConfig.ipam", "spec.values.ip\\u202eam\\u000a: is no key of the chart"],
             id="what a terminal would obey",
         ),
     ],

@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from builders import a_raw_spec
 from cilium_hybrid.__main__ import app
+from manifests.expected import ACCEPTED, LARGE, REFUSED, SAMPLES, expected_of
 
 PRIVATE_NETWORKS = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10"
 HEAD = "apiVersion: ciliumhybrid.io/v1alpha1\nkind: CiliumHybrid\nmetadata: {name: default}\n"
@@ -120,6 +121,36 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [[], ["--no-such-option", "-"], ["no-such-file.yaml"], ["-o", "xml", "-"]])
 def test_a_call_that_cannot_be_used_is_no_verdict(arguments: list[str]) -> None:
     assert call(*arguments, stdin=GOOD).exit_code == 2
+
+
+def verdict(text: str) -> tuple[int, list[tuple[str, str]], list[tuple[str, str]]]:
+    said = call("-o", "json", "-", stdin=text)
+    told = [(one["severity"], (one["reason"], one["path"])) for one in json.loads(said.stdout)["findings"]]
+    refused = [finding for severity, finding in told if severity == "refused"]
+    return said.exit_code, refused, [finding for severity, finding in told if severity == "warning"]
+
+
+@pytest.mark.parametrize(
+    "text", [*map(Path.read_text, REFUSED), LARGE["too-large"]], ids=[*(f.stem for f in REFUSED), "too-large"]
+)
+def test_every_mistake_is_refused_with_its_reason(text: str) -> None:
+    mistake = expected_of(text)
+
+    assert mistake.refused
+    assert verdict(text) == (1, mistake.refused, mistake.warned)
+
+
+@pytest.mark.parametrize("name", [name for name in LARGE if name.startswith("deeper")])
+def test_what_is_too_deep_to_be_read_is_no_manifest(name: str) -> None:
+    assert verdict(LARGE[name]) == (1, [("InvalidSpec", "-")], [])
+
+
+@pytest.mark.parametrize("file", [*ACCEPTED, *SAMPLES], ids=lambda file: file.stem)
+def test_what_only_looks_wrong_is_taken(file: Path) -> None:
+    fine = expected_of(file.read_text())
+
+    assert fine.refused == []
+    assert verdict(file.read_text()) == (0, [], fine.warned)
 
 
 HOSTILE = "\x1b[2J\u202e\u2028\x00"

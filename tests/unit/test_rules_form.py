@@ -100,11 +100,6 @@ REF = "spec.chart.ref: {}: write oci://REGISTRY/REPOSITORY without a tag, or an 
             id="a long value is cut",
         ),
         pytest.param(
-            {"x" * 99: 1},
-            [f"spec.{'x' * (LONGEST_SHOWN - 1)}…: is no field of CiliumHybrid: take it out"],
-            id="a long name is cut",
-        ),
-        pytest.param(
             {"\x1b[31m\N{RIGHT-TO-LEFT OVERRIDE}": "\x1b[31m"},
             ["spec.\\u001b[31m\\u202e: is no field of CiliumHybrid: take it out"],
             id="what a terminal would obey is shown",

@@ -32,14 +32,14 @@ def refused(**edit: Any) -> list[str]:
         pytest.param({"metadata": []}, ["metadata.name: is missing: write default"], id="a list for metadata"),
         pytest.param({"sepc": {}}, ["sepc: is no field of CiliumHybrid: did you mean spec?"], id="a field in error"),
         pytest.param({"zzz": {}}, ["zzz: is no field of CiliumHybrid: take it out"], id="a field like none"),
-        pytest.param({"spec": "absent"}, ["spec: is null: write a map"], id="no spec"),
+        pytest.param({"spec": "absent"}, ["spec: is required and missing: add it"], id="no spec"),
         pytest.param({"spec": []}, ["spec: is a list: write a map"], id="a list for a spec"),
         pytest.param(
             {"kind": "x", "metadata": {}, "spec": None},
             [
                 'kind: is "x": write CiliumHybrid',
                 "metadata.name: is missing: write default",
-                "spec: is null: write a map",
+                "spec: is required and missing: add it",
             ],
             id="each is named",
         ),

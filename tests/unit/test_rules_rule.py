@@ -42,7 +42,7 @@ def test_ready_names_the_first_and_how_many_more() -> None:
     ("text", "expected"),
     [
         pytest.param("spec.values.a b.ü.端", "spec.values.a b.ü.端", id="what can be seen"),
-        pytest.param("a\nb\tc\x1b[2J\x7f\x9b", "a\\nb\\tc\\x1b[2J\\x7f\\x9b", id="what a terminal obeys"),
+        pytest.param("a\nb\tc\x1b[2J\x7f\x9b", "a\\u000ab\\u0009c\\u001b[2J\\u007f\\u009b", id="what a terminal obeys"),
         pytest.param("a\u202eb\u200bc\ufeff\u2028", "a\\u202eb\\u200bc\\ufeff\\u2028", id="what nobody sees"),
         pytest.param("\ud800", "\\ud800", id="half a character"),
         pytest.param("x" * LONGEST, "x" * LONGEST, id="as long as it may be"),

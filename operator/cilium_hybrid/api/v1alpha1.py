@@ -225,7 +225,8 @@ class Spec(_Model):
 
 def parse_spec(spec: object) -> Spec:
     """Judge the shape of a spec as the API server does; pydantic.ValidationError names every fault."""
-    return Spec.model_validate_json(json.dumps(spec))
+    # By the names that the API server knows, and not by those of the code.
+    return Spec.model_validate_json(json.dumps(spec), by_alias=True, by_name=False)
 
 
 class CiliumHybrid(BaseModel):

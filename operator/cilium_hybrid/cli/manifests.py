@@ -72,6 +72,8 @@ def _read(text: str, line: int) -> Document:
     if node is None:
         return Document(None, line)
     tree = _Tree(_Loader(""), line)
+    if isinstance(node, ScalarNode):
+        return Document(None, line, (_fault(NOWHERE, f"is {shown(node.value)} and no manifest", "write one"),))
     return Document(tree.value(node, ""), node.start_mark.line + line, tuple(tree.faults), tree.lines)
 
 
@@ -197,7 +199,8 @@ class _Tree:
         if isinstance(name, str):
             return name
         if name is None or isinstance(name, float):
-            self.faults.append(_fault(path or NOWHERE, "has a key that is no text", "write a text"))
+            fix = "write a text, or render the template first that this is"
+            self.faults.append(_fault(path or NOWHERE, "has a key that is no text", fix))
             return None
         return json.dumps(name)
 

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.api.v1alpha1 import Spec
+from cilium_hybrid.api.v1alpha1 import Spec, parse_spec
 from cilium_hybrid.rules.rule import Violation
 
 LONGEST_SHOWN: Final = 60
@@ -54,8 +54,7 @@ def _violations(raw: object) -> Iterator[Violation]:
 
 def _faults(raw: object) -> Sequence[ErrorDetails]:
     try:
-        # By the names that the API server knows, and not by those of the code.
-        Spec.model_validate_json(json.dumps(_without_nulls(raw, Spec)), by_alias=True, by_name=False)
+        parse_spec(_without_nulls(raw, Spec))
     except ValidationError as error:
         return error.errors(include_url=False)
     except RecursionError:
@@ -94,7 +93,7 @@ def _is_told_otherwise(kind: str, location: Location, value: Any, context: Mappi
 
 def path_of(location: Sequence[int | str]) -> str:
     """spec.ipam.podCIDRs[0], as kubectl writes it."""
-    parts = [f"[{part}]" if isinstance(part, int) else f".{shown_key(part)}" for part in location]
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
     return "".join(["spec", *parts])
 
 
@@ -144,12 +143,6 @@ def shown(value: object) -> str:
         return "a list"
     text = json.dumps(value)
     return text if len(text) <= LONGEST_SHOWN else f'{text[: LONGEST_SHOWN - 2]}…"'
-
-
-def shown_key(name: str) -> str:
-    """A key in a path or a sentence, likewise."""
-    text = name if name.isprintable() else json.dumps(name)[1:-1]
-    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 
 def _nearest(location: Location) -> str | None:

@@ -22,7 +22,11 @@ def is_meant_as_ours(body: Any) -> bool:
 
 def judge_manifest(body: Mapping[str, Any]) -> Verdict:
     """Everything that a manifest shows by itself."""
-    return Verdict(tuple(faults_of_resource(body))) + judge_spec(body.get("spec"))
+    around = Verdict(tuple(faults_of_resource(body)))
+    if "spec" not in body and any(_nearest(field) == "spec" for field in body):
+        # It is there under a name with a slip in it.
+        return around
+    return around + judge_spec(body.get("spec"))
 
 
 def faults_of_resource(body: Mapping[str, Any]) -> Iterator[Violation]:
@@ -37,9 +41,14 @@ def faults_of_resource(body: Mapping[str, Any]) -> Iterator[Violation]:
         yield Violation(Reason.INVALID_SPEC, "metadata.name", message, f"write {NAME}")
     for field in body:
         if field not in _FIELDS:
-            near = difflib.get_close_matches(field, _FIELDS, 1)
-            fix = f"did you mean {near[0]}?" if near else "take it out"
+            near = _nearest(field)
+            fix = f"did you mean {near}?" if near else "take it out"
             yield Violation(Reason.INVALID_SPEC, field, f"is no field of {KIND}", fix)
+
+
+def _nearest(field: str) -> str | None:
+    near = difflib.get_close_matches(field, _FIELDS, 1)
+    return near[0] if near and near[0] != field else None
 
 
 def _instead(body: Mapping[str, Any], field: str) -> str:

@@ -53,4 +53,4 @@ def first_and_how_many_more(violations: Sequence[Violation]) -> str:
 def in_one_line(text: str) -> str:
     """A text in a sentence: short, and with escapes in the place of what a terminal obeys or nobody sees."""
     short = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode-escape").decode(), short)
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", short)
