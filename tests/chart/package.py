@@ -87,6 +87,7 @@ def _tag_images(values: Tree, version: str) -> None:
         "operator": values["operator"]["image"],
         "preflight": values["preflight"]["image"],
         "envoy": values["envoy"]["image"],
+        "relay": values["hubble"]["relay"]["image"],
         "preflight envoy": values["preflight"].get("envoy", {}).get("image", {}),
     }
     for name, image in images.items():

@@ -155,6 +155,34 @@ def test_a_value_takes_objects_away(
             },
             id="Gateway API, whose definitions are not there yet",
         ),
+        pytest.param(
+            {"hubble": {"relay": {"enabled": True}}},
+            {
+                "ConfigMap kube-system/hubble-relay-config",
+                "Deployment kube-system/hubble-relay",
+                "Secret kube-system/hubble-relay-client-certs",
+                "Service kube-system/hubble-relay",
+                "ServiceAccount kube-system/hubble-relay",
+            },
+            id="Hubble's relay",
+        ),
+        pytest.param(
+            {"hubble": {"relay": {"enabled": True}, "ui": {"enabled": True}}},
+            {
+                "ClusterRole hubble-ui",
+                "ClusterRoleBinding hubble-ui",
+                "ConfigMap kube-system/hubble-relay-config",
+                "ConfigMap kube-system/hubble-ui-nginx",
+                "Deployment kube-system/hubble-relay",
+                "Deployment kube-system/hubble-ui",
+                "Secret kube-system/hubble-relay-client-certs",
+                "Service kube-system/hubble-relay",
+                "Service kube-system/hubble-ui",
+                "ServiceAccount kube-system/hubble-relay",
+                "ServiceAccount kube-system/hubble-ui",
+            },
+            id="Hubble's relay and UI",
+        ),
     ],
 )
 def test_a_value_brings_objects(

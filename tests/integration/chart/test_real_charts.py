@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chart.rendering import AWS_VALUES, PREFLIGHT_VALUES, Rendered, read, render
+from chart.rendering import AWS_VALUES, HYBRID_NODES, PREFLIGHT_VALUES, Rendered, read, render
 
 pytestmark = pytest.mark.skipif(
     "CILIUM_CHARTS" not in os.environ,
@@ -35,7 +35,11 @@ FEATURES: Tree = AWS_VALUES | {
     "envoy": {"enabled": True},
     "extraArgs": ["--extra"],
     "extraConfig": {"extra": "1"},
+    "extraContainers": [{"name": "beside", "image": "beside"}],
     "extraEnv": [{"name": "A", "value": "1"}],
+    "extraHostPathMounts": [{"name": "host", "mountPath": "/host/x", "hostPath": "/x", "readOnly": True}],
+    "extraInitContainers": [{"name": "before", "image": "before"}],
+    "extraVolumes": [{"name": "more", "emptyDir": {}}],
     "gatewayAPI": {"enabled": True},
     "imagePullSecrets": [{"name": "mirror"}],
     "ingressController": {"enabled": True, "service": {"annotations": {"a": "1"}}},
@@ -48,7 +52,15 @@ FEATURES: Tree = AWS_VALUES | {
     "upgradeCompatibility": "1.16",
     "vtep": {"enabled": True, "endpoint": "10.0.0.1"},
 }
-RELEASES: dict[str, Tree] = {"aws": AWS_VALUES, "features": FEATURES, "preflight": PREFLIGHT_VALUES}
+HUBBLE: Tree = AWS_VALUES | {
+    "hubble": {"relay": {"enabled": True, "affinity": HYBRID_NODES}, "ui": {"enabled": True, "affinity": HYBRID_NODES}}
+}
+RELEASES: dict[str, Tree] = {
+    "aws": AWS_VALUES,
+    "features": FEATURES,
+    "hubble": HUBBLE,
+    "preflight": PREFLIGHT_VALUES,
+}
 
 # Keys of cilium-config whose value the stand-in has wrong, as it does not follow this feature.
 CONFIG_DIFFERENCES = {("features", "1.20.0"): {"bpf-lb-algorithm-annotation"}}

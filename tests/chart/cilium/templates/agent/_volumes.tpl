@@ -15,6 +15,12 @@
 - {name: hubble-tls, mountPath: /var/lib/cilium/tls/hubble, readOnly: true}
 {{- end }}
 - {name: tmp, mountPath: /tmp}
+{{- range .Values.extraHostPathMounts }}
+- {name: {{ .name }}, mountPath: {{ .mountPath }}, readOnly: {{ .readOnly }}}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "cilium.agent.volumes" -}}
@@ -50,5 +56,11 @@
             - {key: tls.crt, path: server.crt}
             - {key: tls.key, path: server.key}
             - {key: ca.crt, path: client-ca.crt}
+{{- end }}
+{{- range .Values.extraHostPathMounts }}
+- {name: {{ .name }}, hostPath: {path: {{ .hostPath }}}}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}
