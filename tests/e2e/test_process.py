@@ -20,7 +20,8 @@ def running(bare_site: Site) -> Iterator[Site]:
     bare_site.operator.start()
     bare_site.apply()
     bare_site.wait_for("InSync", ready="True")
-    bare_site.apply(values={"debug": {"enabled": True}}, deletionPolicy="Uninstall")
+    hubble = {"relay": {"enabled": True}, "ui": {"enabled": True}}
+    bare_site.apply(values={"debug": {"enabled": True}, "hubble": hubble}, deletionPolicy="Uninstall")
     bare_site.wait_for("InSync", ready="True")
     bare_site.cluster.kubectl("delete", "ciliumhybrid", "default", "--timeout=60s")
     bare_site.apply(version="1.19.4-1")

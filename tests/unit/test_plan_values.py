@@ -95,6 +95,32 @@ def test_the_minor_release_first_installed_is_kept() -> None:
     assert helm_values(a_spec(version="1.18.8-1"), None)["upgradeCompatibility"] == "1.18"
 
 
+HUBBLE: dict[str, Any] = {"hubble": {"relay": {"enabled": True}, "ui": {"enabled": True, "replicas": 2}}}
+
+
+def test_the_relay_and_the_ui_of_hubble_are_placed_where_they_are_on() -> None:
+    values = helm_values(a_spec(values=HUBBLE))
+
+    assert values["hubble"] == {
+        "relay": {"enabled": True, "affinity": values["affinity"]},
+        "ui": {"enabled": True, "replicas": 2, "affinity": values["affinity"]},
+    }
+
+
+@pytest.mark.parametrize(
+    "hubble",
+    [
+        pytest.param(None, id="null"),
+        pytest.param("oops", id="a string"),
+        pytest.param({}, id="nothing"),
+        pytest.param({"enabled": True, "relay": None, "ui": []}, id="parts of an odd shape"),
+        pytest.param({"relay": {"enabled": False}, "ui": {"enabled": "true"}}, id="parts that are not on"),
+    ],
+)
+def test_hubble_is_left_alone_where_no_part_is_on(hubble: object) -> None:
+    assert helm_values(a_spec(values={"hubble": hubble}))["hubble"] == hubble
+
+
 def test_values_of_the_spec_are_not_changed_by_the_making() -> None:
     spec = a_spec(values={"operator": {"replicas": 1}})
 
@@ -111,6 +137,7 @@ def test_values_of_the_spec_are_not_changed_by_the_making() -> None:
         pytest.param({"resources": {"operator": {"limits": {"cpu": "1"}}}}, id="resources of Cilium's operator"),
         pytest.param({"suspend": True}, id="suspend"),
         pytest.param({"chart": {"ref": "/charts/cilium"}}, id="another place for the same chart"),
+        pytest.param({"values": HUBBLE}, id="Hubble's relay and UI"),
     ],
 )
 def test_no_agent_restarts_for(edit: dict[str, Any]) -> None:
@@ -124,6 +151,8 @@ def test_no_agent_restarts_for(edit: dict[str, Any]) -> None:
         pytest.param({"masquerade": False}, id="masquerading"),
         pytest.param({"values": {"debug": {"enabled": True}}}, id="a value that agents read"),
         pytest.param({"values": {"podAnnotations": {"team": "net"}}}, id="an annotation of agents"),
+        pytest.param({"values": {"hubble": {"enabled": True}}}, id="Hubble in the agents"),
+        pytest.param({"values": {"hubble": {"enabled": False, "relay": {}}}}, id="Hubble beside its relay"),
         pytest.param({"resources": {"agent": {"limits": {"cpu": "1"}}}}, id="resources of agents"),
     ],
 )

@@ -10,6 +10,8 @@ from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
 
 CONFIG_DIGEST: Final = "ciliumhybrid.io/config-digest"
+HUBBLE_PODS: Final = ("relay", "ui")
+"""Parts of Hubble with pods of their own; the agents read nothing of theirs."""
 
 _HYBRID_NODES: Final[dict[str, Any]] = {
     "nodeAffinity": {
@@ -28,7 +30,8 @@ def helm_values(spec: Spec, initial_series: str | None = None) -> dict[str, Any]
     `initial_series` is the minor release first installed in this cluster, X.Y; None for a first install.
     Source: AWS guide "Configure CNI for hybrid nodes"; for upgradeCompatibility, Cilium's upgrade guide.
     """
-    values = _merged(spec.values, _without_nothing(_owned(spec, initial_series)))
+    owned = _merged(_owned(spec, initial_series), _hubble_placed(spec.values))
+    values = _merged(spec.values, _without_nothing(owned))
     return _merged(values, {"podAnnotations": {CONFIG_DIGEST: config_digest(spec.version, values)}})
 
 
@@ -60,13 +63,28 @@ def _owned(spec: Spec, initial_series: str | None) -> dict[str, Any]:
     }
 
 
+def _hubble_placed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Hubble's relay and UI on hybrid nodes, where they are on: values that do not name them stay as they are."""
+    hubble = values.get("hubble")
+    parts = {name: hubble.get(name) for name in HUBBLE_PODS} if isinstance(hubble, Mapping) else {}
+    on = [name for name, part in parts.items() if isinstance(part, Mapping) and part.get("enabled") is True]
+    return {"hubble": {name: {"affinity": _HYBRID_NODES} for name in on}} if on else {}
+
+
 def config_digest(version: str, values: Mapping[str, Any]) -> str:
     """Digest of what the agents read: it changes when they must restart, and only then.
 
-    Left out is what Cilium's operator alone reads: its own values and the pools that it cuts blocks from.
+    Left out is what others alone read: the values of Cilium's operator, the pools that it cuts blocks from, and the
+    values of Hubble's relay and UI.
     """
     agents: dict[str, Any] = {key: value for key, value in values.items() if key != "operator"}
     agents["ipam"] = {key: value for key, value in values["ipam"].items() if key != "operator"}
+    hubble = values.get("hubble")
+    if isinstance(hubble, Mapping) and hubble:
+        agents["hubble"] = {key: value for key, value in hubble.items() if key not in HUBBLE_PODS}
+        # As if it had never been named: to turn the relay on restarts no agent.
+        if not agents["hubble"]:
+            del agents["hubble"]
     return digest({"version": version, "values": agents})
 
 
