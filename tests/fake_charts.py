@@ -15,7 +15,8 @@ Manifests = Sequence[Mapping[str, Any]]
 def agents_where_asked(values: Values) -> Manifests:
     """What a chart renders by default: the DaemonSet `cilium`, on the nodes that the values say."""
     pod = {"affinity": values.get("affinity", {})}
-    return [{"kind": "DaemonSet", "metadata": {"name": "cilium"}, "spec": {"template": {"spec": pod}}}]
+    agents = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "cilium"}}
+    return [{**agents, "spec": {"template": {"spec": pod}}}]
 
 
 def takes_anything(_: Values) -> str | None:

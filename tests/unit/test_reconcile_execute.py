@@ -113,7 +113,7 @@ def refuse_all(_: object) -> str:
 
 
 def render_everywhere(_: object) -> list[dict[str, Any]]:
-    return [{"kind": "DaemonSet", "metadata": {"name": "cilium"}}, {"kind": "Pod", "metadata": {"name": "x"}}]
+    return [{"kind": "DaemonSet", "metadata": {"name": name}} for name in ("cilium", "another")]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def render_everywhere(_: object) -> list[dict[str, Any]]:
             Published(DIGEST, takes_anything, render_everywhere),
             None,
             Reason.RENDER_REFUSED,
-            "(and 1 more, see condition Valid)",
+            "so it would run on cloud nodes: take out what adds it from spec.values; DaemonSet another: has no",
             id="workloads that would run on cloud nodes",
         ),
     ],

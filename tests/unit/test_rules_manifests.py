@@ -4,9 +4,15 @@ from typing import Any
 import pytest
 
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.rules.manifests import MANIFEST_RULES
+from cilium_hybrid.rules.manifests import (
+    MANIFEST_RULES,
+    objects_of_the_cloud_half_are_left_alone,
+    workloads_stay_on_hybrid_nodes,
+)
+from cilium_hybrid.rules.objects import only_known_objects_are_made, pods_reach_into_the_node_as_ciliums_do
 from cilium_hybrid.rules.rule import all_violations
 
+CLOUD_RULES = (workloads_stay_on_hybrid_nodes, objects_of_the_cloud_half_are_left_alone)
 LABEL = "eks.amazonaws.com/compute-type"
 HYBRID = {"key": LABEL, "operator": "In", "values": ["hybrid"]}
 LINUX = {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}
@@ -31,7 +37,7 @@ def a_workload(pod: Mapping[str, Any] | None, kind: str = "DaemonSet") -> dict[s
 
 
 def refused(*manifests: Mapping[str, Any]) -> list[str]:
-    violations = all_violations(MANIFEST_RULES, manifests)
+    violations = all_violations(CLOUD_RULES, manifests)
     assert {broken.reason for broken in violations} <= {Reason.RENDER_REFUSED}
     return [broken.path for broken in violations]
 
@@ -101,6 +107,12 @@ def test_a_manifest_without_metadata_is_judged_too() -> None:
     assert refused({"kind": "Pod", "metadata": None}) == ["Pod None"]
 
 
+def test_what_would_harm_cloud_nodes_is_named_before_what_harms_cilium_alone() -> None:
+    reaching = (only_known_objects_are_made, pods_reach_into_the_node_as_ciliums_do)
+
+    assert (*CLOUD_RULES, *reaching) == MANIFEST_RULES
+
+
 def test_workloads_are_named_before_names_of_the_cloud_half() -> None:
     bad = a_workload({})
 
@@ -124,6 +136,14 @@ def a_list(*items: Mapping[str, Any], kind: str = "List") -> dict[str, Any]:
         ),
         pytest.param({"kind": "List", "items": None}, [], id="without items"),
         pytest.param({"kind": "List", "items": ["oops", None]}, [], id="items that are none"),
+        pytest.param(
+            {"kind": "ConfigMap", "metadata": {"name": "x"}, "items": [a_workload({})]},
+            ["DaemonSet cilium"],
+            id="a list that calls itself otherwise",
+        ),
+        pytest.param(
+            a_workload({}) | {"items": []}, ["DaemonSet cilium"], id="a workload that calls itself a list as well"
+        ),
         pytest.param(
             {"kind": "PodList", "items": [{"metadata": {"name": "x"}, "spec": {}}]},
             ["Pod x"],

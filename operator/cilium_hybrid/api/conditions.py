@@ -54,7 +54,7 @@ class Reason(_Word):
     FOREIGN_REVISION = "ForeignRevision", "Somebody else made the newest revision of the operator's release."
     CHART_UNAVAILABLE = "ChartUnavailable", "The chart cannot be fetched now; it is tried again."
     CHART_REFUSED = "ChartRefused", "The chart is not the one that the spec names, or not from an allowed registry."
-    RENDER_REFUSED = "RenderRefused", "The rendered manifests would reach beyond the hybrid nodes."
+    RENDER_REFUSED = "RenderRefused", "The rendered manifests hold what is not Cilium's, or reach beyond what is."
     INSTALLING = "Installing", "Cilium is being installed."
     CONFIGURING = "Configuring", "A change of configuration is being released."
     ROLLING_OUT = "RollingOut", "Agents that run an older configuration are being replaced."

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate
 from typing import Final, Literal
 
 from cilium_hybrid.api.conditions import Condition, ConditionType, Reason, since
@@ -22,14 +21,12 @@ from cilium_hybrid.plan.actions import Decision, Nothing
 from cilium_hybrid.plan.nodes import NodesVerdict
 from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.release import APPLIED, initial_version, last_deployed
-from cilium_hybrid.rules.rule import Violation
+from cilium_hybrid.rules.rule import Violation, all_named
 
 Truth = Literal["True", "False"]
 
 _NAMED_IN_A_MESSAGE: Final = 3
 _HELD_BY_THE_CRD: Final = frozenset({Reason.MASK_CHANGED, Reason.POD_CIDR_REMOVED})
-LONGEST_MESSAGE: Final = 16_000
-"""Half of what metav1.Condition has room for, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +231,10 @@ def _conditions(report: Report, summary: Summary) -> tuple[Condition, ...]:
     if summary.stalled:
         made.append((ConditionType.STALLED, "True", summary.reason, summary.message))
     if decision.violations:
-        message = _all_named((*decision.violations, *report.warnings))
+        message = all_named((*decision.violations, *report.warnings))
         made.append((ConditionType.VALID, "False", decision.violations[0].reason, message))
     elif report.warnings:
-        message = f"the spec breaks no rule; to be looked at: {_all_named(report.warnings)}"
+        message = f"the spec breaks no rule; to be looked at: {all_named(report.warnings)}"
         made.append((ConditionType.VALID, "True", Reason.ACCEPTED, message))
     else:
         made.append((ConditionType.VALID, "True", Reason.ACCEPTED, "the spec breaks no rule"))
@@ -265,15 +262,6 @@ def _conditions(report: Report, summary: Summary) -> tuple[Condition, ...]:
         )
         for kind, status, reason, message in made
     )
-
-
-def _all_named(violations: Sequence[Violation]) -> str:
-    """Every one of them, as far as a condition's message has room."""
-    texts = [str(violation) for violation in violations]
-    room = list(accumulate(len(text) + 2 for text in texts))
-    fitting = sum(used <= LONGEST_MESSAGE for used in room)
-    more = len(texts) - fitting
-    return "; ".join(texts[:fitting]) + (f"; and {more} more" if more else "")
 
 
 def _nodes_reason(nodes: NodesVerdict) -> Reason:

@@ -25,7 +25,7 @@ from cilium_hybrid.ports import (
     ValuesRefusedError,
 )
 from cilium_hybrid.rules.manifests import MANIFEST_RULES
-from cilium_hybrid.rules.rule import all_violations, first_and_how_many_more
+from cilium_hybrid.rules.rule import all_named, all_violations
 
 FIRST_PAUSE: Final = timedelta(seconds=5)
 LONGEST_PAUSE: Final = timedelta(minutes=10)
@@ -83,7 +83,8 @@ class Executor:
         chart = await self._charts.fetch(want.chart_ref, want.chart_version, want.pinned_digest)
         violations = all_violations(MANIFEST_RULES, await self._charts.render(chart, want.values))
         if violations:
-            return Failure(Reason.RENDER_REFUSED, first_and_how_many_more(violations), 1, None)
+            # All of them: condition Valid speaks of the spec alone.
+            return Failure(Reason.RENDER_REFUSED, all_named(violations), 1, None)
         expected = Revision(
             number=action.revision,
             status="deployed",

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final, TypeVar
 
 from cilium_hybrid.api.conditions import Reason
@@ -16,6 +17,8 @@ NOWHERE: Final = "-"
 _UNPRINTABLE: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
+LONGEST_MESSAGE: Final = 16_000
+"""Half of what metav1.Condition has room for, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +57,12 @@ def in_one_line(text: str) -> str:
     """A text in a sentence: short, and with escapes in the place of what a terminal obeys or nobody sees."""
     short = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", short)
+
+
+def all_named(violations: Sequence[Violation]) -> str:
+    """Every one of them, as far as a condition's message has room."""
+    texts = [str(violation) for violation in violations]
+    room = list(accumulate(len(text) + 2 for text in texts))
+    fitting = sum(used <= LONGEST_MESSAGE for used in room)
+    more = len(texts) - fitting
+    return "; ".join(texts[:fitting]) + (f"; and {more} more" if more else "")
