@@ -30,6 +30,11 @@ IGNORED = "is no key of the chart of Cilium 1.18, which ignores it"
             [f"hubble.relay.enabeld: {IGNORED}: did you mean hubble.relay.enabled?"],
             id="a typing mistake",
         ),
+        pytest.param(
+            {"ipam.mode": "x"},
+            [f"ipam.mode: {IGNORED}: a dot is part of a name: nest it as ipam: {{mode: …}}"],
+            id="a path for a name, as helm --set takes it",
+        ),
         pytest.param({"zzzzzz": 1}, [f"zzzzzz: {IGNORED}: take it out"], id="like nothing there is"),
         pytest.param({"nodePort": {"range": "x"}}, [], id="a key that is still known"),
         pytest.param(

@@ -55,6 +55,9 @@ def _warning(path: tuple[str, ...], siblings: Mapping[str, Key], series: str, mi
     if (other := siblings.get(name)) is not None:
         since = f"it came with 1.{other.first}" if minor < other.first else f"it went with 1.{other.last + 1}"
         return Violation(Reason.INVALID_VALUES, place, f"{message} ({since})", "take it out")
+    if name.partition(".")[0] in siblings and "." in name:
+        nested = name.replace(".", ": {", 1)
+        return Violation(Reason.INVALID_VALUES, place, message, f"a dot is part of a name: nest it as {nested}: …}}")
     near = difflib.get_close_matches(name, [key for key, found in siblings.items() if found.of(minor)], 1)
     if near:
         return Violation(Reason.INVALID_VALUES, place, message, f"did you mean {'.'.join((*path[:-1], near[0]))}?")

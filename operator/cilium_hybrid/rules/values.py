@@ -84,8 +84,10 @@ SUPPORTED: Final[Mapping[str, tuple[object, ...]]] = {
     "cni.chainingMode": (None, "", "none"),
     "cni.chainingTarget": (None, ""),
     "cni.exclusive": (True,),
+    "cni.install": (True,),
     "egressGateway.enabled": (False,),
     "encryption.enabled": (False,),
+    "endpointRoutes.enabled": (False,),
     "eni.enabled": (False,),
     "etcd.enabled": (False,),
     "externalWorkloads.enabled": (False,),
@@ -93,6 +95,7 @@ SUPPORTED: Final[Mapping[str, tuple[object, ...]]] = {
     "highScaleIPcache.enabled": (False,),
     "identityAllocationMode": ("crd",),
     "ipv4.enabled": (True,),
+    "ipv4NativeRoutingCIDR": ("",),
     "ipv6.enabled": (False,),
     "l2announcements.enabled": (False,),
     "l2podAnnouncements.enabled": (False,),
@@ -170,7 +173,7 @@ def ingress_and_gateway_have_what_they_need(spec: WrittenSpec) -> Iterator[Viola
                 path,
                 f"is true without kube-proxy replacement, and from 1.19 on nothing else serves its node port "
                 f"({spec.version})",
-                "stay below 1.19, or take it out",
+                "take it out",
             )
         if _at(spec.values, "vtep.enabled") is True:
             yield Violation(
