@@ -68,6 +68,17 @@ def test_the_order_is_total(one: CiliumVersion, two: CiliumVersion, three: Ciliu
     assert (one == two) == (hash(one) == hash(two) and str(one) == str(two))
 
 
+def numbers(version: CiliumVersion) -> list[int]:
+    """As they stand in the text; of two lists that begin alike the shorter one is less."""
+    return [int(number) for number in re.split("[.-]", str(version))]
+
+
+@given(versions(), versions())
+def test_the_order_is_that_of_the_numbers_as_written(one: CiliumVersion, two: CiliumVersion) -> None:
+    assert (one < two) == (numbers(one) < numbers(two))
+    assert (one > two) == (numbers(one) > numbers(two))
+
+
 @pytest.mark.parametrize("digit", ["\N{ARABIC-INDIC DIGIT SEVEN}", "\N{FULLWIDTH DIGIT SEVEN}"])
 def test_the_pattern_itself_takes_no_other_digits(digit: str) -> None:
     """It stands in the CRD too, where no flag can narrow it."""

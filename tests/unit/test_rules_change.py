@@ -2,15 +2,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from builders import MASK, POOL, VERSION, a_written_spec
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.rules.change import CHANGE_RULES, Change, Running
 from cilium_hybrid.rules.rule import Violation, all_violations
+from cilium_hybrid.rules.spec import judge_change
+from strategies import small_networks
 
 OTHER = "10.86.0.0/16"
 RUNNING = Running(VERSION, (POOL, OTHER), MASK, "cilium-config", frozenset({"1.16.19"}))
-STAY = a_written_spec(pod_cidrs=[POOL, OTHER])
 
 
 def broken(running: Running = RUNNING, **spec: Any) -> tuple[Violation, ...]:
@@ -102,5 +105,23 @@ def test_a_message_names_both_values_and_the_way_back(spec: dict[str, Any], word
     assert str(broken(**spec)[0]).startswith(words)
 
 
-def test_a_refused_change_can_be_reverted() -> None:
-    assert all_violations(CHANGE_RULES, Change(RUNNING, STAY)) == ()
+SOME_POOLS = st.lists(st.sampled_from([POOL, OTHER, "10.87.0.0/16", "10.85.0.0/15"]), max_size=4)
+
+
+@given(SOME_POOLS, SOME_POOLS)
+def test_a_list_may_follow_another_exactly_when_it_begins_with_it(old: list[str], new: list[str]) -> None:
+    allowed = broken(Running(pod_cidrs=tuple(old)), pod_cidrs=new) == ()
+
+    assert allowed == (new[: len(old)] == old)
+
+
+@given(SOME_POOLS, st.sampled_from([MASK, 26]), st.lists(small_networks().map(str), max_size=2))
+def test_what_runs_may_be_written_again_whatever_networks_were_declared_since(
+    pools: list[str], mask: int, networks: list[str]
+) -> None:
+    """So a change that is refused can be reverted."""
+    running = Running(VERSION, tuple(pools), mask)
+    declared = {"vpcCIDRs": [POOL, *networks], "remotePodCIDRs": networks}
+    spec = a_written_spec(pod_cidrs=pools, mask_size=mask, networks=declared)
+
+    assert judge_change(spec, running).refusals == ()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from cilium_hybrid.api.conditions import Reason
@@ -34,14 +35,12 @@ class Change:
 
 def pod_cidrs_only_grow(change: Change) -> Iterator[Violation]:
     """Nodes keep their blocks for life, so a pool is never taken away (cilium.io, cluster-pool IPAM)."""
-    wanted = [cidr.text for cidr in change.spec.pod_cidrs]
-    for index, cidr in enumerate(change.running.pod_cidrs):
-        if index >= len(wanted) or wanted[index] != cidr:
-            there = wanted[index] if index < len(wanted) else "nothing"
+    for index, (cidr, there) in enumerate(zip_longest(change.running.pod_cidrs, change.spec.pod_cidrs)):
+        if cidr is not None and (there is None or there.text != cidr):
             yield Violation(
                 Reason.POD_CIDR_REMOVED,
                 f"spec.ipam.podCIDRs[{index}]",
-                f"{cidr} is in use ({change.running.source}) and {there} stands in its place",
+                f"{cidr} is in use ({change.running.source}) and {there or 'nothing'} stands in its place",
                 f"put {cidr} back, and append new CIDRs at the end",
             )
 

@@ -1,6 +1,5 @@
 """Rules on the CIDRs of a spec. They stand in the CRD as CEL too, and give the same verdict."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 from itertools import chain
@@ -9,7 +8,7 @@ from typing import Final
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import PRIVATE
 from cilium_hybrid.rules.rule import Rule, Violation
-from cilium_hybrid.rules.written import CIDR, WrittenSpec
+from cilium_hybrid.rules.written import WrittenSpec
 
 FOREIGN_NETWORKS: Final = {
     "nodeCIDRs": "the nodes' network",
@@ -20,17 +19,20 @@ _PRIVATE: Final = tuple(IPv4Network(network) for network in PRIVATE)
 
 
 def cidrs_are_ipv4_networks(spec: WrittenSpec) -> Iterator[Violation]:
-    """EKS hybrid nodes are IPv4 only; Cilium would clear host bits without a word."""
+    """EKS hybrid nodes are IPv4 only (EKS user guide, networking for hybrid nodes)."""
     for cidr in chain(spec.pod_cidrs, *spec.networks.values()):
         if cidr.network is None:
-            yield Violation(
-                Reason.INVALID_SPEC, cidr.path, f"{cidr.text!r} is no IPv4 CIDR", "write one such as 10.85.0.0/16"
-            )
-        elif not cidr.canonical:
+            yield Violation(Reason.INVALID_SPEC, cidr.path, f"{cidr} is no IPv4 CIDR", "write one such as 10.85.0.0/16")
+
+
+def cidrs_begin_with_their_first_address(spec: WrittenSpec) -> Iterator[Violation]:
+    """Cilium would clear host bits without a word, and run another pool than the one that is written."""
+    for cidr in chain(spec.pod_cidrs, *spec.networks.values()):
+        if cidr.network is not None and not cidr.canonical:
             yield Violation(
                 Reason.INVALID_SPEC,
                 cidr.path,
-                f"{cidr.text} has bits set to the right of its prefix",
+                f"{cidr} has bits set to the right of its prefix",
                 f"write {cidr.network}",
             )
 
@@ -46,14 +48,14 @@ def pod_cidrs_are_private(spec: WrittenSpec) -> Iterator[Violation]:
 
 def pod_cidrs_do_not_overlap(spec: WrittenSpec) -> Iterator[Violation]:
     """Cilium's operator stops at its start when pools overlap."""
-    seen = _Disjoint()
-    for cidr, network in spec.pools():
-        other = seen.add(cidr, network)
-        if other is not None:
+    pools = list(spec.pools())
+    for index, (cidr, network) in enumerate(pools):
+        earlier = next((other for other, taken in pools[:index] if network.overlaps(taken)), None)
+        if earlier is not None:
             yield Violation(
                 Reason.POD_CIDR_OVERLAP,
                 cidr.path,
-                f"{network} overlaps {other.network} of {other.path}: two nodes could be given the same block",
+                f"{network} overlaps {earlier.network} of {earlier.path}: two nodes could be given the same block",
                 "take one of them out",
             )
 
@@ -99,28 +101,9 @@ def pod_cidrs_lie_in_the_remote_pod_networks(spec: WrittenSpec) -> Iterator[Viol
             )
 
 
-class _Disjoint:
-    """Networks that were seen, so that each new one is compared with two neighbours and not with all of them."""
-
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._seen: list[tuple[CIDR, IPv4Network]] = []
-
-    def add(self, cidr: CIDR, network: IPv4Network) -> CIDR | None:
-        """Remember a network; the one seen before that it overlaps, if there is one."""
-        first, last = int(network.network_address), int(network.broadcast_address)
-        low, high = bisect_left(self._starts, first), bisect_right(self._starts, last)
-        # Two networks are apart, or one lies in the other: around it is its left neighbour, or one with its start.
-        for around in self._seen[max(0, low - 1) : low + 1]:
-            if network.subnet_of(around[1]):
-                return around[0]
-        inside = self._seen[low:high]
-        self._starts[low:high], self._seen[low:high] = [first], [(cidr, network)]
-        return inside[0][0] if inside else None
-
-
 CIDR_RULES: Final[tuple[Rule[WrittenSpec], ...]] = (
     cidrs_are_ipv4_networks,
+    cidrs_begin_with_their_first_address,
     pod_cidrs_are_private,
     pod_cidrs_do_not_overlap,
     pod_cidrs_hold_a_block,

@@ -49,16 +49,18 @@ def judge_spec(raw: object, running: Running | None = None, registries: Sequence
 
 
 def judge_change(spec: WrittenSpec, running: Running) -> Verdict:
-    """What a spec breaks of that which runs. No refusal could mend an overlap with a pool that runs already."""
+    """What a spec breaks of that which runs."""
     overlaps = all_violations(ADDED_CIDR_RULES, spec)
-    added = tuple(overlap for overlap in overlaps if not runs(overlap.path, spec, running))
-    found = tuple(overlap for overlap in overlaps if overlap not in added)
-    return Verdict(added + all_violations(CHANGE_RULES, Change(running, spec)), found)
+    return of_added(overlaps, spec, running) + Verdict(all_violations(CHANGE_RULES, Change(running, spec)))
 
 
-def runs(path: str, spec: WrittenSpec, running: Running) -> bool:
-    """Whether a path is that of a pod CIDR that nodes already have blocks of."""
-    return any(cidr.path == path and cidr.text in running.pod_cidrs for cidr in spec.pod_cidrs)
+def of_added(overlaps: Sequence[Violation], spec: WrittenSpec, running: Running) -> Verdict:
+    """What an added pod CIDR overlaps is refused; a pool that runs could not be taken out, so that is only told."""
+    run = {cidr.path for cidr in spec.pod_cidrs if cidr.text in running.pod_cidrs}
+    return Verdict(
+        tuple(overlap for overlap in overlaps if overlap.path not in run),
+        tuple(overlap for overlap in overlaps if overlap.path in run),
+    )
 
 
 def _unlisted(spec: WrittenSpec, registries: Sequence[str]) -> Iterator[Violation]:

@@ -10,7 +10,7 @@ from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.rules.change import Running
 from cilium_hybrid.rules.minors import is_at_least, kernel_of
 from cilium_hybrid.rules.rule import Rule, Violation, all_violations
-from cilium_hybrid.rules.spec import Verdict, runs
+from cilium_hybrid.rules.spec import Verdict, of_added
 from cilium_hybrid.rules.written import WrittenSpec
 
 NAMED: Final = 3
@@ -161,9 +161,7 @@ ADDED_CASE_RULES: Final[tuple[Rule[Case], ...]] = (pod_cidrs_keep_clear_of_addre
 def judge_case(case: Case) -> Verdict:
     """What the cluster has against a spec; an overlap with a pool that runs is found and told, and blocks nothing."""
     overlaps = all_violations(ADDED_CASE_RULES, case)
-    added = tuple(overlap for overlap in overlaps if not runs(overlap.path, case.spec, case.running))
-    found = tuple(overlap for overlap in overlaps if overlap not in added)
-    return Verdict(added + all_violations(CASE_RULES, case), found)
+    return of_added(overlaps, case.spec, case.running) + Verdict(all_violations(CASE_RULES, case))
 
 
 def _some(names: Sequence[str], separator: str = ", ") -> str:

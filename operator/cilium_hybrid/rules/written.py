@@ -7,8 +7,11 @@ from typing import Any, Final
 
 from cilium_hybrid.api.v1alpha1 import DEFAULT_CHART
 from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.rules.form import shown
 
 NETWORKS: Final = ("nodeCIDRs", "vpcCIDRs", "serviceCIDRs", "remotePodCIDRs")
+MOST_READ: Final = 64
+"""So many entries of a list of CIDRs are read: a list that may be released is shorter by far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,10 @@ class CIDR:
     def canonical(self) -> bool:
         """Whether it is written as the first address of its network."""
         return self.network is not None and str(self.network) == self.text
+
+    def __str__(self) -> str:
+        """As it was written; what is no CIDR may be any text."""
+        return shown(self.text) if self.network is None else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,7 @@ def _usable(cidrs: tuple[CIDR, ...]) -> Iterator[tuple[CIDR, IPv4Network]]:
 
 
 def _cidrs(path: str, raw: object) -> tuple[CIDR, ...]:
-    texts = raw if isinstance(raw, list) else []
+    texts = raw[:MOST_READ] if isinstance(raw, list) else []
     return tuple(CIDR.read(f"{path}[{index}]", text) for index, text in enumerate(texts) if isinstance(text, str))
 
 
