@@ -4,7 +4,7 @@ import pytest
 
 from builders import DIGEST, MASK, POOL, a_raw_spec
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.rules.form import LONGEST_SHOWN, faults_of_form
+from cilium_hybrid.rules.form import LONGEST_SHOWN, MOST_FAULTS, faults_of_form
 
 
 def told(spec: object) -> list[str]:
@@ -46,16 +46,6 @@ REF = "spec.chart.ref: {}: write oci://REGISTRY/REPOSITORY without a tag, or an 
             id="a digest that is none",
         ),
         pytest.param(
-            {"chart": {"digest": None}, "networks": None, "values": None, "color": None},
-            [
-                "spec.color: is no field of CiliumHybrid: take it out",
-                "spec.chart.digest: is null, which a server-side apply refuses: take it out, or write a value",
-                "spec.networks: is null, which a server-side apply refuses: take it out, or write a value",
-                "spec.values: is null, which a server-side apply refuses: take it out, or write a value",
-            ],
-            id="fields whose value is commented out",
-        ),
-        pytest.param(
             {"ipam": None},
             ["spec.ipam: is required and missing: write podCIDRs and maskSize below it"],
             id="null for what is required",
@@ -68,14 +58,18 @@ REF = "spec.chart.ref: {}: write oci://REGISTRY/REPOSITORY without a tag, or an 
         pytest.param(
             {"resources": {"agent": {"limits": None}}, "values": {"x": None}}, [], id="null where all is free"
         ),
-        pytest.param(ipam(), ["spec.ipam.podCIDRs: has 0 entries: write at least 1"], id="no CIDR"),
+        pytest.param(ipam(), ["spec.ipam.podCIDRs: has no entry: write at least 1"], id="no CIDR"),
         pytest.param(ipam(*[POOL] * 16), ["spec.ipam.podCIDRs: has 16 entries: write at most 15"], id="too many CIDRs"),
         pytest.param(
             ipam(10.85),
             ["spec.ipam.podCIDRs[0]: is 10.85: write a text, in quotes where YAML would read something else"],
             id="an entry that cannot be used is an entry",
         ),
-        pytest.param(ipam("2001:db8:85a3:1::/104"), [], id="a CIDR that is too long is judged by the rules on CIDRs"),
+        pytest.param(
+            ipam("2001:db8:85a3:1::/104"),
+            ["spec.ipam.podCIDRs[0]: has 21 characters, and may have 18: write a shorter one"],
+            id="a CIDR that is too long",
+        ),
         pytest.param(ipam(POOL, maskSize=15), ["spec.ipam.maskSize: is 15: write at least 16"], id="too short a mask"),
         pytest.param(ipam(POOL, maskSize=30), ["spec.ipam.maskSize: is 30: write at most 29"], id="too long a mask"),
         pytest.param(
@@ -163,4 +157,33 @@ def test_the_depth_of_values_is_left_to_their_rule_and_hides_nothing(levels: int
 
 
 def test_half_of_a_character_is_no_text() -> None:
-    assert told(a_raw_spec(values={"x": "\ud800"})) == ["spec: cannot be read: take out what is no text"]
+    assert told(a_raw_spec(values={"x": "\ud800"})) == [
+        "spec: holds half of a surrogate pair, which is no character: take it out"
+    ]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param({"suspend": None}, id="a flag"),
+        pytest.param({"chart": None}, id="a map"),
+        pytest.param({"chart": {"ref": None, "digest": None}}, id="fields of a map"),
+        pytest.param({"networks": {"vpcCIDRs": None}}, id="a list"),
+        pytest.param({"values": None}, id="values"),
+    ],
+)
+def test_a_field_that_is_null_is_not_written(spec: dict[str, Any]) -> None:
+    """The API server drops it before it judges."""
+    assert faults_of_form(a_raw_spec() | spec) == ()
+
+
+def test_null_inside_a_list_is_an_entry() -> None:
+    assert told(a_raw_spec() | ipam(POOL, None)) == [
+        "spec.ipam.podCIDRs[1]: is null: write a text, in quotes where YAML would read something else"
+    ]
+
+
+def test_faults_are_told_up_to_a_limit() -> None:
+    unknown = {f"unknown{number}": number for number in range(10_000)}
+
+    assert len(faults_of_form(a_raw_spec() | unknown)) == MOST_FAULTS

@@ -1,5 +1,6 @@
 """Pydantic models to structural schemas, the form that a CustomResourceDefinition takes."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import WithJsonSchema
@@ -46,6 +47,20 @@ def _resolve(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
         elif key not in UNSUPPORTED and key != "$defs":
             result[key] = value
     return result
+
+
+def without_nulls(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Drop the fields that are null, as the API server does before it judges; in lists and free maps they stay."""
+    if isinstance(value, list):
+        return [without_nulls(item, schema.get("items", {})) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    fields = schema.get("properties", {})
+    return {
+        key: without_nulls(child, fields.get(key, {}))
+        for key, child in value.items()
+        if child is not None or key not in fields
+    }
 
 
 def without_enums(node: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from cilium_hybrid.api.schema import Rule, preserve_unknown, validations
+from cilium_hybrid.api.schema import Rule, preserve_unknown, structural, validations, without_nulls
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.versions import VERSION_PATTERN
 
@@ -20,6 +20,7 @@ FINALIZER: Final = "ciliumhybrid.io/finalizer"
 DEFAULT_CHART: Final = "oci://public.ecr.aws/eks/cilium/cilium"
 MAX_CIDRS: Final = 15
 MAX_CIDR_LENGTH: Final = 18
+LONGEST_MASK: Final = 29
 
 CHART_REF_PATTERN = r"^(oci://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9._-]+)+|/[^\x00-\x1f]*)$"
 DIGEST_PATTERN = r"^sha256:[a-f0-9]{64}$"
@@ -123,7 +124,7 @@ RESOURCE_RULES = (
 class _Model(BaseModel):
     """Strict and closed: what the API server refuses is refused here too."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 _CIDRText = Annotated[str, StringConstraints(max_length=MAX_CIDR_LENGTH)]
@@ -168,7 +169,7 @@ class IPAM(_Model):
         description="Private IPv4 CIDRs that pods get addresses from. Append-only once Cilium is installed.",
         json_schema_extra=validations(*POD_CIDRS_RULES),
     )
-    mask_size: Annotated[int, Field(ge=16, le=29)] = Field(
+    mask_size: Annotated[int, Field(ge=16, le=LONGEST_MASK)] = Field(
         alias="maskSize",
         description="Prefix length of one node's block: /25 leaves 124 pods a node. Never changes once installed.",
     )
@@ -223,10 +224,12 @@ class Spec(_Model):
     suspend: bool = Field(False, description="The operator reports and changes nothing. Default: false")
 
 
+SPEC_SCHEMA: Final = structural(Spec.model_json_schema(by_alias=True))
+
+
 def parse_spec(spec: object) -> Spec:
     """Judge the shape of a spec as the API server does; pydantic.ValidationError names every fault."""
-    # By the names that the API server knows, and not by those of the code.
-    return Spec.model_validate_json(json.dumps(spec), by_alias=True, by_name=False)
+    return Spec.model_validate_json(json.dumps(without_nulls(spec, SPEC_SCHEMA)))
 
 
 class CiliumHybrid(BaseModel):

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Final
 
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.api.v1alpha1 import PRIVATE
+from cilium_hybrid.api.v1alpha1 import LONGEST_MASK, MAX_CIDR_LENGTH, PRIVATE
 from cilium_hybrid.rules.rule import Rule, Violation
 from cilium_hybrid.rules.written import WrittenSpec
 
@@ -21,7 +21,8 @@ _PRIVATE: Final = tuple(IPv4Network(network) for network in PRIVATE)
 def cidrs_are_ipv4_networks(spec: WrittenSpec) -> Iterator[Violation]:
     """EKS hybrid nodes are IPv4 only (EKS user guide, networking for hybrid nodes)."""
     for cidr in chain(spec.pod_cidrs, *spec.networks.values()):
-        if cidr.network is None:
+        # One that is too long is a fault of form, and once is enough.
+        if cidr.network is None and len(cidr.text) <= MAX_CIDR_LENGTH:
             yield Violation(Reason.INVALID_SPEC, cidr.path, f"{cidr} is no IPv4 CIDR", "write one such as 10.85.0.0/16")
 
 
@@ -55,7 +56,7 @@ def pod_cidrs_do_not_overlap(spec: WrittenSpec) -> Iterator[Violation]:
             yield Violation(
                 Reason.POD_CIDR_OVERLAP,
                 cidr.path,
-                f"{network} overlaps {earlier.network} of {earlier.path}: two nodes could be given the same block",
+                f"{cidr} overlaps {earlier} of {earlier.path}: two nodes could be given the same block",
                 "take one of them out",
             )
 
@@ -65,11 +66,13 @@ def pod_cidrs_hold_a_block(spec: WrittenSpec) -> Iterator[Violation]:
     mask = spec.mask_size
     for cidr, network in spec.pools():
         if mask is not None and network.prefixlen > mask:
+            fitting = network.prefixlen <= LONGEST_MASK
+            mask_too = f", or a maskSize of at least {network.prefixlen}" if fitting else ""
             yield Violation(
                 Reason.INVALID_SPEC,
                 cidr.path,
                 f"{network} holds no block of /{mask}",
-                f"take a larger CIDR, or a maskSize of at least {network.prefixlen}",
+                f"take a larger CIDR{mask_too}",
             )
 
 
