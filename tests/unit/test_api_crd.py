@@ -7,6 +7,7 @@ import yaml
 
 from cilium_hybrid.api.crd import crd_yaml, custom_resource_definition
 
+RULES = "x-kubernetes-validations"
 CRDS = Path(__file__).parents[2] / "crds"
 
 
@@ -50,10 +51,31 @@ def test_the_schema_is_structural(node: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "node", [pytest.param(node, id=path) for path, node in nodes_of(schema()) if path and not path.endswith("[]")]
+    "node",
+    [
+        pytest.param(node, id=path)
+        for path, node in nodes_of(schema())
+        if path.startswith((".spec", ".status")) and not path.endswith("[]")
+    ],
 )
 def test_every_field_is_described(node: dict[str, Any]) -> None:
     assert node["description"].strip()
+
+
+@pytest.mark.parametrize(
+    "node", [pytest.param(node, id=path or "the root") for path, node in nodes_of(schema()) if node["type"] == "object"]
+)
+def test_a_rule_on_a_map_points_at_the_field_that_it_is_about(node: dict[str, Any]) -> None:
+    assert [rule["message"] for rule in node.get(RULES, []) if "fieldPath" not in rule] == []
+
+
+def test_no_rule_holds_a_version_against_the_one_before() -> None:
+    """A change of version that is blocked must be revertible, so only the operator judges it, by what runs."""
+    rules = [rule["rule"] for _, node in nodes_of(schema()) for rule in node.get(RULES, [])]
+
+    assert any("oldSelf" in rule for rule in rules)
+    assert [rule for rule in rules if "oldSelf" in rule and "version" in rule.lower()] == []
+    assert RULES not in schema()["properties"]["spec"]["properties"]["version"]
 
 
 def test_a_newer_operator_may_write_newer_words_into_the_status() -> None:

@@ -23,6 +23,8 @@ _COLUMNS: Final = (
 def custom_resource_definition() -> dict[str, Any]:
     """The CRD as `kubectl apply` takes it."""
     schema = structural(CiliumHybrid.model_json_schema(by_alias=True))
+    # Said of metadata is only what a rule names, and no more is allowed.
+    schema["properties"]["metadata"] = {"type": "object", "properties": {"name": {"type": "string"}}}
     schema["properties"]["status"] = without_enums(schema["properties"]["status"])
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

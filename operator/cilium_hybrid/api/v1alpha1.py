@@ -28,40 +28,45 @@ DIGEST_PATTERN = r"^sha256:[a-f0-9]{64}$"
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 _IN_A_PRIVATE_NETWORK = " || ".join(f"cidr('{network}').containsCIDR(cidr(self))" for network in PRIVATE)
 
-# An expression that fails is a refusal too, so each rule guards itself against what another rule refuses.
+
+def _ipv4(name: str) -> str:
+    """An expression that fails is a refusal too, so each rule leaves alone what the rule on IPv4 refuses."""
+    return f"(isCIDR({name}) && cidr({name}).ip().family() == 4)"
+
+
+def _overlap(one: str, other: str) -> str:
+    return f"(cidr({one}).containsCIDR(cidr({other})) || cidr({other}).containsCIDR(cidr({one})))"
+
+
 CIDR_RULES = (
-    ("isCIDR(self) && cidr(self).ip().family() == 4", "must be an IPv4 CIDR such as 10.85.0.0/16"),
+    (_ipv4("self"), "must be an IPv4 CIDR such as 10.85.0.0/16"),
     (
-        "!isCIDR(self) || (cidr(self) == cidr(self).masked() && string(cidr(self)) == self)",
+        f"!{_ipv4('self')} || cidr(self) == cidr(self).masked()",
         "has bits set to the right of its prefix: write the first address of the network",
     ),
 )
 POD_CIDR_RULES = (
     *CIDR_RULES,
     (
-        f"!isCIDR(self) || cidr(self).ip().family() != 4 || {_IN_A_PRIVATE_NETWORK}",
+        f"!{_ipv4('self')} || {_IN_A_PRIVATE_NETWORK}",
         "must lie in 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10",
     ),
 )
 POD_CIDRS_RULES = (
     (
-        (
-            "!self.all(c, isCIDR(c)) || self.all(a, self.filter(b, "
-            "cidr(a).containsCIDR(cidr(b)) || cidr(b).containsCIDR(cidr(a))).size() == 1)"
-        ),
+        f"self.all(a, !{_ipv4('a')} || self.filter(b, {_ipv4('b')} && {_overlap('a', 'b')}).size() == 1)",
         "must not overlap one another: two nodes could be given the same block",
     ),
 )
 IPAM_RULES = (
     (
-        "self.podCIDRs.all(c, !isCIDR(c) || cidr(c).prefixLength() <= self.maskSize)",
+        f"self.podCIDRs.all(c, !{_ipv4('c')} || cidr(c).prefixLength() <= self.maskSize)",
         "each pod CIDR must hold at least one block: its prefix may not be longer than maskSize",
         ".podCIDRs",
     ),
 )
 _NOTHING_INSTALLED = "!has(oldSelf.status) || !has(oldSelf.status.release)"
 _INSTALLED = "has(self.status) && has(self.status.release)"
-_CLEAR = "!isCIDR(n) || !(cidr(p).containsCIDR(cidr(n)) || cidr(n).containsCIDR(cidr(p)))"
 
 
 def _of_added(field: str, holds: str, message: str) -> tuple[Rule, Rule]:
@@ -70,7 +75,7 @@ def _of_added(field: str, holds: str, message: str) -> tuple[Rule, Rule]:
     A CIDR that runs could not be taken out again: what it overlaps is told by the operator, and refused by nobody.
     """
     given = f"!has(self.spec.networks) || !has(self.spec.networks.{field})"
-    each = f"!isCIDR(p) || {holds}"
+    each = f"!{_ipv4('p')} || {holds}"
     return (
         (
             f"{_INSTALLED} || {given} || self.spec.ipam.podCIDRs.all(p, {each})",
@@ -89,11 +94,16 @@ def _of_added(field: str, holds: str, message: str) -> tuple[Rule, Rule]:
 
 
 def _clear_of(field: str, whose: str) -> tuple[Rule, Rule]:
-    return _of_added(field, f"self.spec.networks.{field}.all(n, {_CLEAR})", f"podCIDRs must not overlap {whose}")
+    clear = f"self.spec.networks.{field}.all(n, !{_ipv4('n')} || !{_overlap('p', 'n')})"
+    return _of_added(field, clear, f"podCIDRs must not overlap {whose}")
 
 
 RESOURCE_RULES = (
-    (f"self.metadata.name == '{NAME}'", f"a cluster has one CNI: the only CiliumHybrid is named {NAME!r}"),
+    (
+        f"self.metadata.name == '{NAME}'",
+        f"a cluster has one CNI: the only CiliumHybrid is named {NAME!r}",
+        ".metadata.name",
+    ),
     (
         (
             f"{_NOTHING_INSTALLED} || oldSelf.spec.ipam.podCIDRs.all(c, "
@@ -113,8 +123,8 @@ RESOURCE_RULES = (
     *_of_added(
         "remotePodCIDRs",
         (
-            "self.spec.networks.remotePodCIDRs.size() == 0 || "
-            "self.spec.networks.remotePodCIDRs.exists(n, isCIDR(n) && cidr(n).containsCIDR(cidr(p)))"
+            f"!self.spec.networks.remotePodCIDRs.exists(n, {_ipv4('n')}) || "
+            f"self.spec.networks.remotePodCIDRs.exists(n, {_ipv4('n')} && cidr(n).containsCIDR(cidr(p)))"
         ),
         "podCIDRs must lie inside the remote pod networks, by which the cluster routes to pods",
     ),
