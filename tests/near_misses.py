@@ -1,0 +1,267 @@
+"""Hypothesis strategies for specs that are nearly right: what people mistype, and the edges of every rule."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from hypothesis import strategies as st
+
+from builders import DIGEST, REF
+from cilium_hybrid.api.v1alpha1 import PRIVATE, SPEC_SCHEMA
+from cilium_hybrid.rules.written import NETWORKS
+
+Spec = dict[str, Any]
+Path = tuple[str, ...]
+
+# Both ends of each network that AWS allows for pods, and the addresses beside them.
+EDGES = [
+    str(IPv4Address(int(end) + step))
+    for network in map(IPv4Network, PRIVATE)
+    for end, step in ((network[0], -1), (network[0], 0), (network[-1], 0), (network[-1], 1))
+]
+ADDRESSES = st.sampled_from([*EDGES, "10.85.77.0", "8.8.8.0", "224.0.0.0", "255.255.255.255"])
+PREFIXES = st.sampled_from([0, 1, 7, 8, 9, 10, 11, 12, 13, *range(14, 33)])
+ACCENTED = "\N{LATIN SMALL LETTER E WITH ACUTE}"
+IPV4_BROKEN = (
+    *("10.85.0.0", "10.85.0.0/", "/16", "10.85.0.0/33", "10.85.0.0/016", "10.85.0.0/+16", "10.85.0.0/-1"),
+    *("10.0.0.0/8/8", "010.85.0.0/16", "10.85.00.0/16", "10.85.0/16", "10.85.0.0.0/16", "10.256.0.0/16"),
+    *("10.85.0.0/16,", "0xa.0.0.0/8", " 10.85.0.0/16", "10.85.0.0/16 ", "10.85.0.0 /16", "10.85.0.0/16\n"),
+    *("10.85.0.0/\t16", "10.85.0.0/1e1", "10.85.0.0/255.255.0", "10.0.0.0/255.0.0.0", "10.85.0.0-10.86.0.0"),
+    *(
+        "\N{FULLWIDTH DIGIT ONE}0.85.0.0/16",
+        "10.85.0.0/1\N{ARABIC-INDIC DIGIT SIX}",
+        "10.85.0.0\N{FULLWIDTH SOLIDUS}16",
+    ),
+    *("10.85.0.0/\N{SUPERSCRIPT TWO}", "", "x", "null", "10"),
+)
+# As long as the longest IPv4 CIDR, and longer by one.
+LONG = (
+    *("192.168.255.128/25", "192.168.255.128/025", "255.255.255.255/32", "255.255.255.255/032"),
+    *("x" * 18, "x" * 19, ACCENTED * 18),
+)
+# With and without host bits, in capitals, and IPv4 in the clothes of IPv6.
+IPV6 = (
+    *("fd00::/64", "fd00::1/64", "FD00::/64", "fd00:0::/64", "::/0", "::1/128", "fd00::/8", "fe80::%1/64", "a00::/8"),
+    *("::ffff:a00:0/104", "::ffff:10.0.0.0/96", "::10.85.0.0/112", "64:ff9b::/96", "fd00::/129", "fd00::"),
+)
+BROKEN = st.sampled_from([*IPV4_BROKEN, *LONG, *IPV6])
+MASKS = st.integers(14, 31)
+ODD: tuple[Any, ...] = (
+    *(None, True, False, 0, 1, 25, 25.5, -1, 2**40, 2**64, "", "x", "true", "25", "10.85.0.0/16"),
+    *([], [1], [None], [""], [[]], [{}], ["10.85.0.0/16"], {}, {"x": 1}, {"x": None}, {"enabled": {"x": []}}),
+)
+TEXTS: Mapping[Path, tuple[str, ...]] = {
+    ("version",): (
+        *("1.18.8-1", "0.0.0", "9999.9999.9999-9999", "1.17", "v1.17.9", "1.17.9-", "1.17.09", "1.17.9-00"),
+        *("1.17.10000", "1.17.9\n", " 1.17.9", "1.17.9-rc.1", "1.17.9+1", "1.17.9" + "0" * 19),
+        "1.1\N{ARABIC-INDIC DIGIT SEVEN}.9",
+    ),
+    ("chart", "ref"): (
+        *("oci://a/b", "oci://a:5000/b", "oci://a:500000/b", "oci://a/b:1.17.9", "oci://a/B", "oci://a", "https://a/b"),
+        *("/charts/cilium", "/", "charts/cilium", "/a b", "/a\n", "/\x1f", "oci://a/b\n", "/" + "x" * 511),
+        *("/" + "x" * 512, "/" + ACCENTED * 511),
+    ),
+    ("chart", "digest"): (DIGEST, DIGEST.upper(), DIGEST[:-1], f"{DIGEST}0", f"{DIGEST}\n", "sha512:" + "ab" * 32),
+    ("deletionPolicy",): ("Retain", "Uninstall", "Purge", "retain", "Retain "),
+}
+
+
+def _fields(schema: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:
+    for name, child in schema.get("properties", {}).items():
+        yield (*path, name)
+        yield from _fields(child, (*path, name))
+
+
+FIELDS = tuple(_fields(SPEC_SCHEMA))
+MAPS = ((), *sorted({path[:-1] for path in FIELDS} - {()}))
+POD_CIDRS = ("ipam", "podCIDRs")
+DECLARED = tuple(("networks", name) for name in NETWORKS)
+LISTS = (POD_CIDRS, POD_CIDRS, POD_CIDRS, *DECLARED)
+UNKNOWN = ("x", "Version", "pod_cidrs", "mask_size", "podCidrs", "allow_unsupported")
+# One network, and the parts of it.
+AROUND = "10.80.0.0/12"
+APART = [f"10.{number}.0.0/16" for number in range(80, 96)]
+VALID = [
+    {"version": "1.17.9-0", "chart": {"ref": REF}, "ipam": {"podCIDRs": pools, "maskSize": mask}}
+    | ({"networks": networks} if networks else {})
+    for pools in (APART[5:6], APART[:2], APART[14:11:-1])
+    for mask in (16, 25, 29)
+    for networks in (
+        {},
+        {"nodeCIDRs": ["10.0.0.0/12"], "vpcCIDRs": ["10.96.0.0/11"], "serviceCIDRs": ["172.20.0.0/16"]},
+        {"nodeCIDRs": ["8.8.8.0/24", "192.168.0.0/16"], "vpcCIDRs": ["10.79.255.0/24"], "remotePodCIDRs": [AROUND]},
+        {"vpcCIDRs": ["10.96.0.0/24", "10.96.1.0/24"], "remotePodCIDRs": ["10.80.0.0/13", "10.88.0.0/13"]},
+    )
+]
+
+
+def valid_specs() -> st.SearchStrategy[Spec]:
+    """Specs without a fault, with and without declared networks."""
+    return st.sampled_from(VALID).map(deepcopy)
+
+
+@st.composite
+def edited(draw: st.DrawFn, spec: Spec) -> Spec:
+    """The spec with one change, of those that are made in earnest and of those that are slips."""
+    after = deepcopy(spec)
+    draw(st.sampled_from(EDITS))(draw, after)
+    return after
+
+
+@st.composite
+def near_misses(draw: st.DrawFn) -> Any:
+    """Specs with up to four changes, and what is no spec at all."""
+    spec = draw(valid_specs())
+    for _ in range(draw(st.integers(0, 4))):
+        spec = draw(edited(spec))
+    return draw(st.sampled_from([spec] * 100 + [None, [], {}, "x"]))
+
+
+def _place(spec: Spec, path: Path) -> Spec | None:
+    """The map at a path, made where there is none; None where something else is."""
+    place: Any = spec
+    for name in path:
+        place = place.setdefault(name, {}) if isinstance(place, dict) else None
+    return place if isinstance(place, dict) else None
+
+
+def _texts(spec: Spec, paths: Sequence[Path] = (POD_CIDRS, *DECLARED)) -> list[str]:
+    """The entries of these lists of CIDRs."""
+    lists = [(_place(spec, path[:-1]) or {}).get(path[-1]) for path in paths]
+    return [text for cidrs in lists if isinstance(cidrs, list) for text in cidrs if isinstance(text, str)]
+
+
+def _entry(draw: st.DrawFn, spec: Spec) -> str:
+    """A CIDR: like one that is there, of the edges, or broken."""
+    kind = draw(st.sampled_from(["like", "like", "like", "apart", "edge", "edge", "broken"]))
+    there = _texts(spec)
+    if kind == "like" and there:
+        return _like(draw, draw(st.sampled_from(there)))
+    if kind == "broken":
+        return draw(BROKEN)
+    if kind == "apart":
+        return draw(st.sampled_from(APART))
+    return str(IPv4Network((draw(ADDRESSES), draw(PREFIXES)), strict=False))
+
+
+def _like(draw: st.DrawFn, text: str) -> str:
+    """The same network, one around it, one inside it, the one beside it, or one of its addresses."""
+    try:
+        network = IPv4Network(text, strict=False)
+    except ValueError:
+        return text
+    length, first = network.prefixlen, int(network.network_address)
+    size = network.num_addresses
+    around = (first, max(0, length - draw(st.integers(1, 4))))
+    inside = (first + size - 1, min(32, length + draw(st.integers(1, 12))))
+    beside = ((first ^ size) % 2**32, length)
+    near = [str(IPv4Network(each, strict=False)) for each in (around, inside, beside)]
+    return draw(st.sampled_from([text, *near, f"{network[-1]}/{length}", f"{network[size // 2]}/{length}"]))
+
+
+def _list(draw: st.DrawFn, spec: Spec) -> list[Any]:
+    """One of the lists of CIDRs, made where there is none."""
+    *parents, name = draw(st.sampled_from(LISTS))
+    place = _place(spec, tuple(parents))
+    if place is None:
+        return []
+    if not isinstance(place.get(name), list):
+        place[name] = []
+    cidrs: list[Any] = place[name]
+    return cidrs
+
+
+def _append(draw: st.DrawFn, spec: Spec) -> None:
+    _list(draw, spec).append(_entry(draw, spec))
+
+
+def _clash(draw: st.DrawFn, spec: Spec) -> None:
+    """A pod CIDR like a declared network."""
+    networks = _texts(spec, DECLARED)
+    pools = (_place(spec, ("ipam",)) or {}).get("podCIDRs")
+    if networks and isinstance(pools, list):
+        pools.append(_like(draw, draw(st.sampled_from(networks))))
+
+
+def _insert(draw: st.DrawFn, spec: Spec) -> None:
+    _list(draw, spec).insert(0, _entry(draw, spec))
+
+
+def _replace(draw: st.DrawFn, spec: Spec) -> None:
+    cidrs = _list(draw, spec)
+    if cidrs:
+        cidrs[draw(st.integers(0, len(cidrs) - 1))] = _entry(draw, spec)
+
+
+def _retype(draw: st.DrawFn, spec: Spec) -> None:
+    """Widen, narrow or shift one entry."""
+    cidrs = _list(draw, spec)
+    if cidrs:
+        index = draw(st.integers(0, len(cidrs) - 1))
+        cidrs[index] = _like(draw, str(cidrs[index]))
+
+
+def _remove(draw: st.DrawFn, spec: Spec) -> None:
+    cidrs = _list(draw, spec)
+    if cidrs:
+        del cidrs[draw(st.integers(0, len(cidrs) - 1))]
+
+
+def _reorder(draw: st.DrawFn, spec: Spec) -> None:
+    cidrs = _list(draw, spec)
+    cidrs[:] = draw(st.permutations(cidrs))
+
+
+def _fill(draw: st.DrawFn, spec: Spec) -> None:
+    """As many entries as may be, one less, or one too many."""
+    cidrs = _list(draw, spec)
+    more = [cidr for cidr in APART if cidr not in cidrs]
+    cidrs.extend(more[: max(0, draw(st.integers(14, 16)) - len(cidrs))])
+
+
+def _empty(draw: st.DrawFn, spec: Spec) -> None:
+    _list(draw, spec).clear()
+
+
+def _mask(draw: st.DrawFn, spec: Spec) -> None:
+    """A mask around those that are allowed, often the prefix of a CIDR that is there, or one beside it."""
+    lengths = re.findall(r"/([0-9]+)$", "\n".join(_texts(spec)), re.MULTILINE)
+    near = [int(length) + more for length in lengths for more in (-1, 0, 1)]
+    place = _place(spec, ("ipam",))
+    if place is not None:
+        place["maskSize"] = draw(st.sampled_from(near) | MASKS if near else MASKS)
+
+
+def _put(spec: Spec, path: Path, value: Any) -> None:
+    place = _place(spec, path[:-1])
+    if place is not None:
+        place[path[-1]] = deepcopy(value)
+
+
+def _odd(draw: st.DrawFn, spec: Spec) -> None:
+    """Any value for any field."""
+    _put(spec, draw(st.sampled_from(FIELDS)), draw(st.sampled_from(ODD)))
+
+
+def _text(draw: st.DrawFn, spec: Spec) -> None:
+    path = draw(st.sampled_from(sorted(TEXTS)))
+    _put(spec, path, draw(st.sampled_from(TEXTS[path])))
+
+
+def _unknown(draw: st.DrawFn, spec: Spec) -> None:
+    _put(spec, (*draw(st.sampled_from(MAPS)), draw(st.sampled_from(UNKNOWN))), draw(st.sampled_from(ODD)))
+
+
+def _drop(draw: st.DrawFn, spec: Spec) -> None:
+    *parents, name = draw(st.sampled_from(FIELDS))
+    place = _place(spec, tuple(parents))
+    if place is not None:
+        place.pop(name, None)
+
+
+EDITS: tuple[Callable[[st.DrawFn, Spec], None], ...] = (
+    *(_append, _append, _append, _clash, _clash, _insert, _replace, _retype, _retype, _remove, _reorder, _fill, _empty),
+    *(_mask, _mask, _odd, _text, _unknown, _drop),
+)
