@@ -69,7 +69,7 @@ def test_a_folder_is_each_manifest_in_it_and_below(folder: Path) -> None:
     said = call(folder)
 
     assert said.exit_code == 1
-    assert said.stderr == "4 CiliumHybrid judged: 4 refusals, 1 warnings\n"
+    assert said.stderr == "4 CiliumHybrid judged: 4 refusals, 1 warning\n"
 
 
 def test_standard_input_may_be_judged_among_files(folder: Path) -> None:

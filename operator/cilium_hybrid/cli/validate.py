@@ -43,4 +43,9 @@ def _print(output: Output, manifests: int, findings: Sequence[Finding]) -> None:
     for finding in findings:
         typer.echo(str(finding))
     warnings = sum(finding.severity is Severity.WARNING for finding in findings)
-    typer.echo(f"{manifests} CiliumHybrid judged: {len(findings) - warnings} refusals, {warnings} warnings", err=True)
+    told = f"{_counted(len(findings) - warnings, 'refusal')}, {_counted(warnings, 'warning')}"
+    typer.echo(f"{manifests} CiliumHybrid judged: {told}", err=True)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
