@@ -14,6 +14,7 @@ import pytest
 
 from e2e.site import USER, Site
 from testbed.operator import ROOT
+from testbed.pki import USERS
 from testbed.processes import free_port
 
 LIMIT = 60
@@ -55,11 +56,11 @@ def _plan(site: Site, *arguments: str, **changes: Any) -> Planned:
 
 
 def _writes(site: Site) -> list[str]:
-    """What anybody but the operator and the parts of Kubernetes wrote: by the audit log."""
+    """What was written with the kubeconfig that a plan is made with, by the audit log."""
     return [
         event["requestURI"]
         for event in site.cluster.audit_events()
-        if event["user"]["username"] == "admin" and event["verb"] not in READS
+        if event["user"]["username"] == USERS["admin"] and event["verb"] not in READS
     ]
 
 
