@@ -40,10 +40,10 @@ RUN --mount=type=secret,id=ca \
     && awk '/^[^ ]/ { wanted = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } wanted' \
         requirements-dev.lock > build.lock \
     && python3 -m venv /build \
-    && /build/bin/pip install --require-hashes --only-binary :all: --requirement build.lock \
+    && /build/bin/pip install --require-hashes --no-deps --only-binary :all: --requirement build.lock \
     && python3 -m venv --without-pip /opt/cilium-hybrid \
     && /build/bin/pip --python /opt/cilium-hybrid/bin/python install --no-compile \
-        --require-hashes --only-binary :all: --requirement requirements.lock
+        --require-hashes --no-deps --only-binary :all: --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY operator operator
 # The bytecode is not checked against times, which copies change, and nobody could write a newer one.

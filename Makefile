@@ -16,7 +16,8 @@ setup: $(VENV)/.ready ## Make the virtual environment from the lock file
 $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	@echo "installing the locked Python dependencies into $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@# The lock names every dependency; pip would look for newer ones of those that it is asked for with an extra.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
