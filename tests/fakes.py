@@ -128,7 +128,7 @@ class FakeCluster:
 
     `meanwhile` holds what happens right after the next looks, one each; `away` is what the API says while it is away,
     and `refuses_finalizers` what it says to those alone; `refused` counts how often it did. `answer` is what a survey
-    finds, and `asked` what was asked for.
+    finds, and `asked` what was asked for. `ended` are the agent pods that were deleted; new ones are Ready at once.
     """
 
     def __init__(self, releases: FakeReleases) -> None:
@@ -138,6 +138,7 @@ class FakeCluster:
         self.meanwhile: list[Callable[[], None]] = []
         self.written: list[Mapping[str, Any]] = []
         self.records: list[Record] = []
+        self.ended: list[str] = []
         self.nodes: dict[str, HybridNode] = {}
         self.rest = Observation()
         self.answer = Survey()
@@ -216,6 +217,14 @@ class FakeCluster:
         gone = now.deleting and not finalizers
         held = replace(now, resource_version=_after(now), finalizers=tuple(finalizers))
         self._resource = None if gone else held
+
+    async def end_agents(self, pods: Sequence[str]) -> None:
+        """Delete these pods of Cilium's agents, those that are still there; ClusterUnavailableError."""
+        self._answer()
+        self.ended += pods
+        nodes = [pod.node for pod in self.rest.agents.values() if pod.name in pods]
+        if nodes:
+            self.roll_out(*nodes)
 
     async def write_record(self, record: Record) -> None:
         """Replace the record; ClusterUnavailableError."""

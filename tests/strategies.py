@@ -41,6 +41,7 @@ from cilium_hybrid.plan.observation import (
     Revision,
 )
 from cilium_hybrid.plan.release import ReleaseState, release_state, wanted
+from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step
 from cilium_hybrid.plan.status import Report, next_status
 from cilium_hybrid.rules.rule import Violation
 from cilium_hybrid.rules.values import OWNED_PATHS
@@ -179,6 +180,11 @@ def observations(draw: st.DrawFn, spec: Spec) -> Observation:
     )
 
 
+ROLLOUTS = st.sampled_from(
+    [NO_ROLLOUT, *(RolloutPlan(step, "it goes on", ("cilium-x",) if step is Step.MOVE else ()) for step in Step)]
+)
+
+
 @st.composite
 def situations(draw: st.DrawFn) -> Situation:
     """All that a decision can meet."""
@@ -194,6 +200,7 @@ def situations(draw: st.DrawFn) -> Situation:
         now=draw(MOMENTS),
         failure=draw(FAILURES),
         held=draw(BOOLEANS),
+        rollout=draw(ROLLOUTS),
     )
 
 

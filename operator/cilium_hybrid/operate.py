@@ -91,7 +91,12 @@ async def _act(
     charts = HelmCharts(command, settings.cache, await client.server_version())
     releases = HelmReleases(command, client, cluster.revisions, may_act)
     reconciler = Reconciler(
-        cluster, Executor(charts, releases, cluster, clock), clock, telemetry, settings.chart_registries
+        cluster,
+        Executor(charts, releases, cluster, clock),
+        clock,
+        telemetry,
+        settings.chart_registries,
+        settings.node_name,
     )
 
     async def passes() -> None:

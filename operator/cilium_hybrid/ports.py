@@ -115,6 +115,9 @@ class Cluster(Protocol):
     async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:
         """Replace the finalizers of exactly this version of the resource; StaleError, ClusterUnavailableError."""
 
+    async def end_agents(self, pods: Sequence[str]) -> None:
+        """Delete these pods of Cilium's agents, those that are still there; ClusterUnavailableError."""
+
     async def write_record(self, record: Record) -> None:
         """Replace the record; ClusterUnavailableError."""
 

@@ -37,6 +37,7 @@ class Settings:
     metrics_host: str
     metrics_port: int
     chart_registries: tuple[str, ...]
+    node_name: str | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -60,6 +61,7 @@ class Settings:
             leader_election=_switch("LEADER_ELECTION", environment.get(PREFIX + "LEADER_ELECTION", "true")),
             metrics_host=host,
             metrics_port=port,
+            node_name=environment.get("NODE_NAME"),
             chart_registries=_registries(environment.get(PREFIX + "CHART_REGISTRIES", "")),
         )
 

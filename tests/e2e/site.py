@@ -30,6 +30,8 @@ class Site:
             "version": VERSION,
             "chart": {"ref": self.registry.ref},
             "ipam": {"podCIDRs": ["10.85.0.0/16"], "maskSize": 25},
+            # Half a minute for each change would be most of a test's time.
+            "upgrade": {"rollout": {"soak": "1s"}},
         }
         return {**smallest, **changes}
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from builders import NODE, a_record
+from builders import EARLIER, NODE, a_record
 from cilium_hybrid.adapters.kube import facts
 from cilium_hybrid.plan.observation import (
     AgentPod,
@@ -188,15 +188,55 @@ def test_the_trouble_of_an_agent(status: dict[str, Any], trouble: str) -> None:
     ],
 )
 def test_a_workload_is_judged_once_its_controller_saw_it(generation: int, observed: int | None, expected: bool) -> None:
-    status = {"availableReplicas": 1} | ({} if observed is None else {"observedGeneration": observed})
+    numbers = {"availableReplicas": 1, "updatedReplicas": 2, "replicas": 2}
+    status = numbers | ({} if observed is None else {"observedGeneration": observed})
     raw = {"metadata": {"generation": generation}, "spec": {"replicas": 2, "template": {}}, "status": status}
 
-    assert facts.cilium_operator(raw) == CiliumOperator(2, 1, expected)
+    assert facts.cilium_operator(raw) == CiliumOperator(2, 1, expected, current=expected)
     assert facts.agent_set(raw) == AgentSet(None, expected)
 
 
 def test_a_deployment_without_numbers_has_one_replica_and_none_available() -> None:
-    assert facts.cilium_operator({"metadata": {}, "spec": {}}) == CiliumOperator(1, 0, observed=True)
+    assert facts.cilium_operator({"metadata": {}, "spec": {}}) == CiliumOperator(1, 0, observed=True, current=False)
+
+
+@pytest.mark.parametrize(
+    ("status", "current"),
+    [
+        pytest.param({"replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}, True, id="one is enough"),
+        pytest.param({"replicas": 2, "updatedReplicas": 2}, False, id="none is available"),
+        pytest.param({"replicas": 3, "updatedReplicas": 1, "availableReplicas": 2}, False, id="old ones are left"),
+    ],
+)
+def test_cilium_s_operator_is_current_once_no_old_replica_is_left(status: dict[str, Any], current: bool) -> None:
+    assert facts.cilium_operator({"metadata": {}, "spec": {}, "status": status}).current is current
+
+
+RUNS = {"state": {"running": {"startedAt": "2026-03-01T11:00:00Z"}}}
+
+
+@pytest.mark.parametrize(
+    ("containers", "started"),
+    [
+        pytest.param([RUNS], True, id="it runs"),
+        pytest.param([RUNS, waiting("ContainerCreating")], False, id="one does not yet"),
+        pytest.param([], False, id="none is there"),
+    ],
+)
+def test_whether_an_agent_started(containers: list[Any], started: bool) -> None:
+    pod = facts.agent_pod(a_raw_pod({"conditions": [], "containerStatuses": containers}))
+
+    assert pod is not None
+    assert pod.started is started
+    assert pod.ready_since is None
+
+
+def test_since_when_an_agent_is_ready() -> None:
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-03-01T11:00:00Z"}
+    pod = facts.agent_pod(a_raw_pod({"conditions": [ready]}))
+
+    assert pod is not None
+    assert pod.ready_since == EARLIER
 
 
 def test_the_digest_of_the_agents_stands_in_their_template() -> None:

@@ -17,10 +17,11 @@ from builders import (
     an_observation,
 )
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.plan.actions import Action, Apply, Nothing, Remember, Unlock
+from cilium_hybrid.plan.actions import Action, Apply, Move, Nothing, Remember, Unlock
 from cilium_hybrid.plan.decide import Failure, decide
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.release import wanted
+from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step
 
 WANT = wanted(a_spec(), an_observation())
 CHANGED = a_spec(masquerade=False)
@@ -226,3 +227,28 @@ def test_decide(observation: Observation, more: dict[str, Any], action: Action, 
 )
 def test_a_message_holds_the_values_that_matter(observation: Observation, more: dict[str, Any], words: str) -> None:
     assert decide(a_situation(observation=observation, **more)).message.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("rollout", "action", "reason", "stalled"),
+    [
+        pytest.param(NO_ROLLOUT, Nothing(), Reason.IN_SYNC, False, id="none is under way"),
+        pytest.param(
+            RolloutPlan(Step.MOVE, "x", ("cilium-a",)), Move(("cilium-a",)), Reason.ROLLING_OUT, False, id="on"
+        ),
+        pytest.param(RolloutPlan(Step.WAIT, "x"), Nothing(), Reason.ROLLING_OUT, False, id="it waits"),
+        pytest.param(RolloutPlan(Step.STUCK, "x"), Nothing(), Reason.ROLLOUT_STUCK, False, id="it does not get on"),
+        pytest.param(RolloutPlan(Step.FAILED, "x"), Nothing(), Reason.ROLLOUT_STUCK, True, id="its agents fail"),
+    ],
+)
+def test_what_a_rollout_comes_to(rollout: RolloutPlan, action: Action, reason: Reason, stalled: bool) -> None:
+    record = a_record()
+    decision = decide(a_situation(observation=an_observation(SAME, record=record), rollout=rollout))
+
+    assert (decision.action, decision.reason, decision.stalled) == (action, reason, stalled)
+
+
+def test_what_was_released_is_remembered_before_any_agent_is_moved() -> None:
+    moving = RolloutPlan(Step.MOVE, "x", ("cilium-a",))
+
+    assert isinstance(decide(a_situation(observation=an_observation(SAME), rollout=moving)).action, Remember)

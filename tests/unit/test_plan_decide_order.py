@@ -19,7 +19,7 @@ from builders import (
 )
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import DeletionPolicy, Spec
-from cilium_hybrid.plan.actions import Action, Apply, Decision, Hold, LetGo, Nothing, Remember, Uninstall, Unlock
+from cilium_hybrid.plan.actions import Action, Apply, Decision, Hold, LetGo, Move, Nothing, Remember, Uninstall, Unlock
 from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.release import ReleaseState, asks_for_the_same, wanted
@@ -137,6 +137,11 @@ def test_every_state_has_an_answer_that_keeps_the_promises(situation: Situation)
             assert situation.state is not ReleaseState.FOREIGN or not same
             assert not decision.stalled
             assert situation.failure is None or situation.failure.not_before is not None
+        case Move(pods):
+            assert situation.state is ReleaseState.IN_SYNC
+            assert not situation.spec.suspend
+            assert not situation.violations
+            assert pods == situation.rollout.pods
         case Unlock(revision):
             assert situation.state is ReleaseState.PENDING
             assert newest is not None

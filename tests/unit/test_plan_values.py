@@ -51,6 +51,7 @@ def test_the_smallest_spec_leads_to_the_values_of_the_aws_guide() -> None:
         },
         "podAnnotations": {},
         "rollOutCiliumPods": False,
+        "updateStrategy": {"type": "OnDelete"},
         "upgradeCompatibility": "1.17",
     }
 
@@ -88,6 +89,13 @@ def test_a_field_of_the_spec_reaches_its_value(edit: dict[str, Any], path: list[
         value = value[key]
 
     assert value == expected
+
+
+def test_the_daemon_set_moves_the_agents_where_it_is_asked_to() -> None:
+    plain = helm_values(a_spec(upgrade={"rollout": {"strategy": "RollingUpdate", "maxUnavailable": 3}}))
+
+    assert plain["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 3}}
+    assert plain["podAnnotations"] == helm_values(a_spec())["podAnnotations"]
 
 
 def test_the_minor_release_first_installed_is_kept() -> None:

@@ -29,6 +29,7 @@ def test_everything_has_a_default(helm: str) -> None:
     assert made.kubeconfig == str(Path.home() / ".kube" / "config")
     assert made.cache.is_absolute()
     assert made.chart_registries == ()
+    assert made.node_name is None
 
 
 def test_every_setting_can_be_made(helm: str) -> None:
@@ -36,6 +37,7 @@ def test_every_setting_can_be_made(helm: str) -> None:
         helm,
         CILIUM_HYBRID_CACHE_DIR="/cache",
         CILIUM_HYBRID_RESYNC="30s",
+        NODE_NAME="mi-1",
         CILIUM_HYBRID_LOG_FORMAT="text",
         CILIUM_HYBRID_LEADER_ELECTION="false",
         CILIUM_HYBRID_NAMESPACE="network",
@@ -57,6 +59,7 @@ def test_every_setting_can_be_made(helm: str) -> None:
         metrics_host="::1",
         metrics_port=1234,
         chart_registries=("public.ecr.aws/eks", "registry.example:5000"),
+        node_name="mi-1",
     )
 
 

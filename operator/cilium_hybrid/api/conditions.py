@@ -58,6 +58,10 @@ class Reason(_Word):
     INSTALLING = "Installing", "Cilium is being installed."
     CONFIGURING = "Configuring", "A change of configuration is being released."
     ROLLING_OUT = "RollingOut", "Agents that run an older configuration are being replaced."
+    ROLLOUT_STUCK = (
+        "RolloutStuck",
+        "The rollout of the agents does not get on, or its new agents fail; it stands still.",
+    )
     APPLY_FAILED = "ApplyFailed", "Helm could not apply the release; it is tried again."
     RELEASE_LOCKED = "ReleaseLocked", "An interrupted Helm left the release pending; it is being unlocked."
     API_UNAVAILABLE = "APIUnavailable", "The Kubernetes API could not be reached by Helm; it is tried again."

@@ -107,6 +107,21 @@ class Nodes(_Model):
     """Those that fail a leg, at most ten, root causes first."""
 
 
+class RolloutStatus(_Model):
+    """Agents that are being moved to what is released; absent where none is."""
+
+    updated: int
+    """Connected nodes whose agent runs what is released, and is Ready."""
+    total: int
+    """Connected hybrid nodes."""
+    left: int
+    """Connected nodes whose agent was not moved yet."""
+    current: tuple[str, ...] = ()
+    """Nodes whose new agent is not Ready yet."""
+    last_progress_at: datetime
+    """When an agent was last moved or got Ready."""
+
+
 class HistoryEntry(_Model):
     """One Helm revision that the operator made."""
 
@@ -137,6 +152,8 @@ class Status(_Model):
     """The newest revision of Helm release `cilium` that the operator made."""
     nodes: Nodes = Nodes()
     """Hybrid nodes, counted."""
+    rollout: RolloutStatus | None = None
+    """Agents that are being moved to what is released; absent where none is."""
     history: tuple[HistoryEntry, ...] = Field((), max_length=MAX_HISTORY)
     """The last ten Helm revisions that the operator made."""
     conditions: tuple[Condition, ...] = Field(

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from cilium_hybrid.api.durations import DURATION_PATTERN
 from cilium_hybrid.api.schema import Rule, preserve_unknown, structural, validations, without_nulls
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.versions import VERSION_PATTERN
@@ -21,6 +22,7 @@ DEFAULT_CHART: Final = "oci://public.ecr.aws/eks/cilium/cilium"
 MAX_CIDRS: Final = 15
 MAX_CIDR_LENGTH: Final = 18
 LONGEST_MASK: Final = 29
+DEFAULT_GROUP: Final = "topology.kubernetes.io/zone"
 
 CHART_REF_PATTERN = r"^(oci://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9._-]+)+|/[^\x00-\x1f]*)$"
 DIGEST_PATTERN = r"^sha256:[a-f0-9]{64}$"
@@ -140,6 +142,7 @@ class _Model(BaseModel):
 _CIDRText = Annotated[str, StringConstraints(max_length=MAX_CIDR_LENGTH)]
 CIDR = Annotated[_CIDRText, Field(json_schema_extra=validations(*CIDR_RULES))]
 PodCIDR = Annotated[_CIDRText, Field(json_schema_extra=validations(*POD_CIDR_RULES))]
+Duration = Annotated[str, StringConstraints(min_length=2, max_length=24, pattern=DURATION_PATTERN)]
 CIDRs = Annotated[tuple[CIDR, ...], Field(max_length=MAX_CIDRS)]
 
 
@@ -203,6 +206,47 @@ class DeletionPolicy(StrEnum):
     UNINSTALL = "Uninstall"
 
 
+class RolloutStrategy(StrEnum):
+    """Who moves the agents to a new configuration."""
+
+    GATED = "Gated"
+    ROLLING_UPDATE = "RollingUpdate"
+
+
+class Rollout(_Model):
+    """How the agents move to a new configuration."""
+
+    strategy: RolloutStrategy = Field(
+        RolloutStrategy.GATED,
+        description="`Gated`: the operator itself moves the agents, node by node. `RollingUpdate`: left to the "
+        "DaemonSet. Default: Gated",
+    )
+    canary: Annotated[int, Field(ge=1, le=100)] = Field(
+        1, description="So many nodes of each group are moved first. Default: 1"
+    )
+    max_unavailable: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, alias="maxUnavailable", description="So many nodes are moved at a time. Default: 1"
+    )
+    group_by: Annotated[str, StringConstraints(min_length=1, max_length=317)] = Field(
+        DEFAULT_GROUP,
+        alias="groupBy",
+        description="Label of nodes by whose value they are grouped; one group after another. "
+        f"Default: {DEFAULT_GROUP}",
+    )
+    soak: Duration = Field("30s", description="How long a group's canaries must be well before the rest. Default: 30s")
+    progress_deadline: Duration = Field(
+        "20m",
+        alias="progressDeadline",
+        description="How long no node may get ready before the rollout is taken to have failed. Default: 20m",
+    )
+
+
+class Upgrade(_Model):
+    """How changes are made."""
+
+    rollout: Rollout = Field(Rollout(), description="How the agents move to a new configuration.")
+
+
 class Spec(_Model):
     """The Cilium that shall run on the hybrid nodes."""
 
@@ -225,6 +269,7 @@ class Spec(_Model):
         description="Lets through minor releases and values that AWS does not support on hybrid nodes; never those "
         "that the operator owns. Default: false",
     )
+    upgrade: Upgrade = Field(Upgrade(), description="How changes are made.")
     deletion_policy: DeletionPolicy = Field(
         DeletionPolicy.RETAIN,
         alias="deletionPolicy",

@@ -43,8 +43,8 @@ def _print(output: Output, manifests: int, findings: Sequence[Finding]) -> None:
     for finding in findings:
         typer.echo(str(finding))
     warnings = sum(finding.severity is Severity.WARNING for finding in findings)
-    told = f"{_counted(len(findings) - warnings, 'refusal')}, {_counted(warnings, 'warning')}"
-    typer.echo(f"{manifests} CiliumHybrid judged: {told}", err=True)
+    counts = f"{_counted(len(findings) - warnings, 'refusal')}, {_counted(warnings, 'warning')}"
+    typer.echo(f"{manifests} CiliumHybrid judged: {counts}", err=True)
 
 
 def _counted(number: int, what: str) -> str:

@@ -31,6 +31,13 @@ class Remember:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """End these agent pods; the DaemonSet makes them anew, of what is released."""
+
+    pods: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Uninstall:
     """Take Cilium away. Chosen only while the resource is being deleted, and says so itself."""
 
@@ -52,7 +59,7 @@ class Nothing:
     """Leave the cluster as it is; the next event looks again."""
 
 
-Action = Apply | Unlock | Remember | Uninstall | Hold | LetGo | Nothing
+Action = Apply | Move | Unlock | Remember | Uninstall | Hold | LetGo | Nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from typing import assert_never
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import DeletionPolicy, Spec
-from cilium_hybrid.plan.actions import Apply, Decision, Hold, LetGo, Nothing, Remember, Unlock
+from cilium_hybrid.plan.actions import Apply, Decision, Hold, LetGo, Move, Nothing, Remember, Unlock
 from cilium_hybrid.plan.observation import Observation, Record, Revision
 from cilium_hybrid.plan.release import ReleaseState, Wanted, asks_for_the_same, initial_version, last_deployed
+from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step
 from cilium_hybrid.rules.rule import Violation, first_and_how_many_more
 
 
@@ -46,6 +47,7 @@ class Situation:
     now: datetime
     failure: Failure | None = None
     held: bool = False
+    rollout: RolloutPlan = NO_ROLLOUT
 
 
 def refuse(violations: Sequence[Violation]) -> Decision:
@@ -106,7 +108,8 @@ def _choose(situation: Situation) -> Decision:
                 f"an interrupted Helm left revision {newest.number} {newest.status}: marking it failed to go on",
             )
         case ReleaseState.IN_SYNC:
-            return _remember(situation, newest)
+            decision = _remember(situation, newest)
+            return _roll_out(situation, decision) if isinstance(decision.action, Nothing) else decision
         case ReleaseState.ABSENT | ReleaseState.FOREIGN | ReleaseState.FAILED | ReleaseState.OUT_OF_SYNC:
             return _apply(situation)
         case unknown:
@@ -130,6 +133,25 @@ def _apply(situation: Situation) -> Decision:
     if last_deployed(situation.observation) is None:
         return Decision(action, Reason.INSTALLING, f"installing Cilium {want.chart_version} from {want.chart_ref}")
     return Decision(action, Reason.CONFIGURING, f"releasing the changed configuration of Cilium {want.chart_version}")
+
+
+def _roll_out(situation: Situation, in_sync: Decision) -> Decision:
+    """The release is in step: now its agents, one step at a time."""
+    plan = situation.rollout
+    match plan.step:
+        case Step.DONE:
+            return in_sync
+        case Step.MOVE:
+            return Decision(Move(plan.pods), Reason.ROLLING_OUT, plan.message)
+        case Step.WAIT:
+            return Decision(Nothing(), Reason.ROLLING_OUT, plan.message)
+        case Step.STUCK:
+            return Decision(Nothing(), Reason.ROLLOUT_STUCK, f"{plan.message}; it goes on when that changes")
+        case Step.FAILED:
+            way_out = "no other node is moved: change the spec"
+            return Decision(Nothing(), Reason.ROLLOUT_STUCK, f"{plan.message}; {way_out}", stalled=True)
+        case unknown:
+            assert_never(unknown)
 
 
 def _remember(situation: Situation, newest: Revision) -> Decision:

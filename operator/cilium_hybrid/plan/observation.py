@@ -57,11 +57,12 @@ class AgentSet:
 
 @dataclass(frozen=True, slots=True)
 class CiliumOperator:
-    """The Deployment `cilium-operator`."""
+    """The Deployment `cilium-operator`. `current`: no replica of an older one is left, and one is available."""
 
     replicas: int
     available: int
     observed: bool
+    current: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,12 @@ class HybridNode:
     agent_taint: bool = False
     kernel: str = ""
     addresses: tuple[Taken, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class AgentPod:
-    """A pod of the DaemonSet `cilium`."""
+    """A pod of the DaemonSet `cilium`. `started`: every container of it runs, well or not."""
 
     name: str
     node: str
@@ -86,6 +88,8 @@ class AgentPod:
     config_digest: str | None
     trouble: str = ""
     leaving: bool = False
+    started: bool = False
+    ready_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

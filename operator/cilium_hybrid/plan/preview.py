@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final, assert_never
 
 from cilium_hybrid.api.v1alpha1 import Spec
-from cilium_hybrid.plan.actions import Action, Apply, Decision, Hold, LetGo, Nothing, Remember, Uninstall, Unlock
+from cilium_hybrid.plan.actions import Action, Apply, Decision, Hold, LetGo, Move, Nothing, Remember, Uninstall, Unlock
 from cilium_hybrid.plan.decide import Situation, decide
 from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.release import Wanted, release_state, wanted
@@ -76,7 +76,7 @@ def _step(decision: Decision, observation: Observation, released: Mapping[str, A
             yield Step(StepKind.HOLD, f"{decision.message}: {message}")
         case LetGo():
             yield Step(StepKind.LET_GO, f"{decision.message}: the resource's deletion waits for nothing from now on")
-        case Remember() | Uninstall() | Nothing():
+        case Move() | Remember() | Uninstall() | Nothing():
             return
         case unknown:
             assert_never(unknown)
@@ -112,8 +112,8 @@ def _after(action: Action, observation: Observation, now: datetime, held: bool) 
             return replace(observation, record=record), held
         case Hold():
             return observation, True
-        case LetGo() | Uninstall() | Nothing():
-            # Of these only the first is met: a plan is of a resource that stays.
+        case LetGo() | Move() | Uninstall() | Nothing():
+            # Of these only the first is met: a plan is of a resource that stays, and of no single agent.
             return observation, False
         case unknown:
             assert_never(unknown)

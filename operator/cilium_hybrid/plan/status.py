@@ -12,6 +12,7 @@ from cilium_hybrid.api.status import (
     HistoryEntry,
     Phase,
     Release,
+    RolloutStatus,
     Status,
     UnreadyNode,
     Version,
@@ -43,6 +44,7 @@ class Report:
     now: datetime
     in_sync: bool = False
     warnings: tuple[Violation, ...] = ()
+    rollout: RolloutStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ def next_status(report: Report) -> Status:
         ),
         release=_release(report),
         nodes=report.nodes.report(),
+        rollout=report.rollout,
         history=_history(report.previous.history, observation.revisions),
         conditions=_conditions(report, summary),
     )
@@ -88,12 +91,14 @@ def summarize(report: Report) -> Summary:
         return Summary("False", decision.reason, decision.message, Phase.DELETING, working=True)
     if decision.stalled:
         return Summary("False", decision.reason, decision.message, Phase.BLOCKED, stalled=True)
-    if decision.reason is Reason.IN_SYNC:
+    if decision.reason is Reason.IN_SYNC or (decision.reason is Reason.ROLLING_OUT and _settled(report)):
         return _of_the_nodes(report)
     if decision.reason is Reason.INSTALLING:
         phase = Phase.INSTALLING
+    elif decision.reason is Reason.ROLLING_OUT or not isinstance(decision.action, Nothing):
+        phase = Phase.UPGRADING
     else:
-        phase = Phase.BLOCKED if isinstance(decision.action, Nothing) else Phase.UPGRADING
+        phase = Phase.BLOCKED
     return Summary("False", decision.reason, decision.message, phase, working=True)
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cilium_hybrid.api.v1alpha1 import Spec
+from cilium_hybrid.api.v1alpha1 import Rollout, RolloutStrategy, Spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
 
@@ -57,6 +57,7 @@ def _owned(spec: Spec, initial_series: str | None) -> dict[str, Any]:
             "unmanagedPodWatcher": {"restart": False},
         },
         "resources": spec.resources.agent,
+        "updateStrategy": _update_strategy(spec.upgrade.rollout),
         # The chart's own checksum is of the whole cilium-config: an appended CIDR would restart every agent.
         "rollOutCiliumPods": False,
         "upgradeCompatibility": initial_series or CiliumVersion.parse(spec.version).series,
@@ -71,13 +72,19 @@ def _hubble_placed(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"hubble": {name: {"affinity": _HYBRID_NODES} for name in on}} if on else {}
 
 
+def _update_strategy(rollout: Rollout) -> dict[str, Any]:
+    if rollout.strategy is RolloutStrategy.GATED:
+        return {"type": "OnDelete"}
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": rollout.max_unavailable}}
+
+
 def config_digest(version: str, values: Mapping[str, Any]) -> str:
     """Digest of what the agents read: it changes when they must restart, and only then.
 
-    Left out is what others alone read: the values of Cilium's operator, the pools that it cuts blocks from, and the
-    values of Hubble's relay and UI.
+    Left out is what others alone read: the values of Cilium's operator, the pools that it cuts blocks from, the
+    values of Hubble's relay and UI, and how the agents' DaemonSet is updated.
     """
-    agents: dict[str, Any] = {key: value for key, value in values.items() if key != "operator"}
+    agents: dict[str, Any] = {key: value for key, value in values.items() if key not in {"operator", "updateStrategy"}}
     agents["ipam"] = {key: value for key, value in values["ipam"].items() if key != "operator"}
     hubble = values.get("hubble")
     if isinstance(hubble, Mapping) and hubble:

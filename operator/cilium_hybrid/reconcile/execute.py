@@ -5,7 +5,7 @@ from typing import Final, assert_never
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import FINALIZER
-from cilium_hybrid.plan.actions import Action, Apply, Hold, LetGo, Nothing, Remember, Uninstall, Unlock
+from cilium_hybrid.plan.actions import Action, Apply, Hold, LetGo, Move, Nothing, Remember, Uninstall, Unlock
 from cilium_hybrid.plan.decide import Failure
 from cilium_hybrid.plan.observation import Revision
 from cilium_hybrid.plan.values import digest
@@ -56,6 +56,8 @@ class Executor:
             match action:
                 case Apply():
                     return await self._apply(action)
+                case Move(pods=pods):
+                    await self._cluster.end_agents(pods)
                 case Unlock(revision=revision):
                     await self._releases.unlock(revision)
                 case Remember(record=record):

@@ -10,14 +10,15 @@ from pydantic import ValidationError
 
 from cilium_hybrid.api.conditions import ConditionType
 from cilium_hybrid.api.status import Status
-from cilium_hybrid.api.v1alpha1 import NAME, parse_spec
-from cilium_hybrid.plan.actions import Apply, Decision, Nothing, Uninstall, Unlock
+from cilium_hybrid.api.v1alpha1 import NAME, RolloutStrategy, Spec, parse_spec
+from cilium_hybrid.plan.actions import Apply, Decision, Move, Nothing, Uninstall, Unlock
 from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
 from cilium_hybrid.plan.judge import Question, judge, question
 from cilium_hybrid.plan.nodes import NodesVerdict, Since, judge_nodes
 from cilium_hybrid.plan.observation import Observation, Survey
-from cilium_hybrid.plan.release import ReleaseState, is_ours, release_state, wanted
+from cilium_hybrid.plan.release import ReleaseState, Wanted, is_ours, release_state, wanted
 from cilium_hybrid.plan.removal import Removal, decide_removal
+from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, plan_rollout
 from cilium_hybrid.plan.status import Report, next_status
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 from cilium_hybrid.ports import Clock, Cluster, ClusterUnavailableError, Resource, StaleError, Telemetry
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 
 STALE_PAUSE: Final = timedelta(seconds=1)
 SURVEY_LASTS: Final = timedelta(minutes=1)
+ROLLOUT_PAUSE: Final = timedelta(seconds=10)
+"""How often a rollout is looked at though no event comes."""
+LONGEST_GAP: Final = timedelta(seconds=30)
+"""Two looks of a rollout are never further apart, unless the API server was away, or this process."""
 
 
 @dataclass(slots=True)
@@ -38,6 +43,13 @@ class Memory:
     failure: Failure | None = None
     surveyed: "_Surveyed | None" = None
     since: Since = field(default_factory=dict)
+    looked: datetime | None = None
+    blind: timedelta = timedelta()
+
+    def look(self, now: datetime) -> None:
+        """Reckon how long nothing could be seen before this pass: that time counts against no rollout."""
+        gap = timedelta() if self.looked is None else now - self.looked
+        self.looked, self.blind = now, gap if gap > LONGEST_GAP else timedelta()
 
     def failure_of(self, thing: object) -> Failure | None:
         """The last failure, where it was of the same input."""
@@ -54,7 +66,10 @@ class _Surveyed:
 
 
 class Reconciler:
-    """One pass at a time over the ports. `registries`: the only ones that a chart may come from, if any are named."""
+    """One pass at a time over the ports.
+
+    `registries`: the only ones that a chart may come from, if any are named. `own_node`: where this operator runs.
+    """
 
     def __init__(
         self,
@@ -63,9 +78,10 @@ class Reconciler:
         clock: Clock,
         telemetry: Telemetry,
         registries: Sequence[str] = (),
+        own_node: str | None = None,
     ) -> None:
         self._cluster, self._executor, self._clock, self._telemetry = cluster, executor, clock, telemetry
-        self._registries = registries
+        self._registries, self._own_node = registries, own_node
         self._memory = Memory()
 
     async def run_pass(self) -> datetime | None:
@@ -83,6 +99,7 @@ class Reconciler:
 
     async def _run(self, resource: Resource) -> datetime | None:
         note(resource=NAME, generation=resource.generation)
+        self._memory.look(self._clock.now())
         view = self._look(resource)
         if isinstance(view.decision.action, Apply) and await self._survey(resource):
             view = self._look(resource)
@@ -90,7 +107,7 @@ class Reconciler:
         if isinstance(decision.action, Nothing):
             await self._write(resource, view)
             return self._look_again(view)
-        if isinstance(decision.action, Apply | Unlock | Uninstall):
+        if isinstance(decision.action, Apply | Move | Unlock | Uninstall):
             # Said before a long action starts: an operator that dies in it leaves the truth behind.
             await self._write(resource, view)
         before = self._memory.failure_of(view.asked)
@@ -127,6 +144,8 @@ class Reconciler:
             return self._view(resource, observation, refuse(verdict.refusals), previous, now, None)
         want = wanted(spec, observation)
         state = release_state(observation, want)
+        in_sync = state is ReleaseState.IN_SYNC
+        rollout = self._rollout(spec, observation, want, previous, now) if in_sync else NO_ROLLOUT
         asked = (resource.generation, want.chart_ref, want.pinned_digest, want.values_digest)
         decision = decide(
             Situation(
@@ -138,9 +157,9 @@ class Reconciler:
                 now=now,
                 failure=self._memory.failure_of(asked),
                 held=resource.held,
+                rollout=rollout,
             )
         )
-        in_sync = state is ReleaseState.IN_SYNC
         expected = want.values["podAnnotations"][CONFIG_DIGEST] if in_sync else _released_digest(observation)
         nodes = judge_nodes(observation, expected, self._since(previous), now)
         report = Report(
@@ -154,8 +173,20 @@ class Reconciler:
             now,
             in_sync,
             verdict.warnings,
+            None if spec.suspend or verdict.refusals else rollout.status,
         )
-        return _View(decision, next_status(report), nodes, previous, asked, survey is not None)
+        return _View(decision, next_status(report), nodes, previous, asked, survey is not None, rollout.again)
+
+    def _rollout(
+        self, spec: Spec, observation: Observation, want: Wanted, previous: Status, now: datetime
+    ) -> RolloutPlan:
+        settings, before = spec.upgrade.rollout, previous.rollout
+        if settings.strategy is RolloutStrategy.ROLLING_UPDATE:
+            return NO_ROLLOUT
+        if before is not None and self._memory.blind:
+            before = before.model_copy(update={"last_progress_at": before.last_progress_at + self._memory.blind})
+        released = want.values["podAnnotations"][CONFIG_DIGEST]
+        return plan_rollout(observation, released, settings, before, self._own_node, now)
 
     def _look_at_the_removal(
         self, resource: Resource, observation: Observation, previous: Status, now: datetime
@@ -206,6 +237,8 @@ class Reconciler:
             None if failure is None else failure.not_before,
             # What was looked up is not watched: a refusal that may rest on it is judged anew.
             survey.until if survey is not None and view.surveyed and view.decision.violations else None,
+            view.again,
+            None if view.status.rollout is None else now + ROLLOUT_PAUSE,
         )
         return min((time for time in times if time is not None and time > now), default=None)
 
@@ -214,7 +247,7 @@ class Reconciler:
 class _View:
     """What one pass saw and made of it; `asked` is the input that a failure is remembered by.
 
-    `surveyed`: something was looked up for it that is not watched.
+    `surveyed`: something was looked up for it that is not watched. `again`: when time alone changes the answer.
     """
 
     decision: Decision
@@ -223,6 +256,7 @@ class _View:
     previous: Status
     asked: object
     surveyed: bool = False
+    again: datetime | None = None
 
 
 def _log_what_changed(before: Status, after: Status) -> None:

@@ -22,6 +22,8 @@ _WHAT_IT_TAKES: Final[Mapping[str, str]] = {
     "spec.chart.ref": "write oci://REGISTRY/REPOSITORY without a tag, or an absolute path",
     "spec.chart.digest": "write sha256: and 64 hexadecimal digits",
     "spec.ipam": "write podCIDRs and maskSize below it",
+    "spec.upgrade.rollout.soak": "write a duration such as 30s or 10m",
+    "spec.upgrade.rollout.progressDeadline": "write a duration such as 20m or 1h30m",
 }
 
 _TOO_DEEP: Final = Violation(Reason.INVALID_SPEC, "spec", "is nested too deeply to be read", "take out a level")

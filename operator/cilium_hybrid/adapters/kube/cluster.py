@@ -182,6 +182,18 @@ class KubeCluster:
                 raise StaleError(f"{KIND} {NAME} changed while it was looked at") from None
             raise ClusterUnavailableError(f"cannot write the finalizer of {KIND} {NAME}: {error}") from None
 
+    async def end_agents(self, pods: Sequence[str]) -> None:
+        """Delete these pods of Cilium's agents, and wait until that is seen: none is ended twice."""
+        for pod in pods:
+            try:
+                await self._client.delete(f"{_CORE}/pods/{pod}")
+            except ApiError as error:
+                if error.status != NOT_FOUND:
+                    raise ClusterUnavailableError(f"cannot delete pod {pod}: {error}") from None
+        await self._agents.until(
+            lambda seen: all(pod not in seen or seen[pod].leaving for pod in pods), OWN_WRITE_SECONDS
+        )
+
     async def write_record(self, record: Record) -> None:
         """Replace the record, and wait until it is seen."""
         body = {

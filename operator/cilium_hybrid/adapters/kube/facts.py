@@ -1,5 +1,6 @@
 """From raw objects to facts: what is kept of each, and nothing more."""
 
+import sys
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -39,6 +40,7 @@ def hybrid_node(raw: Raw) -> HybridNode:
         agent_taint=any(taint.get("key") == AGENT_TAINT for taint in taints),
         kernel=str(((raw.get("status") or {}).get("nodeInfo") or {}).get("kernelVersion") or ""),
         addresses=node_addresses(raw),
+        labels={sys.intern(key): sys.intern(str(value)) for key, value in raw["metadata"].get("labels", {}).items()},
     )
 
 
@@ -81,7 +83,19 @@ def agent_pod(raw: Raw) -> AgentPod | None:
         config_digest=(metadata.get("annotations") or {}).get(CONFIG_DIGEST),
         trouble=_trouble(raw.get("status") or {}),
         leaving="deletionTimestamp" in metadata,
+        started=_started(raw.get("status") or {}),
+        ready_since=_since(_condition(raw, "Ready")),
     )
+
+
+def _started(status: Raw) -> bool:
+    containers = status.get("containerStatuses") or []
+    return bool(containers) and all("running" in (one.get("state") or {}) for one in containers)
+
+
+def _since(condition: Raw) -> datetime | None:
+    at = condition.get("lastTransitionTime")
+    return moment(at) if at and condition.get("status") == "True" else None
 
 
 def _trouble(status: Raw) -> str:
@@ -107,11 +121,14 @@ def agent_set(raw: Raw) -> AgentSet:
 
 def cilium_operator(raw: Raw) -> CiliumOperator:
     """The Deployment `cilium-operator`."""
-    replicas, available = (
-        int(raw["spec"].get("replicas", 1)),
-        int(raw.get("status", {}).get("availableReplicas", 0)),
+    status = raw.get("status") or {}
+    available, updated = int(status.get("availableReplicas", 0)), int(status.get("updatedReplicas", 0))
+    return CiliumOperator(
+        replicas=int(raw["spec"].get("replicas", 1)),
+        available=available,
+        observed=_observed(raw),
+        current=_observed(raw) and available > 0 and updated == int(status.get("replicas", 0)),
     )
-    return CiliumOperator(replicas, available, _observed(raw))
 
 
 def cilium_node(raw: Raw) -> CiliumNode:

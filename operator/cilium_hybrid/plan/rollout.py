@@ -1,0 +1,188 @@
+"""The gated rollout: which agents move next, and whether it goes well. One look at the cluster is enough to go on.
+
+Cilium's operator first; then, group by group, canaries, their soak, the rest; the operator's own node at the very end.
+Nodes that do not report neither block nor fail, and are moved when they come back.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from cilium_hybrid.api.durations import duration
+from cilium_hybrid.api.status import RolloutStatus
+from cilium_hybrid.api.v1alpha1 import Rollout
+from cilium_hybrid.plan.observation import AgentPod, HybridNode, Observation
+
+PATIENCE: Final = timedelta(seconds=30)
+"""How long a new agent may crash, or wait for its image, before that is evidence against the release."""
+_NAMED: Final = 3
+
+
+class Step(StrEnum):
+    """Where a rollout is."""
+
+    DONE = "Done"
+    MOVE = "Move"
+    WAIT = "Wait"
+    STUCK = "Stuck"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPlan:
+    """What comes next. `pods` are those to end, `status` is None where no rollout is under way.
+
+    `again`: when the time alone changes the answer.
+    """
+
+    step: Step
+    message: str = ""
+    pods: tuple[str, ...] = ()
+    status: RolloutStatus | None = None
+    again: datetime | None = None
+
+
+NO_ROLLOUT: Final = RolloutPlan(Step.DONE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A connected node and its agent; `pod` is None where there is none, or one on its way out."""
+
+    node: HybridNode
+    pod: AgentPod | None
+    digest: str | None
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def stale(self) -> bool:
+        return self.pod is not None and self.pod.config_digest != self.digest
+
+    @property
+    def well(self) -> bool:
+        return self.pod is not None and not self.stale and self.pod.ready
+
+    @property
+    def moving(self) -> bool:
+        return not self.stale and not self.well
+
+
+def plan_rollout(
+    observation: Observation,
+    digest: str | None,
+    settings: Rollout,
+    previous: RolloutStatus | None,
+    own_node: str | None,
+    now: datetime,
+) -> RolloutPlan:
+    """Choose the next step towards `digest`. `previous` is what was reported last, None where nothing was under way."""
+    members = [
+        _Member(node, observation.agents.get(name), digest)
+        for name, node in sorted(observation.nodes.items())
+        if node.ready != "Unknown"
+    ]
+    moving = [member for member in members if member.moving]
+    if not any(member.stale for member in members) and (previous is None or not moving):
+        return NO_ROLLOUT
+    status = _status(members, previous, now)
+    deadline = status.last_progress_at + duration(settings.progress_deadline)
+    if (bad := _evidence(moving, status, deadline, now)) is not None:
+        return RolloutPlan(Step.FAILED, bad, status=status)
+    plan = _next(observation, digest, members, settings, own_node, status, now)
+    if plan.step is Step.WAIT and now >= deadline:
+        return RolloutPlan(
+            Step.STUCK, f"no progress since {status.last_progress_at:%H:%M:%SZ}: {plan.message}", status=status
+        )
+    return plan
+
+
+def _status(members: Sequence[_Member], previous: RolloutStatus | None, now: datetime) -> RolloutStatus:
+    updated = sum(member.well for member in members)
+    current = tuple(member.name for member in members if member.moving)
+    left = sum(member.stale for member in members)
+    got_on = previous is None or updated > previous.updated or left < previous.left
+    at = now if previous is None or got_on else previous.last_progress_at
+    return RolloutStatus(updated=updated, total=len(members), left=left, current=current, last_progress_at=at)
+
+
+def _evidence(moving: Sequence[_Member], status: RolloutStatus, deadline: datetime, now: datetime) -> str | None:
+    """Named nodes whose new agent fails; a pod that did not start at all is no evidence against the release."""
+    crashed = min(deadline, status.last_progress_at + PATIENCE)
+    found = []
+    for member in moving:
+        if member.pod is None:
+            continue
+        if member.pod.trouble and now >= crashed:
+            found.append(f"{member.name} ({member.pod.trouble})")
+        elif member.pod.started and now >= deadline:
+            found.append(f"{member.name} (its new agent started and is not Ready)")
+    return f"the new agent fails on {_some(found)}" if found else None
+
+
+def _next(
+    observation: Observation,
+    digest: str | None,
+    members: Sequence[_Member],
+    settings: Rollout,
+    own_node: str | None,
+    status: RolloutStatus,
+    now: datetime,
+) -> RolloutPlan:
+    told = f"{status.updated} of {status.total} connected nodes run what is released"
+    agents, operator = observation.agent_set, observation.cilium_operator
+    if agents is None or not agents.observed or agents.config_digest != digest:
+        # A pod that is ended now would come back as it was.
+        return RolloutPlan(Step.WAIT, f"{told}; the agents' DaemonSet is being rewritten", status=status)
+    if operator is None or not operator.current:
+        return RolloutPlan(Step.WAIT, f"{told}; Cilium's operator comes first, and is not ready yet", status=status)
+    moving = [member.name for member in members if member.moving]
+    room = max(settings.max_unavailable - len(moving), 0)
+    for group, canaries in _groups(members, settings, own_node):
+        stale = [member for member in group if member.stale]
+        well = [member for member in group if member.well]
+        wanted = min(canaries, len(group))
+        if len(group) - len(stale) < wanted:
+            chosen = stale[: min(room, wanted - (len(group) - len(stale)))]
+            return _move(chosen, f"{told}; canaries first", moving, status)
+        soaked = sorted(
+            member.pod.ready_since + duration(settings.soak) for member in well if member.pod and member.pod.ready_since
+        )
+        if len(well) < wanted:
+            return RolloutPlan(Step.WAIT, f"{told}; waiting for {_some(moving)}", status=status)
+        if wanted and any(member.stale for member in members) and len(soaked) >= wanted and soaked[wanted - 1] > now:
+            names = _some([member.name for member in well][:wanted])
+            return RolloutPlan(Step.WAIT, f"{told}; {names} soaks", status=status, again=soaked[wanted - 1])
+        if stale:
+            broken_first = sorted(stale, key=lambda member: member.pod is not None and member.pod.ready)
+            return _move(broken_first[:room], told, moving, status)
+    return RolloutPlan(Step.WAIT, f"{told}; waiting for {_some(moving)}", status=status)
+
+
+def _move(chosen: Sequence[_Member], told: str, moving: Sequence[str], status: RolloutStatus) -> RolloutPlan:
+    if not chosen:
+        return RolloutPlan(Step.WAIT, f"{told}; waiting for {_some(moving)}", status=status)
+    pods = tuple(member.pod.name for member in chosen if member.pod is not None)
+    return RolloutPlan(Step.MOVE, f"{told}; moving {_some([member.name for member in chosen])}", pods, status)
+
+
+def _groups(members: Sequence[_Member], settings: Rollout, own_node: str | None) -> Iterator[tuple[list[_Member], int]]:
+    """The members by group, each with the number of its canaries; at last the node that this operator runs on."""
+    others = [member for member in members if member.name != own_node]
+    for value in sorted({member.node.labels.get(settings.group_by, "") for member in others}):
+        group = [member for member in others if member.node.labels.get(settings.group_by, "") == value]
+        # One that is broken already proves nothing, and comes right after the canaries.
+        yield (
+            sorted(group, key=lambda member: (member.pod is None or not member.pod.ready, member.name)),
+            settings.canary,
+        )
+    yield [member for member in members if member.name == own_node], 0
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

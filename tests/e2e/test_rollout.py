@@ -1,0 +1,132 @@
+"""A change of configuration reaches the agents node by node, and stops at the first that fails."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from e2e.site import Site
+from testbed.processes import wait_until
+
+NODES = [f"mi-{number:016}" for number in range(1, 6)]
+FAST = {"soak": "2s", "progressDeadline": "5m"}
+BROKEN = {"image": {"override": "registry.example/cilium/broken:v1"}}
+
+
+@pytest.fixture(autouse=True)
+def clean(site: Site) -> Iterator[None]:
+    yield
+    if not site.operator.alive:
+        site.operator.start()
+    for node in NODES:
+        site.cluster.reconnect(node)
+    site.clean()
+
+
+def _installed(site: Site, **rollout: Any) -> dict[str, str]:
+    site.apply(upgrade={"rollout": FAST | rollout})
+    site.wait_for("InSync", ready="True")
+    return site.agents()
+
+
+def _changed(site: Site, values: dict[str, Any] | None = None, **rollout: Any) -> None:
+    site.apply(values=values or {"debug": {"enabled": True}}, upgrade={"rollout": FAST | rollout})
+
+
+def _moved(site: Site, before: dict[str, str]) -> set[str]:
+    return {node for node, pod in site.agents().items() if before.get(node) != pod}
+
+
+def _ended(site: Site) -> list[str]:
+    """The pods of agents that the operator ended, in its order."""
+    return [event["objectRef"]["name"] for event in site.calls("delete", "pods")]
+
+
+def test_a_canary_then_the_rest_one_at_a_time(site: Site) -> None:
+    before = _installed(site)
+    names = {
+        pod["metadata"]["name"]: pod["spec"]["nodeName"]
+        for pod in site.cluster.objects("pods", "kube-system", selector="k8s-app=cilium")
+    }
+    _changed(site)
+    seen: list[int] = []
+
+    def reached() -> bool:
+        status = site.status()
+        if (rollout := status.get("rollout")) is not None:
+            seen.append(len(rollout.get("current", [])))
+        return bool(status["phase"] == "Ready" and status["nodes"]["upToDate"] == 5 and "rollout" not in status)
+
+    site.wait_for("RollingOut", ready="False")
+    wait_until(reached, timeout=90, what="every node is moved", needs=[site.operator])
+
+    assert [names[pod] for pod in _ended(site)] == NODES
+    assert _moved(site, before) == set(NODES)
+    assert max(seen) == 1
+    assert site.revisions() == [(1, "superseded"), (2, "deployed")]
+
+
+def test_a_canary_that_crashes_is_the_only_one(site: Site) -> None:
+    before = _installed(site)
+    ended = len(_ended(site))
+    _changed(site, BROKEN, progressDeadline="5s")
+    ready = site.wait_for("RolloutStuck", ready="False")
+
+    assert _moved(site, before) == {NODES[0]}
+    assert len(_ended(site)) == ended + 1
+    assert f"the new agent fails on {NODES[0]} (CrashLoopBackOff" in ready["message"]
+    assert "change the spec" in ready["message"]
+    site.apply(upgrade={"rollout": FAST})
+    site.wait_for("InSync", ready="True")
+    assert _moved(site, before) == {NODES[0]}
+
+
+def test_nodes_that_do_not_report_are_moved_when_they_come_back(site: Site) -> None:
+    before = _installed(site)
+    site.cluster.disconnect(NODES[0])
+    _changed(site)
+    site.wait_for("NodesDisconnected", ready="True", timeout=90)
+    meanwhile = _moved(site, before)
+    site.cluster.reconnect(NODES[0])
+    wait_until(lambda: site.status()["nodes"]["upToDate"] == 5, timeout=60, what="it is moved", needs=[site.operator])
+    site.wait_for("InSync", ready="True")
+
+    assert meanwhile == set(NODES[1:])
+
+
+def test_an_operator_that_is_killed_goes_on_where_it_was(site: Site) -> None:
+    before = _installed(site)
+    _changed(site, soak="4s")
+    wait_until(lambda: _moved(site, before), timeout=60, what="the canary is moved", needs=[site.operator])
+    started = site.status()["rollout"]["lastProgressAt"]
+    site.operator.kill()
+    site.operator.start()
+    site.wait_for("InSync", ready="True", timeout=90)
+
+    assert started
+    assert _moved(site, before) == set(NODES)
+
+
+def test_the_daemon_set_may_be_left_to_move_them(site: Site) -> None:
+    before = _installed(site, strategy="RollingUpdate", maxUnavailable=3)
+    ended = len(_ended(site))
+    _changed(site, strategy="RollingUpdate", maxUnavailable=3)
+    site.wait_for("InSync", ready="True")
+    strategy = site.cluster.get("daemonset", "cilium", "kube-system")["spec"]["updateStrategy"]
+
+    assert strategy == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 3, "maxSurge": 0}}
+    assert _moved(site, before) == set(NODES)
+    assert len(_ended(site)) == ended
+
+
+def test_how_it_is_rolled_out_is_no_change_to_the_agents(site: Site) -> None:
+    before = _installed(site)
+    site.apply(upgrade={"rollout": FAST | {"canary": 2, "soak": "1m"}})
+    site.wait_for("InSync", ready="True")
+    same = site.revisions()
+    site.apply(upgrade={"rollout": {"strategy": "RollingUpdate"}})
+    site.wait_for("InSync", ready="True")
+
+    assert same == [(1, "deployed")]
+    assert site.revisions()[-1] == (2, "deployed")
+    assert site.agents() == before
