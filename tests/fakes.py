@@ -89,6 +89,23 @@ class FakeReleases:
             raise StaleError(f"revision {revision} is no longer pending")
         self.revisions[-1] = replace(self.newest, status="failed")
 
+    async def rollback(self, to: int, expected: int) -> None:
+        """Go back to revision `to` as exactly revision `expected`; StaleError, ApplyFailedError."""
+        self._stands_at(expected - 1)
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            raise fault
+        self._make(Revision(expected, "deployed", self.clock.now(), copies=to), self.applied[to])
+
+    async def claim(self, revision: int) -> None:
+        """Label the newest revision, which a rollback made, as the operator's; StaleError where it is another."""
+        self._stands_at(revision)
+        to = self.newest.copies
+        if to is None or self.newest.ours:
+            raise StaleError(f"revision {revision} is no longer to be claimed")
+        old = next(made for made in self.revisions if made.number == to)
+        self.revisions[-1] = replace(old, number=revision, status="deployed", made_at=self.newest.made_at, copies=to)
+
     async def uninstall(self, revision: int) -> None:
         """Uninstall the release, which stands at `revision`; StaleError, UninstallFailedError."""
         self._stands_at(revision)

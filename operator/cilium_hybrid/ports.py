@@ -90,6 +90,12 @@ class Releases(Protocol):
     async def apply(self, chart: FetchedChart, values: Mapping[str, Any], expected: Revision) -> None:
         """Make exactly revision `expected`; StaleError where Helm is elsewhere, ApplyFailedError."""
 
+    async def rollback(self, to: int, expected: int) -> None:
+        """Go back to revision `to` as exactly revision `expected`; StaleError, ApplyFailedError."""
+
+    async def claim(self, revision: int) -> None:
+        """Label the newest revision, which a rollback made, as the operator's; StaleError where it is another."""
+
     async def uninstall(self, revision: int) -> None:
         """Uninstall the release, which stands at `revision`; StaleError, UninstallFailedError."""
 

@@ -35,6 +35,12 @@ class Site(Protocol):
     def unlock(self, number: int) -> None:
         """The operator unlocks it."""
 
+    def go_back(self, to: int, number: int) -> None:
+        """The operator goes back to a revision, as this one."""
+
+    def claim(self, number: int) -> None:
+        """The operator labels what it went back to as its own."""
+
     def uninstall(self, number: int) -> None:
         """The operator uninstalls the release."""
 
@@ -71,6 +77,12 @@ class FakeSite:
 
     def unlock(self, number: int) -> None:
         asyncio.run(self._releases.unlock(number))
+
+    def go_back(self, to: int, number: int) -> None:
+        asyncio.run(self._releases.rollback(to, number))
+
+    def claim(self, number: int) -> None:
+        asyncio.run(self._releases.claim(number))
 
     def uninstall(self, number: int) -> None:
         asyncio.run(self._releases.uninstall(number))
@@ -112,6 +124,18 @@ class HelmSite:
     def unlock(self, number: int) -> None:
         async def use(client: KubeClient, cluster: KubeCluster) -> None:
             await self._releases(client, cluster).unlock(number)
+
+        with_watches(self._cluster.kubeconfig, use)
+
+    def go_back(self, to: int, number: int) -> None:
+        async def use(client: KubeClient, cluster: KubeCluster) -> None:
+            await self._releases(client, cluster).rollback(to, number)
+
+        with_watches(self._cluster.kubeconfig, use)
+
+    def claim(self, number: int) -> None:
+        async def use(client: KubeClient, cluster: KubeCluster) -> None:
+            await self._releases(client, cluster).claim(number)
 
         with_watches(self._cluster.kubeconfig, use)
 

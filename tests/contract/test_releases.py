@@ -75,6 +75,38 @@ def test_a_rollback_by_an_admin_is_not_ours(site: Site) -> None:
     assert site.values() == {"data": "one"}
 
 
+def test_a_rollback_of_ours_is_ours_once_it_is_claimed(site: Site) -> None:
+    site.apply(1, {"data": "one"})
+    site.apply(2, {"data": "two"})
+    site.go_back(1, 3)
+    before = site.seen()[-1]
+    site.claim(3)
+
+    assert (before.ours, before.copies, before.status) == (False, 1, "deployed")
+    assert site.seen()[-1] == replace(expected(3), copies=1)
+    assert site.values() == {"data": "one"}
+    with pytest.raises(StaleError):
+        site.claim(3)
+
+
+def test_a_rollback_to_a_revision_that_is_not_the_next_is_stale(site: Site) -> None:
+    site.apply(1, {"data": "one"})
+
+    with pytest.raises(StaleError):
+        site.go_back(1, 3)
+    assert states(site) == [(1, "deployed", True)]
+
+
+def test_a_revision_after_a_claimed_one_is_its_own(site: Site) -> None:
+    site.apply(1, {"data": "one"})
+    site.apply(2, {"data": "two"})
+    site.go_back(1, 3)
+    site.claim(3)
+    site.apply(4, {"data": "four"})
+
+    assert site.seen()[-1] == expected(4)
+
+
 def test_what_an_admin_installed_is_not_ours(site: Site) -> None:
     site.upgrade({"data": "theirs"})
 

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -208,8 +209,11 @@ SECRETS = "/api/v1/namespaces/kube-system/secrets/sh.helm.release.v1.cilium.v"
 UNREADABLE = {"data": {"release": base64.b64encode(b"broken").decode()}}
 
 
-def _break_the_record(site: Site, revision: int) -> None:
+def _break_the_record(site: Site, revision: int) -> dict[str, Any]:
+    """Make a record unreadable; what mends it."""
+    data = site.cluster.request("GET", f"{SECRETS}{revision}")["data"]
     site.cluster.request("PATCH", f"{SECRETS}{revision}", UNREADABLE, kind="application/merge-patch+json")
+    return {"data": data}
 
 
 def test_a_newest_record_that_cannot_be_read_is_passed_over(site: Site) -> None:
@@ -223,13 +227,14 @@ def test_a_newest_record_that_cannot_be_read_is_passed_over(site: Site) -> None:
 
 def test_where_no_record_can_be_read_it_says_so_and_lets_go_when_told(site: Site) -> None:
     _install(site, deletionPolicy="Uninstall")
-    _break_the_record(site, 1)
+    whole = _break_the_record(site, 1)
     _delete(site, wait=False)
     ready = site.wait_for("DeletionBlocked", ready="False")
     agents = site.agents()
     retain = {"spec": {"deletionPolicy": "Retain"}}
     site.cluster.kubectl("patch", "ciliumhybrid", "default", "--type=merge", "-p", json.dumps(retain))
     _wait_until_gone(site)
+    site.cluster.request("PATCH", f"{SECRETS}1", whole, kind="application/merge-patch+json")
 
     assert "Secret kube-system/sh.helm.release.v1.cilium.v1" in ready["message"]
     assert "set spec.deletionPolicy to Retain" in ready["message"]

@@ -37,6 +37,13 @@ def _moved(site: Site, before: dict[str, str]) -> set[str]:
     return {node for node, pod in site.agents().items() if before.get(node) != pod}
 
 
+def _good(site: Site) -> str | None:
+    """The last revision that all agents ran well on, as the record says."""
+    record = site.cluster.get("configmap", "cilium-hybrid-applied", "kube-system") or {}
+    good: str | None = record.get("data", {}).get("goodRevision")
+    return good
+
+
 def _ended(site: Site) -> list[str]:
     """The pods of agents that the operator ended, in its order."""
     return [event["objectRef"]["name"] for event in site.calls("delete", "pods")]
@@ -66,10 +73,58 @@ def test_a_canary_then_the_rest_one_at_a_time(site: Site) -> None:
     assert site.revisions() == [(1, "superseded"), (2, "deployed")]
 
 
-def test_a_canary_that_crashes_is_the_only_one(site: Site) -> None:
+def test_a_canary_that_crashes_is_the_only_one_and_what_ran_before_comes_back(site: Site) -> None:
     before = _installed(site)
+    wait_until(lambda: _good(site) == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
     ended = len(_ended(site))
     _changed(site, BROKEN, progressDeadline="5s")
+    ready = site.wait_for("RolledBack", ready="False")
+    stalled, history = site.condition("Stalled"), site.status()["history"]
+    wait_until(lambda: site.cluster.ready_nodes() == 7, timeout=30, what="every node is Ready", needs=[site.operator])
+    # Another process looks anew, and tries nothing a second time either.
+    site.operator.stop()
+    looks = site.operator.log.read_text().count("every watch is in step")
+    site.operator.start()
+    wait_until(
+        lambda: site.operator.log.read_text().count("every watch is in step") > looks,
+        timeout=30,
+        what="it looks",
+        needs=[site.operator],
+    )
+    site.wait_for("RolledBack", ready="False")
+
+    assert _moved(site, before) == {NODES[0]}
+    assert len(_ended(site)) == ended + 2
+    assert f"the new agent fails on {NODES[0]} (CrashLoopBackOff" in ready["message"]
+    assert "not tried again: change the spec" in ready["message"]
+    assert stalled is not None
+    assert [(entry["action"], entry["revision"]) for entry in history][-1] == ("Rollback", 3)
+    assert site.revisions() == [(1, "superseded"), (2, "superseded"), (3, "deployed")]
+    _changed(site)
+    site.wait_for("InSync", ready="True", timeout=90)
+    assert site.revisions()[-1] == (4, "deployed")
+
+
+def test_an_operator_that_is_killed_on_the_way_back_goes_on(site: Site) -> None:
+    before = _installed(site)
+    wait_until(lambda: _good(site) == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
+    _changed(site, BROKEN, progressDeadline="5s")
+    site.wait_for("RollingBack", ready="False")
+    site.operator.kill()
+    site.operator.start()
+    site.wait_for("RolledBack", ready="False")
+    site.apply(upgrade={"rollout": FAST})
+    site.wait_for("InSync", ready="True", timeout=90)
+
+    assert _moved(site, before) == {NODES[0]}
+    assert [status for _, status in site.revisions()].count("deployed") == 1
+
+
+def test_a_canary_that_crashes_may_be_left_as_it_is(site: Site) -> None:
+    before = _installed(site)
+    ended = len(_ended(site))
+    pause = {"rollout": FAST | {"progressDeadline": "5s"}, "onFailure": "Pause"}
+    site.apply(values=BROKEN, upgrade=pause)
     ready = site.wait_for("RolloutStuck", ready="False")
 
     assert _moved(site, before) == {NODES[0]}

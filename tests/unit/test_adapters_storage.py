@@ -1,6 +1,7 @@
 import base64
 import gzip
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import DIGEST, EARLIER, OTHER_DIGEST, VERSION, a_foreign_revision, a_revision
-from cilium_hybrid.adapters.helm.storage import CHART_VERSION, OUR_REVISION, labels_of, revision, unlocked
+from cilium_hybrid.adapters.helm.storage import (
+    CHART_VERSION,
+    OUR_REVISION,
+    ROLLBACK,
+    claimed,
+    labels_of,
+    revision,
+    unlocked,
+)
 from cilium_hybrid.api.versions import CiliumVersion
 from strategies import versions
 
@@ -37,7 +46,6 @@ def test_a_revision_is_known_again_by_its_labels(
     ("number", "labels"),
     [
         pytest.param(2, {}, id="no labels of ours"),
-        pytest.param(3, labels_of(a_revision(2)), id="labels that Helm copied to the next revision"),
         pytest.param(2, {OUR_REVISION: ""}, id="an empty label"),
         pytest.param(2, labels_of(a_revision(2)) | {CHART_VERSION: "latest"}, id="a version that is none"),
         pytest.param(2, {OUR_REVISION: "2"}, id="no version"),
@@ -45,6 +53,27 @@ def test_a_revision_is_known_again_by_its_labels(
 )
 def test_a_revision_of_somebody_else_is_not_ours(number: int, labels: dict[str, str]) -> None:
     assert revision(a_secret(number, "deployed", labels)) == a_foreign_revision(number)
+
+
+def test_a_revision_that_copies_one_of_ours_is_not_ours_before_it_is_claimed() -> None:
+    copied = a_secret(5, "deployed", labels_of(a_revision(2)))
+    whole = {**copied, "metadata": copied["metadata"] | {"managedFields": []}, "data": {"release": "x"}}
+    mine = claimed(whole)
+    assert mine is not None
+
+    assert revision(copied) == replace(a_foreign_revision(5), copies=2)
+    assert revision(mine) == replace(a_revision(5), copies=2)
+    assert "managedFields" not in mine["metadata"]
+    assert mine["data"] == whole["data"]
+    assert claimed(mine) is None
+    assert claimed(a_secret(1, "deployed")) is None
+
+
+def test_a_claim_counts_for_its_own_revision_alone() -> None:
+    """Helm copies it to the next revision too."""
+    labels = labels_of(a_revision(6)) | {ROLLBACK: "5.2"}
+
+    assert revision(a_secret(6, "deployed", labels)) == a_revision(6)
 
 
 @pytest.mark.parametrize("labels", [{"version": "latest"}, {"version": ""}], ids=["a word", "nothing"])

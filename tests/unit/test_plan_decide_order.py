@@ -19,7 +19,20 @@ from builders import (
 )
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import DeletionPolicy, Spec
-from cilium_hybrid.plan.actions import Action, Apply, Decision, Hold, LetGo, Move, Nothing, Remember, Uninstall, Unlock
+from cilium_hybrid.plan.actions import (
+    Action,
+    Apply,
+    Claim,
+    Decision,
+    Hold,
+    LetGo,
+    Move,
+    Nothing,
+    Remember,
+    Rollback,
+    Uninstall,
+    Unlock,
+)
 from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.release import ReleaseState, asks_for_the_same, wanted
@@ -155,8 +168,8 @@ def test_every_state_has_an_answer_that_keeps_the_promises(situation: Situation)
         case LetGo():
             assert situation.spec.deletion_policy is DeletionPolicy.RETAIN
             assert situation.held
-        case Uninstall():
-            pytest.fail("Cilium is only uninstalled on deletion")
+        case Claim() | Rollback() | Uninstall():
+            pytest.fail("Cilium is only uninstalled on deletion, and nothing was rejected here")
         case Nothing():
             assert decision.message
 

@@ -19,7 +19,7 @@ from builders import (
 )
 from cilium_hybrid.api.conditions import ConditionType, Reason
 from cilium_hybrid.api.status import Phase
-from cilium_hybrid.plan.actions import Action, Apply, Decision, Nothing, Unlock
+from cilium_hybrid.plan.actions import Action, Apply, Decision, Nothing, Rollback, Unlock
 from cilium_hybrid.plan.observation import CiliumOperator, Observation
 from cilium_hybrid.plan.status import next_status
 
@@ -278,6 +278,9 @@ NOT_OBSERVED = replace(WELL, cilium_operator=CiliumOperator(replicas=2, availabl
                 (Reason.INSTALLING, APPLY, Phase.INSTALLING),
                 (Reason.CONFIGURING, APPLY, Phase.UPGRADING),
                 (Reason.RELEASE_LOCKED, Unlock(1), Phase.UPGRADING),
+                (Reason.ROLLOUT_STUCK, Nothing(), Phase.BLOCKED),
+                (Reason.ROLLING_BACK, Rollback(1, 3), Phase.ROLLING_BACK),
+                (Reason.ROLLING_BACK, Nothing(), Phase.ROLLING_BACK),
             )
         ),
     ],

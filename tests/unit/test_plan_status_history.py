@@ -67,6 +67,13 @@ def test_history_is_told_by_helms_own_records(
     assert entries(status_of(*revisions(*statuses))) == expected
 
 
+def test_a_way_back_is_told_as_one() -> None:
+    old, bad, back = revisions("superseded", "superseded", "deployed")
+    history = status_of(old, bad, replace(back, copies=1)).history
+
+    assert [entry.action for entry in history] == [INSTALL, CONFIGURE, HistoryAction.ROLLBACK]
+
+
 def test_an_entry_tells_when_and_from_what_to_what() -> None:
     old, new = a_revision(1, status="superseded", version="1.17.8-0"), a_revision(2, made_at=at(2))
     history = status_of(old, new).history

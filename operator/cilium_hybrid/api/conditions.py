@@ -62,6 +62,11 @@ class Reason(_Word):
         "RolloutStuck",
         "The rollout of the agents does not get on, or its new agents fail; it stands still.",
     )
+    ROLLING_BACK = "RollingBack", "New agents failed, and the last good revision is being restored."
+    ROLLED_BACK = (
+        "RolledBack",
+        "New agents failed; what ran before was restored, and no second try is made.",
+    )
     APPLY_FAILED = "ApplyFailed", "Helm could not apply the release; it is tried again."
     RELEASE_LOCKED = "ReleaseLocked", "An interrupted Helm left the release pending; it is being unlocked."
     API_UNAVAILABLE = "APIUnavailable", "The Kubernetes API could not be reached by Helm; it is tried again."

@@ -18,6 +18,7 @@ class Phase(StrEnum):
 
     INSTALLING = "Installing"
     UPGRADING = "Upgrading"
+    ROLLING_BACK = "RollingBack"
     READY = "Ready"
     DEGRADED = "Degraded"
     BLOCKED = "Blocked"
@@ -41,6 +42,7 @@ class HistoryAction(StrEnum):
 
     INSTALL = "Install"
     CONFIGURE = "Configure"
+    ROLLBACK = "Rollback"
 
 
 class _Model(BaseModel):

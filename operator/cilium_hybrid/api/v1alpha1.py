@@ -241,10 +241,23 @@ class Rollout(_Model):
     )
 
 
+class OnFailure(StrEnum):
+    """What is done where new agents fail."""
+
+    ROLLBACK = "Rollback"
+    PAUSE = "Pause"
+
+
 class Upgrade(_Model):
     """How changes are made."""
 
     rollout: Rollout = Field(Rollout(), description="How the agents move to a new configuration.")
+    on_failure: OnFailure = Field(
+        OnFailure.ROLLBACK,
+        alias="onFailure",
+        description="What is done where new agents fail in a gated rollout: `Rollback` to the last revision that all "
+        "agents ran well on, or `Pause`. Default: Rollback",
+    )
 
 
 class Spec(_Model):

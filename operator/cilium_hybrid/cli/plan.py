@@ -53,6 +53,7 @@ def plan(
             looked.released,
             SystemClock().now(),
             held=looked.resource is not None and looked.resource.held,
+            generation=_generation(manifest, looked),
         )
     _print(output, findings, planned)
     raise typer.Exit(_exit_code(planned))
@@ -84,6 +85,14 @@ def _verdict(manifest: Manifest, looked: "Look") -> Verdict:
     ours = is_ours(looked.observation)
     # Which registries the operator allows is a setting of the operator's process.
     return around + judge(_spec(manifest), looked.observation, looked.survey, (), ours=ours)
+
+
+def _generation(manifest: Manifest, looked: "Look") -> int:
+    """The generation that the resource has, or gets where the manifest changes it."""
+    if looked.resource is None:
+        return 1
+    changes: bool = looked.resource.spec != _spec(manifest)
+    return looked.resource.generation + changes
 
 
 def _exit_code(planned: Preview | None) -> int:

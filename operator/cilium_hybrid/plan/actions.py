@@ -38,6 +38,21 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollback:
+    """Go back to a named revision that was once good, as exactly this revision."""
+
+    to: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Label a revision that a rollback of the operator's made as its own; Helm copies the labels of the old one."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Uninstall:
     """Take Cilium away. Chosen only while the resource is being deleted, and says so itself."""
 
@@ -59,7 +74,7 @@ class Nothing:
     """Leave the cluster as it is; the next event looks again."""
 
 
-Action = Apply | Move | Unlock | Remember | Uninstall | Hold | LetGo | Nothing
+Action = Apply | Claim | Move | Rollback | Unlock | Remember | Uninstall | Hold | LetGo | Nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,18 @@
 """Which one action comes next. Pure and total: every state has an answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.api.v1alpha1 import DeletionPolicy, Spec
+from cilium_hybrid.api.v1alpha1 import DeletionPolicy, OnFailure, Spec
 from cilium_hybrid.plan.actions import Apply, Decision, Hold, LetGo, Move, Nothing, Remember, Unlock
-from cilium_hybrid.plan.observation import Observation, Record, Revision
-from cilium_hybrid.plan.release import ReleaseState, Wanted, asks_for_the_same, initial_version, last_deployed
-from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step
+from cilium_hybrid.plan.observation import Observation, Record, Rejected, Revision
+from cilium_hybrid.plan.release import ReleaseState, Wanted, asks_for_the_same, initial_version, last_deployed, wish
+from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step, proven
+from cilium_hybrid.plan.setback import go_back, good_revision, left_alone, setback_of
+from cilium_hybrid.plan.values import CONFIG_DIGEST
 from cilium_hybrid.rules.rule import Violation, first_and_how_many_more
 
 
@@ -48,6 +50,7 @@ class Situation:
     failure: Failure | None = None
     held: bool = False
     rollout: RolloutPlan = NO_ROLLOUT
+    generation: int = 0
 
 
 def refuse(violations: Sequence[Violation]) -> Decision:
@@ -84,6 +87,11 @@ def _choose(situation: Situation) -> Decision:
         return refuse(situation.violations)
     if newest is None:
         return _apply(situation)
+    setback = setback_of(situation.observation, situation.want, situation.generation)
+    return _by_state(situation, newest) if setback is None else go_back(setback, newest, situation.rollout)
+
+
+def _by_state(situation: Situation, newest: Revision) -> Decision:
     match situation.state:
         case ReleaseState.NOT_OWNED:
             return Decision(
@@ -94,13 +102,7 @@ def _choose(situation: Situation) -> Decision:
                 stalled=True,
             )
         case ReleaseState.FOREIGN if asks_for_the_same(situation.observation, situation.want):
-            return Decision(
-                Nothing(),
-                Reason.FOREIGN_REVISION,
-                f"revision {newest.number} of Helm release cilium was not made by this operator and is left alone, "
-                "until the spec asks for something else than it did before",
-                stalled=True,
-            )
+            return left_alone(newest)
         case ReleaseState.PENDING:
             return Decision(
                 Unlock(newest.number),
@@ -148,14 +150,31 @@ def _roll_out(situation: Situation, in_sync: Decision) -> Decision:
         case Step.STUCK:
             return Decision(Nothing(), Reason.ROLLOUT_STUCK, f"{plan.message}; it goes on when that changes")
         case Step.FAILED:
-            way_out = "no other node is moved: change the spec"
-            return Decision(Nothing(), Reason.ROLLOUT_STUCK, f"{plan.message}; {way_out}", stalled=True)
+            return _failed(situation, plan.message)
         case unknown:
             assert_never(unknown)
 
 
+def _failed(situation: Situation, message: str) -> Decision:
+    """New agents fail: go back to what all of them ran well on, or stand still."""
+    record, newest = situation.observation.record, situation.observation.newest
+    if situation.spec.upgrade.on_failure is OnFailure.PAUSE:
+        why = "no other node is moved, as spec.upgrade.onFailure says"
+    elif record is None or newest is None or good_revision(situation.observation) is None:
+        why = "no other node is moved, and there is no good revision to go back to"
+    else:
+        rejected = Rejected(newest.number, situation.generation, wish(situation.want), message)
+        # Written before anything is undone: whoever comes next knows what is being done, and does not try it again.
+        return Decision(Remember(replace(record, rejected=rejected)), Reason.ROLLING_BACK, f"{message}: going back")
+    return Decision(Nothing(), Reason.ROLLOUT_STUCK, f"{message}; {why}: change the spec", stalled=True)
+
+
 def _remember(situation: Situation, newest: Revision) -> Decision:
     observation, want = situation.observation, situation.want
+    before = observation.record
+    good = None if before is None else before.good
+    if proven(observation, want.values["podAnnotations"][CONFIG_DIGEST]):
+        good = newest.number
     record = Record(
         initial_version=initial_version(observation) or want.chart_version,
         pod_cidrs=situation.spec.ipam.pod_cidrs,
@@ -163,6 +182,7 @@ def _remember(situation: Situation, newest: Revision) -> Decision:
         revision=newest.number,
         chart_ref=want.chart_ref,
         chart_version=want.chart_version,
+        good=good,
     )
     if record != observation.record:
         return Decision(Remember(record), Reason.IN_SYNC, "recording what was released")

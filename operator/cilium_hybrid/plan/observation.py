@@ -14,7 +14,7 @@ NodeReady = Literal["True", "False", "Unknown"]
 class Revision:
     """A Helm revision of release `cilium`, as the labels of its Secret tell it.
 
-    `ref_digest` is of the reference that its chart was fetched by.
+    `ref_digest` is of the reference that its chart was fetched by. `copies` is the revision that it went back to.
     """
 
     number: int
@@ -25,11 +25,25 @@ class Revision:
     chart_digest: str = ""
     values_digest: str = ""
     ref_digest: str = ""
+    copies: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """What was released, failed on named nodes, and is not tried again: which revision, of which wish."""
+
+    revision: int
+    generation: int
+    wanted: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the operator must not forget; it outlives the resource."""
+    """What the operator must not forget; it outlives the resource.
+
+    `good`: the last revision that all agents ran well on.
+    """
 
     initial_version: str
     pod_cidrs: tuple[str, ...]
@@ -37,6 +51,8 @@ class Record:
     revision: int
     chart_ref: str
     chart_version: str
+    good: int | None = None
+    rejected: Rejected | None = None
 
 
 @dataclass(frozen=True, slots=True)

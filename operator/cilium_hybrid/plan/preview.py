@@ -7,7 +7,20 @@ from enum import StrEnum
 from typing import Any, Final, assert_never
 
 from cilium_hybrid.api.v1alpha1 import Spec
-from cilium_hybrid.plan.actions import Action, Apply, Decision, Hold, LetGo, Move, Nothing, Remember, Uninstall, Unlock
+from cilium_hybrid.plan.actions import (
+    Action,
+    Apply,
+    Claim,
+    Decision,
+    Hold,
+    LetGo,
+    Move,
+    Nothing,
+    Remember,
+    Rollback,
+    Uninstall,
+    Unlock,
+)
 from cilium_hybrid.plan.decide import Situation, decide
 from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.release import Wanted, release_state, wanted
@@ -44,16 +57,24 @@ class Preview:
     end: Decision
 
 
-def preview(spec: Spec, observation: Observation, released: Mapping[str, Any], now: datetime, *, held: bool) -> Preview:
+def preview(
+    spec: Spec,
+    observation: Observation,
+    released: Mapping[str, Any],
+    now: datetime,
+    *,
+    held: bool,
+    generation: int = 0,
+) -> Preview:
     """Every step from what is observed to what the spec asks for; `released` are the values that run.
 
-    The spec is one that breaks no rule.
+    The spec is one that breaks no rule; `generation` is the one that it has, or would get.
     """
     steps: list[Step] = []
     while True:
         want = wanted(spec, observation)
         state = release_state(observation, want)
-        decision = decide(Situation(spec, observation, want, state, (), now, held=held))
+        decision = decide(Situation(spec, observation, want, state, (), now, held=held, generation=generation))
         if isinstance(decision.action, Nothing) or len(steps) == _MOST:
             return Preview(tuple(steps), decision)
         steps += _step(decision, observation, released)
@@ -76,7 +97,7 @@ def _step(decision: Decision, observation: Observation, released: Mapping[str, A
             yield Step(StepKind.HOLD, f"{decision.message}: {message}")
         case LetGo():
             yield Step(StepKind.LET_GO, f"{decision.message}: the resource's deletion waits for nothing from now on")
-        case Move() | Remember() | Uninstall() | Nothing():
+        case Claim() | Move() | Remember() | Rollback() | Uninstall() | Nothing():
             return
         case unknown:
             assert_never(unknown)
@@ -112,8 +133,8 @@ def _after(action: Action, observation: Observation, now: datetime, held: bool) 
             return replace(observation, record=record), held
         case Hold():
             return observation, True
-        case LetGo() | Move() | Uninstall() | Nothing():
-            # Of these only the first is met: a plan is of a resource that stays, and of no single agent.
+        case LetGo() | Claim() | Move() | Rollback() | Uninstall() | Nothing():
+            # Of these only the first is met: a plan is of a resource that stays, and of what goes well.
             return observation, False
         case unknown:
             assert_never(unknown)

@@ -45,6 +45,16 @@ def wanted(spec: Spec, observation: Observation) -> Wanted:
     return Wanted(spec.chart.ref, spec.version, spec.chart.digest, values, digest(values))
 
 
+def released_digest(observation: Observation) -> str | None:
+    """The configuration that a new agent would run, as the DaemonSet says."""
+    return None if observation.agent_set is None else observation.agent_set.config_digest
+
+
+def wish(want: Wanted) -> str:
+    """A digest of all that is wanted, by which a wish that failed is known again."""
+    return digest([want.chart_ref, want.chart_version, want.pinned_digest, want.values_digest])
+
+
 def initial_series(observation: Observation) -> str | None:
     """The minor first installed in this cluster, X.Y; None where Cilium was never installed."""
     version = initial_version(observation)

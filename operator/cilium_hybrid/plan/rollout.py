@@ -81,11 +81,7 @@ def plan_rollout(
     now: datetime,
 ) -> RolloutPlan:
     """Choose the next step towards `digest`. `previous` is what was reported last, None where nothing was under way."""
-    members = [
-        _Member(node, observation.agents.get(name), digest)
-        for name, node in sorted(observation.nodes.items())
-        if node.ready != "Unknown"
-    ]
+    members = _members(observation, digest)
     moving = [member for member in members if member.moving]
     if not any(member.stale for member in members) and (previous is None or not moving):
         return NO_ROLLOUT
@@ -99,6 +95,20 @@ def plan_rollout(
             Step.STUCK, f"no progress since {status.last_progress_at:%H:%M:%SZ}: {plan.message}", status=status
         )
     return plan
+
+
+def proven(observation: Observation, digest: str | None) -> bool:
+    """Whether every connected node's agent runs this configuration and is Ready, and there is one."""
+    members = _members(observation, digest)
+    return bool(members) and all(member.well for member in members)
+
+
+def _members(observation: Observation, digest: str | None) -> list[_Member]:
+    return [
+        _Member(node, observation.agents.get(name), digest)
+        for name, node in sorted(observation.nodes.items())
+        if node.ready != "Unknown"
+    ]
 
 
 def _status(members: Sequence[_Member], previous: RolloutStatus | None, now: datetime) -> RolloutStatus:

@@ -95,6 +95,8 @@ def summarize(report: Report) -> Summary:
         return _of_the_nodes(report)
     if decision.reason is Reason.INSTALLING:
         phase = Phase.INSTALLING
+    elif decision.reason is Reason.ROLLING_BACK:
+        phase = Phase.ROLLING_BACK
     elif decision.reason is Reason.ROLLING_OUT or not isinstance(decision.action, Nothing):
         phase = Phase.UPGRADING
     else:
@@ -213,7 +215,7 @@ def _history(before: tuple[HistoryEntry, ...], revisions: Sequence[Revision]) ->
         if revision.ours and finished and key not in entries:
             entries[key] = HistoryEntry(
                 at=revision.made_at,
-                action=HistoryAction.INSTALL if running is None else HistoryAction.CONFIGURE,
+                action=_made_for(revision, running),
                 from_version=running,
                 to_version=revision.chart_version,
                 revision=revision.number,
@@ -224,6 +226,12 @@ def _history(before: tuple[HistoryEntry, ...], revisions: Sequence[Revision]) ->
         if revision.status in APPLIED and not failed:
             running = revision.chart_version or running
     return tuple(sorted(entries.values(), key=lambda entry: (entry.at, entry.revision)))[-MAX_HISTORY:]
+
+
+def _made_for(revision: Revision, running: str | None) -> HistoryAction:
+    if revision.copies is not None:
+        return HistoryAction.ROLLBACK
+    return HistoryAction.INSTALL if running is None else HistoryAction.CONFIGURE
 
 
 def _conditions(report: Report, summary: Summary) -> tuple[Condition, ...]:

@@ -5,7 +5,19 @@ from typing import Final, assert_never
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import FINALIZER
-from cilium_hybrid.plan.actions import Action, Apply, Hold, LetGo, Move, Nothing, Remember, Uninstall, Unlock
+from cilium_hybrid.plan.actions import (
+    Action,
+    Apply,
+    Claim,
+    Hold,
+    LetGo,
+    Move,
+    Nothing,
+    Remember,
+    Rollback,
+    Uninstall,
+    Unlock,
+)
 from cilium_hybrid.plan.decide import Failure
 from cilium_hybrid.plan.observation import Revision
 from cilium_hybrid.plan.values import digest
@@ -53,32 +65,46 @@ class Executor:
     async def execute(self, action: Action, resource: Resource, attempts: int) -> Failure | None:
         """Do it; `attempts` is how often the same failed before. StaleError passes through."""
         try:
-            match action:
-                case Apply():
-                    return await self._apply(action)
-                case Move(pods=pods):
-                    await self._cluster.end_agents(pods)
-                case Unlock(revision=revision):
-                    await self._releases.unlock(revision)
-                case Remember(record=record):
-                    await self._cluster.write_record(record)
-                case Uninstall(revision=revision):
-                    await self._releases.uninstall(revision)
-                case Hold():
-                    await self._cluster.write_finalizers(resource, (*resource.finalizers, FINALIZER))
-                case LetGo():
-                    others = tuple(name for name in resource.finalizers if name != FINALIZER)
-                    await self._cluster.write_finalizers(resource, others)
-                case Nothing():
-                    pass
-                case unknown:
-                    assert_never(unknown)
+            if isinstance(action, Apply):
+                return await self._apply(action)
+            await self._do(action, resource)
         except tuple(_REASONS) as error:
             final = isinstance(error, _FINAL)
             longest = LONGEST_PAUSE_API if isinstance(error, ClusterUnavailableError) else LONGEST_PAUSE
             not_before = None if final else self._clock.now() + min(pause(attempts), longest)
             return Failure(_REASONS[type(error)], str(error), attempts + 1, not_before)
         return None
+
+    async def _do(self, action: Action, resource: Resource) -> None:
+        match action:
+            case Claim() | Rollback() | Uninstall() | Unlock():
+                await self._do_to_release(action)
+            case Move(pods=pods):
+                await self._cluster.end_agents(pods)
+            case Remember(record=record):
+                await self._cluster.write_record(record)
+            case Hold():
+                await self._cluster.write_finalizers(resource, (*resource.finalizers, FINALIZER))
+            case LetGo():
+                others = tuple(name for name in resource.finalizers if name != FINALIZER)
+                await self._cluster.write_finalizers(resource, others)
+            case Apply() | Nothing():
+                pass
+            case unknown:
+                assert_never(unknown)
+
+    async def _do_to_release(self, action: Claim | Rollback | Uninstall | Unlock) -> None:
+        match action:
+            case Claim(revision=revision):
+                await self._releases.claim(revision)
+            case Rollback(to=to, revision=revision):
+                await self._releases.rollback(to, revision)
+            case Uninstall(revision=revision):
+                await self._releases.uninstall(revision)
+            case Unlock(revision=revision):
+                await self._releases.unlock(revision)
+            case unknown:
+                assert_never(unknown)
 
     async def _apply(self, action: Apply) -> Failure | None:
         want = action.wanted

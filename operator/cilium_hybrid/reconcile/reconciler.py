@@ -11,14 +11,15 @@ from pydantic import ValidationError
 from cilium_hybrid.api.conditions import ConditionType
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import NAME, RolloutStrategy, Spec, parse_spec
-from cilium_hybrid.plan.actions import Apply, Decision, Move, Nothing, Uninstall, Unlock
+from cilium_hybrid.plan.actions import Apply, Decision, Move, Nothing, Rollback, Uninstall, Unlock
 from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
 from cilium_hybrid.plan.judge import Question, judge, question
 from cilium_hybrid.plan.nodes import NodesVerdict, Since, judge_nodes
 from cilium_hybrid.plan.observation import Observation, Survey
-from cilium_hybrid.plan.release import ReleaseState, Wanted, is_ours, release_state, wanted
+from cilium_hybrid.plan.release import ReleaseState, is_ours, release_state, released_digest, wanted
 from cilium_hybrid.plan.removal import Removal, decide_removal
 from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, plan_rollout
+from cilium_hybrid.plan.setback import setback_of
 from cilium_hybrid.plan.status import Report, next_status
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 from cilium_hybrid.ports import Clock, Cluster, ClusterUnavailableError, Resource, StaleError, Telemetry
@@ -107,7 +108,7 @@ class Reconciler:
         if isinstance(decision.action, Nothing):
             await self._write(resource, view)
             return self._look_again(view)
-        if isinstance(decision.action, Apply | Move | Unlock | Uninstall):
+        if isinstance(decision.action, Apply | Move | Rollback | Unlock | Uninstall):
             # Said before a long action starts: an operator that dies in it leaves the truth behind.
             await self._write(resource, view)
         before = self._memory.failure_of(view.asked)
@@ -145,7 +146,11 @@ class Reconciler:
         want = wanted(spec, observation)
         state = release_state(observation, want)
         in_sync = state is ReleaseState.IN_SYNC
-        rollout = self._rollout(spec, observation, want, previous, now) if in_sync else NO_ROLLOUT
+        back = setback_of(observation, want, resource.generation) is not None
+        released = want.values["podAnnotations"][CONFIG_DIGEST] if in_sync else released_digest(observation)
+        rollout = NO_ROLLOUT
+        if in_sync or back:
+            rollout = self._rollout(spec, observation, released, previous, now, back=back)
         asked = (resource.generation, want.chart_ref, want.pinned_digest, want.values_digest)
         decision = decide(
             Situation(
@@ -158,10 +163,10 @@ class Reconciler:
                 failure=self._memory.failure_of(asked),
                 held=resource.held,
                 rollout=rollout,
+                generation=resource.generation,
             )
         )
-        expected = want.values["podAnnotations"][CONFIG_DIGEST] if in_sync else _released_digest(observation)
-        nodes = judge_nodes(observation, expected, self._since(previous), now)
+        nodes = judge_nodes(observation, released, self._since(previous), now)
         report = Report(
             previous,
             resource.generation,
@@ -178,15 +183,17 @@ class Reconciler:
         return _View(decision, next_status(report), nodes, previous, asked, survey is not None, rollout.again)
 
     def _rollout(
-        self, spec: Spec, observation: Observation, want: Wanted, previous: Status, now: datetime
+        self, spec: Spec, observation: Observation, digest: str | None, previous: Status, now: datetime, *, back: bool
     ) -> RolloutPlan:
         settings, before = spec.upgrade.rollout, previous.rollout
         if settings.strategy is RolloutStrategy.ROLLING_UPDATE:
             return NO_ROLLOUT
+        if back:
+            # What is gone back to has proven itself, and nodes wait for it.
+            settings = settings.model_copy(update={"soak": "0s"})
         if before is not None and self._memory.blind:
             before = before.model_copy(update={"last_progress_at": before.last_progress_at + self._memory.blind})
-        released = want.values["podAnnotations"][CONFIG_DIGEST]
-        return plan_rollout(observation, released, settings, before, self._own_node, now)
+        return plan_rollout(observation, digest, settings, before, self._own_node, now)
 
     def _look_at_the_removal(
         self, resource: Resource, observation: Observation, previous: Status, now: datetime
@@ -204,7 +211,7 @@ class Reconciler:
         now: datetime,
         asked: object,
     ) -> "_View":
-        nodes = judge_nodes(observation, _released_digest(observation), self._since(previous), now)
+        nodes = judge_nodes(observation, released_digest(observation), self._since(previous), now)
         target = resource.spec.get("version")
         report = Report(
             previous,
@@ -277,7 +284,3 @@ def _previous(resource: Resource) -> Status:
         return Status.model_validate(resource.status)
     except ValidationError:
         return Status()
-
-
-def _released_digest(observation: Observation) -> str | None:
-    return None if observation.agent_set is None else observation.agent_set.config_digest

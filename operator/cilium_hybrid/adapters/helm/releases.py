@@ -31,7 +31,8 @@ _API_AWAY: Final = re.compile(
     r"\bEOF\b|no route to host|server is currently unable|too many requests|context deadline exceeded",
     re.IGNORECASE,
 )
-_NOT_FOUND: Final = re.compile(r"release: not found")
+_UNREADABLE: Final = re.compile(r"release: not found|no release provided")
+"""Helm's words for an uninstall of a release whose records it cannot read; those are as good as none to it."""
 _BEHIND: Final = re.compile(r"another operation|release: not found")
 
 
@@ -67,13 +68,32 @@ class HelmReleases:
             raise _told_apart(error, ApplyFailedError(f"{says}: {error}")) from None
         await self._revisions.until(lambda seen: _status(seen, expected.number) == "deployed", OWN_WRITE_SECONDS)
 
+    async def rollback(self, to: int, expected: int) -> None:
+        """Go back to revision `to` as exactly revision `expected`; StaleError, ApplyFailedError."""
+        await self._stands_at(expected - 1)
+        # pyhelm3's rollback cannot take fields back that others hold.
+        place = ("--namespace", NAMESPACE, "--server-side", "true", "--force-conflicts")
+        try:
+            await self._command.say(["rollback", RELEASE, str(to), *place])
+        except HelmError as error:
+            raise _told_apart(error, ApplyFailedError(f"Helm could not go back to revision {to}: {error}")) from None
+        await self._revisions.until(lambda seen: _status(seen, expected) == "deployed", OWN_WRITE_SECONDS)
+
+    async def claim(self, revision: int) -> None:
+        """Label the newest revision, which a rollback made, as the operator's; StaleError where it is another."""
+        await self._stands_at(revision)
+        await self._rewrite(revision, storage.claimed, "claimed")
+        await self._revisions.until(
+            lambda seen: any(made.ours for made in seen.values() if made.number == revision), OWN_WRITE_SECONDS
+        )
+
     async def uninstall(self, revision: int) -> None:
         """Uninstall the release, which stands at `revision`; StaleError, UninstallFailedError."""
         await self._stands_at(revision)
         try:
             await self._helm.uninstall_release(RELEASE, namespace=NAMESPACE)
         except HelmError as error:
-            if _NOT_FOUND.search(str(error)) and await self._newest() == revision:
+            if _UNREADABLE.search(str(error)) and await self._newest() == revision:
                 raise UninstallFailedError(
                     f"Helm cannot read its own record, Secret {NAMESPACE}/{storage.secret_name(revision)}, so nobody "
                     "can tell what it installed; set spec.deletionPolicy to Retain to let go of Cilium as it is"
@@ -96,18 +116,24 @@ class HelmReleases:
     async def unlock(self, revision: int) -> None:
         """Mark a pending newest revision failed; StaleError where it is not the newest, or not pending."""
         await self._stands_at(revision)
+        await self._rewrite(revision, storage.unlocked, "unlocked")
+        await self._revisions.until(lambda seen: _status(seen, revision) == "failed", OWN_WRITE_SECONDS)
+
+    async def _rewrite(
+        self, revision: int, how: Callable[[Mapping[str, Any]], dict[str, Any] | None], done: str
+    ) -> None:
+        """Change Helm's own record of a revision; StaleError where it is not as it was."""
         path = f"{RELEASES.path}/{storage.secret_name(revision)}"
         try:
-            unlocked = storage.unlocked(await self._client.get(path))
-            if unlocked is None:
-                raise StaleError(f"revision {revision} is no longer pending")
+            changed = how(await self._client.get(path))
+            if changed is None:
+                raise StaleError(f"revision {revision} is no longer to be {done}")
             # Carries the resourceVersion: refused where Helm wrote in between.
-            await self._client.put(path, unlocked)
+            await self._client.put(path, changed)
         except ApiError as error:
             if error.status in {NOT_FOUND, CONFLICT}:
-                raise StaleError(f"revision {revision} changed while it was unlocked") from None
-            raise ClusterUnavailableError(f"cannot unlock revision {revision}: {error}") from None
-        await self._revisions.until(lambda seen: _status(seen, revision) == "failed", OWN_WRITE_SECONDS)
+                raise StaleError(f"revision {revision} changed while it was {done}") from None
+            raise ClusterUnavailableError(f"revision {revision} cannot be {done}: {error}") from None
 
     async def _stands_at(self, revision: int) -> None:
         """That Helm's newest revision is this one, by a fresh read: watches lag, and others act."""

@@ -19,6 +19,9 @@ VALUES_DIGEST: Final = "ciliumhybrid.io/values-digest"
 CHART_REF: Final = "ciliumhybrid.io/chart-ref"
 """A digest of it: a reference is longer than a label may be."""
 
+ROLLBACK: Final = "ciliumhybrid.io/rollback"
+"""Number of the revision, a dot, and the number of the one that it went back to."""
+
 _BASE32_PADDING: Final = "===="
 
 
@@ -53,6 +56,7 @@ def revision(raw: Mapping[str, Any]) -> Revision | None:
         chart_digest=_digest(labels.get(CHART_DIGEST, "")) if ours else "",
         values_digest=_digest(labels.get(VALUES_DIGEST, "")) if ours else "",
         ref_digest=_digest(labels.get(CHART_REF, "")) if ours else "",
+        copies=_copies(labels, number),
     )
 
 
@@ -70,6 +74,26 @@ def unlocked(secret: Mapping[str, Any]) -> dict[str, Any] | None:
     metadata = {key: value for key, value in secret["metadata"].items() if key != "managedFields"}
     metadata["labels"] = {**metadata["labels"], "status": "failed"}
     return {**secret, "metadata": metadata, "data": {"release": _encode(release)}}
+
+
+def claimed(secret: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The Secret of a revision with the operator's label for it; None where it copies none of the operator's."""
+    metadata = {key: value for key, value in secret["metadata"].items() if key != "managedFields"}
+    labels = metadata.get("labels") or {}
+    number, copied = labels.get("version", ""), labels.get(OUR_REVISION, "")
+    if not copied.isdigit() or copied == number:
+        return None
+    metadata["labels"] = {**labels, OUR_REVISION: number, ROLLBACK: f"{number}.{copied}"}
+    return {**secret, "metadata": metadata}
+
+
+def _copies(labels: Mapping[str, str], number: str) -> int | None:
+    """The revision that this one went back to: as Helm copied its label, or as it was claimed."""
+    copied = labels.get(OUR_REVISION, "")
+    if copied == number:
+        own, _, copied = labels.get(ROLLBACK, "").partition(".")
+        copied = copied if own == number else ""
+    return int(copied) if copied.isdigit() else None
 
 
 def secret_name(number: int) -> str:

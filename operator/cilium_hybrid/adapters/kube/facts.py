@@ -1,7 +1,9 @@
 """From raw objects to facts: what is kept of each, and nothing more."""
 
+import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,6 +18,7 @@ from cilium_hybrid.plan.observation import (
     NodeReady,
     PoolConfig,
     Record,
+    Rejected,
 )
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 from cilium_hybrid.rules.surroundings import Taken, all_taken
@@ -159,8 +162,10 @@ def record(raw: Raw) -> Record | None:
             revision=int(data["revision"]),
             chart_ref=data["chartRef"],
             chart_version=data["chartVersion"],
+            good=int(data["goodRevision"]) if "goodRevision" in data else None,
+            rejected=Rejected(**json.loads(data["rejected"])) if "rejected" in data else None,
         )
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, TypeError):
         return None
 
 
@@ -173,6 +178,8 @@ def record_data(record: Record) -> dict[str, str]:
         "revision": str(record.revision),
         "chartRef": record.chart_ref,
         "chartVersion": record.chart_version,
+        **({} if record.good is None else {"goodRevision": str(record.good)}),
+        **({} if record.rejected is None else {"rejected": json.dumps(asdict(record.rejected))}),
     }
 
 
