@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, Final
 
 from cilium_hybrid import logs
@@ -69,7 +70,8 @@ async def _lead(
     state.ready = False
     telemetry.leading(leads=True)
     lost = asyncio.ensure_future(elector.lost())
-    await _first(_act(settings, client, state, telemetry, lambda: elector.holds), stopping.wait(), lost)
+    acting = _act(settings, client, state, telemetry, lambda: elector.holds, elector.renewed_before)
+    await _first(acting, stopping.wait(), lost)
     if lost.done() and not lost.cancelled():
         log.error("stopping: %s", lost.result())
         logging.shutdown()
@@ -83,8 +85,9 @@ async def _act(
     state: health.Health,
     telemetry: PrometheusTelemetry,
     may_act: Callable[[], bool],
+    looked_before: datetime | None = None,
 ) -> None:
-    """Watch, and run passes; returns when kopf takes a signal."""
+    """Watch, and run passes; returns when kopf takes a signal. `looked_before`: when another was last known to lead."""
     wakes, clock = Wakes(), SystemClock()
     cluster = KubeCluster(client, wakes.ring)
     command = HelmCommand(settings.helm, settings.cache / "helm", telemetry.called_helm)
@@ -97,6 +100,7 @@ async def _act(
         telemetry,
         settings.chart_registries,
         settings.node_name,
+        looked_before,
     )
 
     async def passes() -> None:

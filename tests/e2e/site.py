@@ -88,7 +88,8 @@ class Site:
     def agents(self) -> dict[str, str]:
         """The uid of the agent pod of each node."""
         pods = self.cluster.objects("pods", "kube-system", selector="k8s-app=cilium")
-        return {pod["spec"]["nodeName"]: pod["metadata"]["uid"] for pod in pods}
+        # One that was made a moment ago has no node yet.
+        return {pod["spec"]["nodeName"]: pod["metadata"]["uid"] for pod in pods if "nodeName" in pod["spec"]}
 
     def calls(self, verb: str, resource: str) -> list[dict[str, Any]]:
         """What the operator asked of the API server, by the audit log: requests that were answered."""

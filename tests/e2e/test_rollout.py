@@ -1,5 +1,6 @@
 """A change of configuration reaches the agents node by node, and stops at the first that fails."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -185,3 +186,88 @@ def test_how_it_is_rolled_out_is_no_change_to_the_agents(site: Site) -> None:
     assert same == [(1, "deployed")]
     assert site.revisions()[-1] == (2, "deployed")
     assert site.agents() == before
+
+
+def _once_the_canary_moved(site: Site, **changes: Any) -> dict[str, str]:
+    """The agents before a change whose canary is moved, and whose soak lasts."""
+    before = _installed(site)
+    site.apply(values={"debug": {"enabled": True}}, upgrade={"rollout": FAST | {"soak": "1h"}}, **changes)
+    wait_until(
+        lambda: site.status().get("rollout", {}).get("updated") == 1, timeout=60, what="it soaks", needs=[site.operator]
+    )
+    return before
+
+
+def test_an_edit_back_in_the_middle_moves_the_canary_back(site: Site) -> None:
+    before = _once_the_canary_moved(site)
+    canary = site.agents()[NODES[0]]
+    site.apply(upgrade={"rollout": FAST})
+    site.wait_for("InSync", ready="True", timeout=90)
+
+    assert _moved(site, before) == {NODES[0]}
+    assert site.agents()[NODES[0]] != canary
+
+
+def test_an_edit_to_something_else_in_the_middle_goes_on_to_that(site: Site) -> None:
+    before = _once_the_canary_moved(site)
+    site.apply(values={"debug": {"enabled": True, "verbose": "flow"}}, upgrade={"rollout": FAST})
+    site.wait_for("InSync", ready="True", timeout=90)
+
+    assert _moved(site, before) == set(NODES)
+    assert site.revisions()[-1] == (3, "deployed")
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        pytest.param({"suspend": True}, "Suspended", id="suspend"),
+        pytest.param({"version": "1.14.0"}, "VersionUnsupported", id="a spec that is refused"),
+    ],
+)
+def test_it_stands_still_while_it_may_not_go_on(site: Site, edit: dict[str, Any], reason: str) -> None:
+    before = _once_the_canary_moved(site)
+    changed = {"values": {"debug": {"enabled": True}}, "upgrade": {"rollout": FAST | {"soak": "1s"}}}
+    site.apply(**(changed | edit))
+    site.wait_for(reason)
+    # A node that joins wakes the operator, and shows that it looked again.
+    site.cluster.add_node("mi-of-late")
+    wait_until(lambda: site.status()["nodes"]["total"] == 6, timeout=30, what="it looked", needs=[site.operator])
+    meanwhile = _moved(site, before) - {"mi-of-late"}
+    site.cluster.remove_node("mi-of-late")
+    site.apply(**changed)
+    site.wait_for("InSync", ready="True", timeout=90)
+
+    assert meanwhile == {NODES[0]}
+    assert _moved(site, before) == set(NODES)
+
+
+def test_the_third_node_that_fails_is_the_last_that_is_touched(site: Site) -> None:
+    before = _installed(site)
+    wait_until(lambda: _good(site) == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
+    _changed(site, progressDeadline="5s")
+    wait_until(lambda: len(_moved(site, before)) == 2, timeout=60, what="two are moved", needs=[site.operator])
+    site.cluster.break_agent(NODES[2], "crash")
+    site.wait_for("RollingBack", timeout=60)
+    site.cluster.mend_agent(NODES[2])
+    ready = site.wait_for("RolledBack", ready="False", timeout=90)
+
+    assert f"the new agent fails on {NODES[2]} (" in ready["message"]
+    assert _moved(site, before) == set(NODES[:3])
+    wait_until(lambda: site.cluster.ready_nodes() == 7, timeout=30, what="every node is Ready", needs=[site.operator])
+
+
+def test_the_clock_stands_still_while_the_api_server_is_away(site: Site) -> None:
+    before = _installed(site)
+    _changed(site, progressDeadline="40s")
+    wait_until(lambda: _moved(site, before), timeout=60, what="it began", needs=[site.operator])
+    site.cluster.pause_api_server()
+    began = time.monotonic()
+    wait_until(lambda: not site.operator.alive, timeout=30, what="the operator lost its Lease, and ended")
+    wait_until(lambda: time.monotonic() > began + 45, timeout=60, what="the outage is longer than the deadline")
+    site.cluster.resume_api_server()
+    # As the kubelet does.
+    site.operator.start()
+    site.wait_for("InSync", ready="True", timeout=120)
+
+    assert _moved(site, before) == set(NODES)
+    assert not {"RolloutStuck", "RollingBack"} & set(site.operator.log.read_text().rpartition("leading as")[2].split())

@@ -126,6 +126,9 @@ class Process:
 
     def start(self) -> Self:
         """Start it; unless detached it gets SIGKILL as soon as the thread that called this ends."""
+        if self._child is not None:
+            # It ended by itself, and nobody has asked how.
+            self._child.wait()
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 self.argv,

@@ -59,7 +59,7 @@ class OneLease(KubeClient):
 
 def a_lease(beat: int, *, seconds: float = 0.03) -> dict[str, Any]:
     """A Lease of `other`, as it is after so many renewals."""
-    spec = {"holderIdentity": "other", "leaseDurationSeconds": seconds, "renewTime": f"beat {beat}"}
+    spec = {"holderIdentity": "other", "leaseDurationSeconds": seconds, "renewTime": f"2026-03-01T12:00:{beat:02}Z"}
     return {"metadata": {"name": LEASE}, "spec": spec}
 
 

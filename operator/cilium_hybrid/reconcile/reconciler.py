@@ -70,6 +70,7 @@ class Reconciler:
     """One pass at a time over the ports.
 
     `registries`: the only ones that a chart may come from, if any are named. `own_node`: where this operator runs.
+    `looked_before`: when the process before this one could last see the cluster.
     """
 
     def __init__(
@@ -80,10 +81,11 @@ class Reconciler:
         telemetry: Telemetry,
         registries: Sequence[str] = (),
         own_node: str | None = None,
+        looked_before: datetime | None = None,
     ) -> None:
         self._cluster, self._executor, self._clock, self._telemetry = cluster, executor, clock, telemetry
         self._registries, self._own_node = registries, own_node
-        self._memory = Memory()
+        self._memory = Memory(looked=looked_before)
 
     async def run_pass(self) -> datetime | None:
         """Look, and do at most one thing. Returns when to look again though no event comes; None: no need."""

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
+from cilium_hybrid.adapters.kube.facts import moment
 from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index, Source
 from cilium_hybrid.ports import ClusterUnavailableError
 
@@ -50,6 +51,8 @@ class Elector:
         self._path = f"{self._collection}/{LEASE}"
         self._lease: Mapping[str, Any] | None = None
         self._renewed_at = float("-inf")
+        self.renewed_before: datetime | None = None
+        """When the Lease was last renewed before it became ours: till then somebody could see the cluster."""
 
     @property
     def holds(self) -> bool:
@@ -128,6 +131,8 @@ class Elector:
         except ClusterUnavailableError:
             return False
         if self._lease is not None:
+            renewed = self._lease["spec"].get("renewTime")
+            self.renewed_before = moment(renewed) if renewed else None
             found = _beat(self._lease)
             # A watch that lags would show a holder as dead that has renewed since.
             if found.holder not in {"", self._identity} and found != timed:
