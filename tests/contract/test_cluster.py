@@ -3,16 +3,18 @@
 import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
 
-from builders import a_healthy_observation, a_raw_spec, a_record, a_report, a_revision
+from builders import NOW, a_healthy_observation, a_raw_spec, a_record, a_report, a_revision
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
+from cilium_hybrid.api.status import RolloutStatus
 from cilium_hybrid.api.v1alpha1 import FINALIZER, GROUP, KIND, NAME, VERSION
 from cilium_hybrid.plan.nodes import judge_nodes
-from cilium_hybrid.plan.observation import Record
+from cilium_hybrid.plan.observation import Record, Rejected
 from cilium_hybrid.plan.status import next_status
 from cilium_hybrid.ports import Resource, StaleError
 from cilium_hybrid.reconcile.reconciler import dump
@@ -22,7 +24,13 @@ from testbed.cluster import Cluster
 
 OBSERVATION = a_healthy_observation(a_revision(status="superseded"), a_revision(2, status="failed"), nodes=12)
 STATUS = dump(
-    next_status(a_report(OBSERVATION, nodes=judge_nodes(OBSERVATION, "sha256:other", {}, FixedClock().now())))
+    next_status(
+        a_report(
+            OBSERVATION,
+            nodes=judge_nodes(OBSERVATION, "sha256:other", {}, FixedClock().now()),
+            rollout=RolloutStatus(updated=1, total=12, left=10, current=("mi-1",), last_progress_at=NOW),
+        )
+    )
 )
 
 
@@ -255,6 +263,16 @@ def test_a_record_is_read_as_it_was_written_and_replaced_as_a_whole(side: Side) 
 
     assert first == a_record(pod_cidrs=["10.1.0.0/16", "10.2.0.0/16"])
     assert side.record() == a_record(revision=2)
+
+
+def test_a_record_tells_what_was_good_and_what_was_rejected_until_it_says_so_no_more(side: Side) -> None:
+    rejected = Rejected(4, 7, "sha256:x", 'the new agent fails on a (Crash: "x")')
+    side.write_record(replace(a_record(), good=3, rejected=rejected))
+    first = side.record()
+    side.write_record(a_record())
+
+    assert first == replace(a_record(), good=3, rejected=rejected)
+    assert side.record() == a_record()
 
 
 def test_a_record_outlives_the_resource(side: Side) -> None:
