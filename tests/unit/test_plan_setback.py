@@ -148,6 +148,14 @@ def test_the_message_names_the_nodes_and_both_revisions() -> None:
     )
 
 
+def test_what_was_gone_back_to_is_claimed_whatever_the_spec_asks_for_meanwhile() -> None:
+    observation = after(GOOD, BAD_BEFORE, UNCLAIMED)
+
+    assert done(observation, generation=8)[0] == Claim(3)
+    assert done(replace(observation, record=a_record()), generation=8)[1] is Reason.FOREIGN_REVISION
+    assert done(after(GOOD, BAD_BEFORE, replace(UNCLAIMED, copies=2)), generation=8)[1] is Reason.FOREIGN_REVISION
+
+
 def test_another_generation_or_another_wish_is_tried() -> None:
     observation = after(GOOD, BAD_BEFORE, BACK)
     other = a_spec(values={"debug": {"enabled": True}})

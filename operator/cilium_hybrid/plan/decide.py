@@ -11,7 +11,7 @@ from cilium_hybrid.plan.actions import Apply, Decision, Hold, LetGo, Move, Nothi
 from cilium_hybrid.plan.observation import Observation, Record, Rejected, Revision
 from cilium_hybrid.plan.release import ReleaseState, Wanted, asks_for_the_same, initial_version, last_deployed, wish
 from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step, proven
-from cilium_hybrid.plan.setback import go_back, good_revision, left_alone, setback_of
+from cilium_hybrid.plan.setback import claimed, go_back, good_revision, left_alone, setback_of
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 from cilium_hybrid.rules.rule import Violation, first_and_how_many_more
 
@@ -101,6 +101,8 @@ def _by_state(situation: Situation, newest: Revision) -> Decision:
                 "this operator and is left alone: uninstall it, or delete this CiliumHybrid",
                 stalled=True,
             )
+        case ReleaseState.FOREIGN if (claim := claimed(situation.observation.record, newest)) is not None:
+            return claim
         case ReleaseState.FOREIGN if asks_for_the_same(situation.observation, situation.want):
             return left_alone(newest)
         case ReleaseState.PENDING:

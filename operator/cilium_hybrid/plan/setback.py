@@ -44,10 +44,8 @@ def go_back(setback: Setback, newest: Revision, back: RolloutPlan) -> Decision:
     if newest.number <= setback.rejected.revision or newest.status != "deployed":
         action = Rollback(good.number, newest.number + 1)
         return Decision(action, Reason.ROLLING_BACK, f"{message}: going back to revision {good.number}")
-    if not newest.ours and newest.copies == good.number:
-        return Decision(Claim(newest.number), Reason.ROLLING_BACK, f"{message}: went back to revision {good.number}")
     if not newest.ours:
-        return left_alone(newest)
+        return claimed(setback.record, newest) or left_alone(newest)
     match back.step:
         case Step.MOVE:
             return Decision(Move(back.pods), Reason.ROLLING_BACK, f"{message}: {back.message}")
@@ -57,6 +55,16 @@ def go_back(setback: Setback, newest: Revision, back: RolloutPlan) -> Decision:
             return _back(setback, newest)
         case unknown:
             assert_never(unknown)
+
+
+def claimed(record: Record | None, newest: Revision) -> Decision | None:
+    """Label what the operator went back to as its own, also where the spec asks for something else meanwhile."""
+    if record is None or record.rejected is None or newest.status != "deployed":
+        return None
+    if newest.number <= record.rejected.revision or newest.copies != record.good:
+        return None
+    message = f"{record.rejected.message}: went back to revision {record.good}"
+    return Decision(Claim(newest.number), Reason.ROLLING_BACK, message)
 
 
 def _back(setback: Setback, newest: Revision) -> Decision:
