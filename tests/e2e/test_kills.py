@@ -21,16 +21,27 @@ STATUS = "PUT ciliumhybrids/default/status"
 NEW_RECORD = "POST /secrets"
 RELEASE_1 = "PUT sh.helm.release.v1.cilium.v1"
 RELEASE_2 = "PUT sh.helm.release.v1.cilium.v2"
+RELEASE_3 = "PUT sh.helm.release.v1.cilium.v3"
+POD = "DELETE /pods/cilium-"
 AGENTS = "PATCH daemonsets/cilium"
 APPLIED = "PATCH configmaps/cilium-hybrid-applied"
 FINALIZER = "PATCH ciliumhybrids/default"
 
 FAULTS = {
     "install": (STATUS, NEW_RECORD, "PATCH serviceaccounts/cilium", AGENTS, RELEASE_1, APPLIED),
-    "change": (STATUS, NEW_RECORD, AGENTS, RELEASE_1, RELEASE_2, APPLIED),
+    "change": (STATUS, NEW_RECORD, AGENTS, RELEASE_1, RELEASE_2, APPLIED, POD),
+    "rollback": (POD, RELEASE_3),
     "delete": (STATUS, RELEASE_1, "DELETE daemonsets/cilium", "DELETE /secrets/sh.helm", FINALIZER),
 }
-OF_HELM = (NEW_RECORD, AGENTS, RELEASE_1, RELEASE_2, "PATCH serviceaccounts/cilium", "DELETE daemonsets/cilium")
+OF_HELM = (
+    NEW_RECORD,
+    AGENTS,
+    RELEASE_1,
+    RELEASE_2,
+    RELEASE_3,
+    "PATCH serviceaccounts/cilium",
+    "DELETE daemonsets/cilium",
+)
 WHENS: tuple[When, When] = ("before", "after")
 VICTIMS: tuple[Victim, ...] = ("operator", "helm", "both")
 
@@ -102,6 +113,9 @@ def _act(site: Site, change: str) -> None:
             site.apply()
         case "change":
             site.apply(values={"debug": {"enabled": True}})
+        case "rollback":
+            broken = {"image": {"override": "registry.example/cilium/broken:v1"}}
+            site.apply(values=broken, upgrade={"rollout": {"soak": "1s", "progressDeadline": "5s"}})
         case _:
             site.cluster.kubectl("delete", "ciliumhybrid", "default", "--wait=false")
 
@@ -114,6 +128,8 @@ def test_killed_at_any_write_it_ends_where_it_would_have_ended(
     if change != "install":
         site.apply(**({"deletionPolicy": "Uninstall"} if change == "delete" else {}))
         site.wait_for("InSync", ready="True")
+    if change == "rollback":
+        wait_until(lambda: _is_good(site), timeout=20, what="the install has proven itself", needs=[site.operator])
     interposer.stop_at(point, when, lambda: _kill(site.operator, victim))
     _act(site, change)
     wait_until(lambda: interposer.stopped, timeout=30, what=f"{point} comes", needs=[])
@@ -122,8 +138,28 @@ def test_killed_at_any_write_it_ends_where_it_would_have_ended(
 
     if change == "delete":
         _is_gone(site)
+    elif change == "rollback":
+        _went_back(site)
     else:
         _is_whole(site, changed=change == "change", interrupted=point in OF_HELM)
+
+
+def _is_good(site: Site) -> bool:
+    record = site.cluster.get("configmap", "cilium-hybrid-applied", "kube-system") or {}
+    return record.get("data", {}).get("goodRevision") == "1"
+
+
+def _went_back(site: Site) -> None:
+    site.wait_for("RolledBack", ready="False")
+    wait_until(lambda: site.cluster.ready_nodes() == 7, timeout=30, what="every node is Ready", needs=[site.operator])
+    revisions, agents = site.revisions(), site.cluster.get("daemonset", "cilium", "kube-system")
+    (image,) = {container["image"] for container in agents["spec"]["template"]["spec"]["containers"]}
+
+    assert [status for _, status in revisions].count("deployed") == 1
+    assert revisions[-1][1] == "deployed"
+    assert len(revisions) <= 4, revisions
+    assert "broken" not in image
+    assert site.status()["nodes"]["agentsReady"] == 5
 
 
 def _is_whole(site: Site, *, changed: bool, interrupted: bool) -> None:
