@@ -146,7 +146,7 @@ def test_killed_at_any_write_it_ends_where_it_would_have_ended(
 
 def _is_good(site: Site) -> bool:
     record = site.cluster.get("configmap", "cilium-hybrid-applied", "kube-system") or {}
-    return record.get("data", {}).get("goodRevision") == "1"
+    return bool(record.get("data", {}).get("goodRevision") == "1")
 
 
 def _went_back(site: Site) -> None:
