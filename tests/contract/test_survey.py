@@ -80,6 +80,35 @@ def test_a_kind_that_is_not_there_has_no_objects(cluster: Cluster) -> None:
     assert survey(cluster, Question(peering_policies=True)) == Survey()
 
 
+POLICIES = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: ciliumbgppeeringpolicies.cilium.io}
+spec:
+  group: cilium.io
+  scope: Cluster
+  names: {kind: CiliumBGPPeeringPolicy, plural: ciliumbgppeeringpolicies, singular: ciliumbgppeeringpolicy}
+  versions:
+    - name: v2alpha1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+"""
+POLICY = "{apiVersion: cilium.io/v2alpha1, kind: CiliumBGPPeeringPolicy, metadata: {name: rack-1}}"
+
+
+def test_peering_policies_are_found_by_their_names(cluster: Cluster) -> None:
+    cluster.apply(POLICIES)
+    path = "/apis/cilium.io/v2alpha1/ciliumbgppeeringpolicies"
+    # Refused, and asked again, until the kind is served.
+    wait_until(lambda: cluster.request("GET", path), timeout=30, what="the kind is served")
+    cluster.apply(POLICY)
+    found = survey(cluster, Question(peering_policies=True))
+    cluster.kubectl("delete", "crd", "ciliumbgppeeringpolicies.cilium.io", "--timeout=30s")
+
+    assert found == Survey(peering_policies=("rack-1",))
+
+
 @pytest.mark.parametrize(
     ("release", "expected"),
     [
