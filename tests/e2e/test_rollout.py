@@ -271,3 +271,18 @@ def test_the_clock_stands_still_while_the_api_server_is_away(site: Site) -> None
 
     assert _moved(site, before) == set(NODES)
     assert not {"RolloutStuck", "RollingBack"} & set(site.operator.log.read_text().rpartition("leading as")[2].split())
+
+
+def test_a_node_that_was_broken_before_has_nothing_rolled_back(site: Site) -> None:
+    before = _installed(site)
+    wait_until(lambda: _good(site) == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
+    site.cluster.break_agent(NODES[1], "crash")
+    wait_until(lambda: site.status()["nodes"]["ready"] == 4, timeout=30, what="it is seen", needs=[site.operator])
+    _changed(site, progressDeadline="5s")
+    wait_until(lambda: site.status()["nodes"]["upToDate"] == 5, timeout=90, what="all are moved", needs=[site.operator])
+    revisions = site.revisions()
+    site.cluster.mend_agent(NODES[1])
+    site.wait_for("InSync", ready="True", timeout=60)
+
+    assert revisions == [(1, "superseded"), (2, "deployed")]
+    assert _moved(site, before) == set(NODES)

@@ -165,6 +165,30 @@ def test_nodes_that_do_not_report_neither_block_nor_are_moved() -> None:
     assert moved(back) == ["a"]
 
 
+def test_a_node_that_was_broken_before_is_no_evidence_and_blocks_nothing() -> None:
+    crash = {"ready": False, "trouble": "Crash"}
+    first = seen(cluster(old("a", **crash), old("b"), old("c")))
+    after_b = seen(cluster(old("a", **crash), new("b"), old("c")), first.status)
+    late = seen(cluster(new("a", **crash), new("b"), old("c")), after_b.status, now=NOW + timedelta(hours=1))
+    all_moved = seen(cluster(new("a", **crash), new("b"), new("c")), late.status)
+    mended = seen(cluster(new("a"), new("b"), old("c")), after_b.status)
+
+    assert moved(first) == ["b"]
+    assert moved(after_b) == ["a"]
+    assert moved(late) == ["c"]
+    assert late.status is not None
+    assert late.status.broken == ("a",)
+    assert all_moved == NO_ROLLOUT
+    assert mended.status is not None
+    assert mended.status.broken == ()
+
+
+def test_a_group_of_broken_nodes_alone_has_no_canary() -> None:
+    crash = {"ready": False, "trouble": "Crash"}
+
+    assert moved(seen(cluster(old("a", **crash), old("b", **crash)))) == ["a"]
+
+
 def test_a_node_without_an_agent_is_waited_for() -> None:
     nodes = [node("a"), node("b")]
     plan = seen(cluster(old("b"), nodes=nodes))

@@ -118,8 +118,10 @@ class RolloutStatus(_Model):
     """Connected hybrid nodes."""
     left: int
     """Connected nodes whose agent was not moved yet."""
-    current: tuple[str, ...] = ()
-    """Nodes whose new agent is not Ready yet."""
+    current: tuple[str, ...] = Field((), max_length=MAX_UNREADY)
+    """Nodes whose new agent is not Ready yet, at most ten."""
+    broken: tuple[str, ...] = ()
+    """Nodes whose agent was not Ready when the rollout came to them: they are moved, and prove nothing."""
     last_progress_at: datetime
     """When an agent was last moved or got Ready."""
 

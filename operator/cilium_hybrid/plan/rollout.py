@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from cilium_hybrid.api.durations import duration
-from cilium_hybrid.api.status import RolloutStatus
+from cilium_hybrid.api.status import MAX_UNREADY, RolloutStatus
 from cilium_hybrid.api.v1alpha1 import Rollout
 from cilium_hybrid.plan.observation import AgentPod, HybridNode, Observation
 
@@ -82,10 +82,11 @@ def plan_rollout(
 ) -> RolloutPlan:
     """Choose the next step towards `digest`. `previous` is what was reported last, None where nothing was under way."""
     members = _members(observation, digest)
-    moving = [member for member in members if member.moving]
+    broken = _broken(members, previous)
+    moving = [member for member in members if member.moving and member.name not in broken]
     if not any(member.stale for member in members) and (previous is None or not moving):
         return NO_ROLLOUT
-    status = _status(members, previous, now)
+    status = _status(members, previous, broken, now)
     deadline = status.last_progress_at + duration(settings.progress_deadline)
     if (bad := _evidence(moving, status, deadline, now)) is not None:
         return RolloutPlan(Step.FAILED, bad, status=status)
@@ -111,13 +112,25 @@ def _members(observation: Observation, digest: str | None) -> list[_Member]:
     ]
 
 
-def _status(members: Sequence[_Member], previous: RolloutStatus | None, now: datetime) -> RolloutStatus:
+def _broken(members: Sequence[_Member], previous: RolloutStatus | None) -> tuple[str, ...]:
+    """Nodes on which the agent before fared no better: what the new one does there says nothing of the release."""
+    before = () if previous is None else previous.broken
+    now = (member.name for member in members if member.stale and member.pod and not member.pod.ready)
+    well = {member.name for member in members if member.well}
+    return tuple(sorted({*before, *now} - well))
+
+
+def _status(
+    members: Sequence[_Member], previous: RolloutStatus | None, broken: tuple[str, ...], now: datetime
+) -> RolloutStatus:
     updated = sum(member.well for member in members)
-    current = tuple(member.name for member in members if member.moving)
+    current = tuple(member.name for member in members if member.moving)[:MAX_UNREADY]
     left = sum(member.stale for member in members)
     got_on = previous is None or updated > previous.updated or left < previous.left
     at = now if previous is None or got_on else previous.last_progress_at
-    return RolloutStatus(updated=updated, total=len(members), left=left, current=current, last_progress_at=at)
+    return RolloutStatus(
+        updated=updated, total=len(members), left=left, current=current, broken=broken, last_progress_at=at
+    )
 
 
 def _evidence(moving: Sequence[_Member], status: RolloutStatus, deadline: datetime, now: datetime) -> str | None:
@@ -150,14 +163,16 @@ def _next(
         return RolloutPlan(Step.WAIT, f"{told}; the agents' DaemonSet is being rewritten", status=status)
     if operator is None or not operator.current:
         return RolloutPlan(Step.WAIT, f"{told}; Cilium's operator comes first, and is not ready yet", status=status)
-    moving = [member.name for member in members if member.moving]
+    moving = [member.name for member in members if member.moving and member.name not in status.broken]
     room = max(settings.max_unavailable - len(moving), 0)
     for group, canaries in _groups(members, settings, own_node):
         stale = [member for member in group if member.stale]
         well = [member for member in group if member.well]
-        wanted = min(canaries, len(group))
-        if len(group) - len(stale) < wanted:
-            chosen = stale[: min(room, wanted - (len(group) - len(stale)))]
+        fit = [member for member in group if member.name not in status.broken]
+        wanted = min(canaries, len(fit))
+        moved = sum(not member.stale for member in fit)
+        if moved < wanted:
+            chosen = [member for member in fit if member.stale][: min(room, wanted - moved)]
             return _move(chosen, f"{told}; canaries first", moving, status)
         soaked = sorted(
             member.pod.ready_since + duration(settings.soak) for member in well if member.pod and member.pod.ready_since
@@ -185,11 +200,7 @@ def _groups(members: Sequence[_Member], settings: Rollout, own_node: str | None)
     others = [member for member in members if member.name != own_node]
     for value in sorted({member.node.labels.get(settings.group_by, "") for member in others}):
         group = [member for member in others if member.node.labels.get(settings.group_by, "") == value]
-        # One that is broken already proves nothing, and comes right after the canaries.
-        yield (
-            sorted(group, key=lambda member: (member.pod is None or not member.pod.ready, member.name)),
-            settings.canary,
-        )
+        yield group, settings.canary
     yield [member for member in members if member.name == own_node], 0
 
 
