@@ -244,8 +244,10 @@ def test_it_stands_still_while_it_may_not_go_on(site: Site, edit: dict[str, Any]
 def test_the_third_node_that_fails_is_the_last_that_is_touched(site: Site) -> None:
     before = _installed(site)
     wait_until(lambda: _good(site) == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
-    _changed(site, progressDeadline="5s")
-    wait_until(lambda: len(_moved(site, before)) == 2, timeout=60, what="two are moved", needs=[site.operator])
+    _changed(site, canary=3, soak="1h", progressDeadline="5s")
+    wait_until(
+        lambda: site.status().get("rollout", {}).get("updated") == 3, timeout=60, what="it soaks", needs=[site.operator]
+    )
     site.cluster.break_agent(NODES[2], "crash")
     site.wait_for("RollingBack", timeout=60)
     site.cluster.mend_agent(NODES[2])
@@ -279,7 +281,7 @@ def test_a_node_that_was_broken_before_has_nothing_rolled_back(site: Site) -> No
     site.cluster.break_agent(NODES[1], "crash")
     wait_until(lambda: site.status()["nodes"]["ready"] == 4, timeout=30, what="it is seen", needs=[site.operator])
     _changed(site, progressDeadline="5s")
-    wait_until(lambda: site.status()["nodes"]["upToDate"] == 5, timeout=90, what="all are moved", needs=[site.operator])
+    wait_until(lambda: len(_moved(site, before)) == 5, timeout=90, what="all are moved", needs=[site.operator])
     revisions = site.revisions()
     site.cluster.mend_agent(NODES[1])
     site.wait_for("InSync", ready="True", timeout=60)

@@ -96,6 +96,7 @@ def test_one_canary_is_moved_first() -> None:
     assert plan.status == before()
 
 
+LATE = NOW - timedelta(minutes=10)
 SOAKING = {"ready_since": NOW - timedelta(seconds=10)}
 
 
@@ -126,6 +127,22 @@ def test_the_order(agents: list[AgentPod], rules: dict[str, Any], expected: list
 
 def test_a_soak_ends_when_it_ends() -> None:
     assert seen(cluster(new("a", **SOAKING), old("b"))).again == NOW + timedelta(seconds=20)
+
+
+def test_a_soak_that_is_longer_than_the_deadline_is_no_lack_of_progress() -> None:
+    rules = settings(soak="1h", progressDeadline="1m")
+    late = before(updated=1, total=2, left=1, at=LATE)
+
+    assert seen(cluster(new("a", **SOAKING), old("b")), late, rules=rules).step is Step.WAIT
+
+
+def test_an_agent_that_is_ready_no_longer_has_its_time_too() -> None:
+    late = before(updated=1, total=2, left=1, at=LATE)
+    crashing = cluster(new("a", ready=False, trouble="Crash"), old("b"))
+    first = seen(crashing, late)
+
+    assert first.step is Step.WAIT
+    assert seen(crashing, first.status, now=NOW + PATIENCE).step is Step.FAILED
 
 
 def test_groups_go_one_after_another_each_with_its_canary() -> None:
@@ -196,9 +213,6 @@ def test_a_node_without_an_agent_is_waited_for() -> None:
     assert plan.step is Step.WAIT
     assert plan.status is not None
     assert plan.status.current == ("a",)
-
-
-LATE = NOW - timedelta(minutes=10)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ class RolloutStatus(_Model):
     broken: tuple[str, ...] = ()
     """Nodes whose agent was not Ready when the rollout came to them: they are moved, and prove nothing."""
     last_progress_at: datetime
-    """When an agent was last moved or got Ready."""
+    """When an agent was last moved, got Ready, or was Ready no longer."""
 
 
 class HistoryEntry(_Model):

@@ -91,7 +91,8 @@ def plan_rollout(
     if (bad := _evidence(moving, status, deadline, now)) is not None:
         return RolloutPlan(Step.FAILED, bad, status=status)
     plan = _next(observation, digest, members, settings, own_node, status, now)
-    if plan.step is Step.WAIT and now >= deadline:
+    # A soak may be longer than the deadline, and is no lack of progress.
+    if plan.step is Step.WAIT and plan.again is None and now >= deadline:
         return RolloutPlan(
             Step.STUCK, f"no progress since {status.last_progress_at:%H:%M:%SZ}: {plan.message}", status=status
         )
@@ -126,7 +127,8 @@ def _status(
     updated = sum(member.well for member in members)
     current = tuple(member.name for member in members if member.moving)[:MAX_UNREADY]
     left = sum(member.stale for member in members)
-    got_on = previous is None or updated > previous.updated or left < previous.left
+    # An agent that was Ready and is not any more has its time too, from that moment on.
+    got_on = previous is None or updated != previous.updated or left < previous.left
     at = now if previous is None or got_on else previous.last_progress_at
     return RolloutStatus(
         updated=updated, total=len(members), left=left, current=current, broken=broken, last_progress_at=at
