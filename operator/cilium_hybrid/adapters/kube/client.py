@@ -3,14 +3,11 @@
 The typed groups of the library are avoided: `CoreV1Api` alone costs 100 MiB (docs/decisions/0003).
 """
 
-import asyncio
 import json
-import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Self
-from weakref import WeakSet
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
@@ -18,12 +15,11 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
+from cilium_hybrid.adapters.sockets import Sockets
 from cilium_hybrid.ports import ClusterUnavailableError
 
 CALL_SECONDS: Final = 15.0
 """An API server that takes longer is taken to be away."""
-
-CLOSE_SECONDS: Final = 1.0
 
 DEEPEST_JSON: Final = 10_000
 """Levels that the API server takes (the limit of Go's encoding/json)."""
@@ -44,7 +40,7 @@ class ApiError(Exception):
 class KubeClient:
     """Calls to the API server. ClusterUnavailableError: no answer. ApiError: a refusal."""
 
-    def __init__(self, api: ApiClient, connector: aiohttp.TCPConnector, sockets: "_Sockets") -> None:
+    def __init__(self, api: ApiClient, connector: aiohttp.TCPConnector, sockets: Sockets) -> None:
         self._api, self._connector, self._sockets = api, connector, sockets
 
     @classmethod
@@ -62,7 +58,7 @@ class KubeClient:
             raise ClusterUnavailableError(
                 f"cannot use {kubeconfig or 'the ServiceAccount of this pod'}: {error}"
             ) from None
-        api, sockets = ApiClient(configuration), _Sockets()
+        api, sockets = ApiClient(configuration), Sockets()
         connector = aiohttp.TCPConnector(ssl=api.rest_client.ssl_context, socket_factory=sockets.open)
         configuration.client_session_kwargs = {"connector": connector}
         return cls(api, connector, sockets)
@@ -156,30 +152,6 @@ class KubeClient:
                 async with response:
                     raise _refusal(response.status, await response.read())
             return response
-
-
-class _Sockets:
-    """Every socket of a client, for aiohttp forgets one that it has begun to close."""
-
-    def __init__(self) -> None:
-        self._opened: WeakSet[socket.socket] = WeakSet()
-
-    def open(self, address: aiohttp.AddrInfoType) -> socket.socket:
-        """A socket for aiohttp."""
-        family, kind, protocol, _, _ = address
-        opened = socket.socket(family, kind, protocol)
-        self._opened.add(opened)
-        return opened
-
-    async def close(self) -> None:
-        """End them all, and return when their transports know."""
-        for opened in self._opened:
-            with suppress(OSError):
-                opened.shutdown(socket.SHUT_RDWR)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                while any(opened.fileno() >= 0 for opened in self._opened):  # noqa: ASYNC110 # no event tells of it
-                    await asyncio.sleep(0)
 
 
 @contextmanager
