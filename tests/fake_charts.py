@@ -1,10 +1,12 @@
 """Charts in memory: a registry, and what a chart makes of values."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cilium_hybrid.api.versions import VERSION_PATTERN, CiliumVersion
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import ChartRefusedError, ChartUnavailableError, FetchedChart, ValuesRefusedError
 
@@ -59,6 +61,18 @@ class FakeCharts:
         if pinned_digest not in {None, chart.digest}:
             raise ChartRefusedError(f"chart {version} of {ref} has digest {chart.digest}, not {pinned_digest}")
         return FetchedChart(_path(ref, version), version, chart.digest)
+
+    async def versions(self, ref: str) -> Sequence[CiliumVersion]:
+        """The versions that `ref` has, asked anew each time; ChartUnavailableError, ChartRefusedError."""
+        on_disk = not ref.startswith("oci://")
+        if self.away is not None and not on_disk:
+            raise ChartUnavailableError(f"cannot list the versions of {ref}: {self.away}")
+        tags = [version for place, version in self._served if place == ref]
+        if not tags:
+            raise ChartUnavailableError(
+                f"cannot read chart {ref}: no such file" if on_disk else f"cannot list the versions of {ref}: not found"
+            )
+        return sorted(CiliumVersion.parse(tag) for tag in tags if re.fullmatch(VERSION_PATTERN, tag))
 
     async def render(self, chart: FetchedChart, values: Values) -> Manifests:
         """What the chart makes of the values, object by object; ValuesRefusedError."""

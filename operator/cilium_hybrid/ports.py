@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import FINALIZER
+from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.judge import Question
 from cilium_hybrid.plan.observation import Observation, Record, Revision, Survey
 
@@ -79,6 +80,9 @@ class Charts(Protocol):
 
     async def fetch(self, ref: str, version: str, pinned_digest: str | None) -> FetchedChart:
         """Chart `version` of `ref`; ChartUnavailableError, ChartRefusedError."""
+
+    async def versions(self, ref: str) -> Sequence[CiliumVersion]:
+        """The versions that `ref` has, asked anew each time; ChartUnavailableError, ChartRefusedError."""
 
     async def render(self, chart: FetchedChart, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         """What the chart makes of the values, object by object; ValuesRefusedError."""

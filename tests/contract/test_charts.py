@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,6 +11,8 @@ import pytest
 
 from cilium_hybrid.adapters.helm.charts import HelmCharts
 from cilium_hybrid.adapters.helm.command import HelmCommand
+from cilium_hybrid.adapters.helm.registry import list_versions
+from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import ChartRefusedError, Charts, ChartUnavailableError, FetchedChart, ValuesRefusedError
 from contract import tiny
@@ -39,6 +42,12 @@ class Place(Protocol):
     def close(self) -> None:
         """Let the registry refuse every connection."""
 
+    def answer_429(self) -> None:
+        """Let the registry answer that its limit is reached."""
+
+    def hang(self) -> None:
+        """Let the registry answer nothing, and the operator wait but shortly."""
+
     def pulls(self) -> int:
         """How often a chart was asked of the registry."""
 
@@ -64,6 +73,12 @@ class FakePlace:
     def close(self) -> None:
         self._fake.away = "connection refused"
 
+    def answer_429(self) -> None:
+        self._fake.away = "the registry's limit is reached"
+
+    def hang(self) -> None:
+        self._fake.away = "no whole answer"
+
     def pulls(self) -> int:
         return len(self._fake.pulls)
 
@@ -76,10 +91,10 @@ class FakePlace:
 
 class HelmPlace:
     def __init__(self, registry: Registry, folder: Path) -> None:
-        command = HelmCommand(binaries.ensure("helm")["helm"], folder / "helm", lambda *_: None)
-        self.charts: Charts = HelmCharts(command, folder / "cache", "v1.35.0")
         self.ref = registry.ref
         self._registry, self._folder = registry, folder
+        # Every list of more than two tags has more than one page.
+        self.charts: Charts = self._charts(partial(list_versions, page=2))
 
     def publish(self, version: str, mark: str = "tiny") -> None:
         self._registry.push(tiny.archive(self._folder / mark / f"cilium-{version}.tgz", version, mark))
@@ -94,8 +109,19 @@ class HelmPlace:
     def close(self) -> None:
         self._registry.refuse()
 
+    def answer_429(self) -> None:
+        self._registry.answer_429()
+
+    def hang(self) -> None:
+        self._registry.hang()
+        self.charts = self._charts(partial(list_versions, seconds=0.5))
+
     def pulls(self) -> int:
         return sum("/manifests/" in path for _, path in self._registry.requests)
+
+    def _charts(self, listed: Callable[[str], Awaitable[Sequence[CiliumVersion]]]) -> Charts:
+        command = HelmCommand(binaries.ensure("helm")["helm"], self._folder / "helm", lambda *_: None)
+        return HelmCharts(command, self._folder / "cache", "v1.35.0", listed)
 
     def _put(self, path: Path, version: str, mark: str) -> Path:
         return (tiny.folder if path.name == "folder" else tiny.archive)(path, version, mark)
@@ -133,6 +159,10 @@ def version() -> str:
 
 def fetch(place: Place, version: str, pinned: str | None = None, ref: str | None = None) -> FetchedChart:
     return asyncio.run(place.charts.fetch(ref or place.ref, version, pinned))
+
+
+def versions(place: Place, ref: str | None = None) -> list[str]:
+    return [str(version) for version in asyncio.run(place.charts.versions(ref or place.ref))]
 
 
 def render(place: Place, chart: FetchedChart, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -251,3 +281,68 @@ def test_a_chart_on_disk_of_another_version_is_refused(place: Place, version: st
 def test_a_path_where_nothing_is_may_be_filled_later(place: Place, version: str) -> None:
     with pytest.raises(ChartUnavailableError, match="/nowhere/cilium"):
         fetch(place, version, ref="/nowhere/cilium")
+
+
+def test_the_versions_of_a_registry_are_those_that_are_served(place: Place, version: str) -> None:
+    builds = [version, f"{version}-0", f"{version}-9", f"{version}-10"]
+    for build in reversed(builds):
+        place.publish(build)
+    found = versions(place)
+
+    assert [build for build in found if build in builds] == builds
+    assert len(found) == len(set(found))
+
+
+def test_a_tag_that_is_no_version_is_passed_over(place: Place, version: str) -> None:
+    place.publish(version)
+    place.publish(f"{version}-rc.1")
+    found = versions(place)
+
+    assert version in found
+    assert f"{version}-rc.1" not in found
+
+
+def test_a_version_that_is_served_later_is_listed(place: Place, version: str) -> None:
+    place.publish(version)
+    later = next(VERSIONS)
+    before = versions(place)
+    place.publish(later)
+
+    assert later not in before
+    assert later in versions(place)
+
+
+def test_a_repository_that_is_unknown_has_no_list(place: Place, version: str) -> None:
+    place.publish(version)
+
+    with pytest.raises(ChartUnavailableError, match=f"cannot list the versions of {place.ref}-of-nobody: "):
+        versions(place, f"{place.ref}-of-nobody")
+
+
+@pytest.mark.parametrize(
+    ("ail", "words"),
+    [
+        pytest.param("close", "refused|Connect call failed", id="it refuses connections"),
+        pytest.param("answer_429", "limit is reached", id="its limit is reached"),
+        pytest.param("hang", "no whole answer", id="it hangs"),
+    ],
+)
+def test_a_registry_that_is_ill_has_no_list(place: Place, version: str, ail: str, words: str) -> None:
+    place.publish(version)
+    getattr(place, ail)()
+
+    with pytest.raises(ChartUnavailableError, match=f"cannot list the versions of {place.ref}: .*({words})"):
+        versions(place)
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_a_chart_on_disk_has_one_version(place: Place, version: str, kind: str) -> None:
+    ref = place.put_on_disk(version, kind)
+    place.close()
+
+    assert versions(place, ref) == [version]
+
+
+def test_a_path_where_nothing_is_has_no_version(place: Place) -> None:
+    with pytest.raises(ChartUnavailableError, match="cannot read chart /nowhere/cilium"):
+        versions(place, "/nowhere/cilium")

@@ -6,13 +6,16 @@ import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from cilium_hybrid.adapters.helm.command import HelmCommand, HelmError
+from cilium_hybrid.adapters.helm.registry import AWAY, LIMIT, LOGIN, list_versions
+from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.release import NAMESPACE, RELEASE
 from cilium_hybrid.ports import ChartRefusedError, ChartUnavailableError, FetchedChart, ValuesRefusedError
 
@@ -24,8 +27,14 @@ _DIGEST: Final = re.compile(rb"Digest:\s*(sha256:[a-f0-9]{64})")
 class HelmCharts:
     """Charts from registries and from disk. `kube_version` is the cluster's, for charts that ask for it."""
 
-    def __init__(self, command: HelmCommand, cache: Path, kube_version: str) -> None:
-        self._command, self._cache, self._kube_version = command, cache, kube_version
+    def __init__(
+        self,
+        command: HelmCommand,
+        cache: Path,
+        kube_version: str,
+        listed: Callable[[str], Awaitable[Sequence[CiliumVersion]]] = list_versions,
+    ) -> None:
+        self._command, self._cache, self._kube_version, self._listed = command, cache, kube_version, listed
 
     async def fetch(self, ref: str, version: str, pinned_digest: str | None) -> FetchedChart:
         """Chart `version` of `ref`; ChartUnavailableError, ChartRefusedError."""
@@ -41,6 +50,10 @@ class HelmCharts:
                 "find out who changed the chart before you change the digest"
             )
         return chart
+
+    async def versions(self, ref: str) -> Sequence[CiliumVersion]:
+        """The versions that `ref` has, asked anew each time; ChartUnavailableError, ChartRefusedError."""
+        return await self._listed(ref) if ref.startswith(OCI) else (_version_on_disk(Path(ref)),)
 
     async def render(self, chart: FetchedChart, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         """What the chart makes of the values, object by object; ValuesRefusedError."""
@@ -92,11 +105,11 @@ def _unavailable(ref: str, version: str, words: str) -> str:
     if "not found" in lowered or "manifest unknown" in lowered:
         step = "correct spec.version or spec.chart.ref"
     elif "401" in lowered or "403" in lowered or "unauthorized" in lowered or "denied" in lowered:
-        step = "the registry wants a login, or does not know this chart"
+        step = LOGIN
     elif "429" in lowered or "toomanyrequests" in lowered:
-        step = "the registry's limit is reached; it is tried again with growing pauses"
+        step = LIMIT
     else:
-        step = "check that the operator reaches the registry; it is tried again with growing pauses"
+        step = AWAY
     return f"cannot fetch chart {version} from {ref}: {step} ({words})"
 
 
@@ -113,9 +126,25 @@ def _on_disk(path: Path, version: str) -> FetchedChart:
         _check(_metadata(path), str(path), version)
         return FetchedChart(path, version, _digest(path))
     except OSError as error:
-        raise ChartUnavailableError(
-            f"cannot read chart {path}: {error.strerror or error}; spec.chart.ref is a path on the operator's machine"
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def _version_on_disk(path: Path) -> CiliumVersion:
+    try:
+        metadata = _metadata(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    name, version = metadata.get("name"), str(metadata.get("version"))
+    if name == CHART_NAME:
+        with suppress(ValueError):
+            return CiliumVersion.parse(version)
+    raise ChartRefusedError(f"{path} is chart {name} {version}: name one of {CHART_NAME} X.Y.Z or X.Y.Z-N")
+
+
+def _unreadable(path: Path, error: OSError) -> ChartUnavailableError:
+    return ChartUnavailableError(
+        f"cannot read chart {path}: {error.strerror or error}; spec.chart.ref is a path on the operator's machine"
+    )
 
 
 def _digest(path: Path) -> str:
