@@ -20,7 +20,10 @@ from cilium_hybrid.plan.observation import (
     HybridNode,
     NodeReady,
     Observation,
+    PolicyValidator,
     PoolConfig,
+    PreflightObservation,
+    PreflightPod,
     Record,
     Revision,
 )
@@ -125,6 +128,38 @@ def a_cilium_node(name: str = NODE, *, pod_cidrs: Iterable[str] = ("10.85.0.0/25
     return CiliumNode(name, tuple(pod_cidrs), error)
 
 
+def a_preflight_pod(
+    node: str = NODE,
+    *,
+    ready: bool = True,
+    ready_since: datetime | None = None,
+    trouble: str = "",
+    last_words: str = "",
+) -> PreflightPod:
+    """A pod of the preflight that is well."""
+    return PreflightPod(f"cilium-pre-flight-check-{node}", node, ready, ready_since, trouble, last_words)
+
+
+def a_validator(
+    *, ready: int = 1, replicas: int = 1, observed: bool = True, pod: PreflightPod | None = None
+) -> PolicyValidator:
+    """The validator of the preflight, which took every policy."""
+    return PolicyValidator(replicas, ready, observed, pod)
+
+
+VALIDATOR = a_validator()
+
+
+def a_preflight(
+    *pods: PreflightPod,
+    release: Revision | None = None,
+    nodes_observed: bool | None = True,
+    validator: PolicyValidator | None = VALIDATOR,
+) -> PreflightObservation:
+    """A preflight that runs, of one revision."""
+    return PreflightObservation(release or a_revision(), nodes_observed, {pod.node: pod for pod in pods}, validator)
+
+
 def an_observation(
     *revisions: Revision,
     record: Record | None = None,
@@ -139,6 +174,7 @@ def an_observation(
     nodes_with_pods: Iterable[str] = (),
     definition_leaving: bool = False,
     secrets_namespace_leaving: bool = False,
+    preflight: PreflightObservation | None = None,
 ) -> Observation:
     """A cluster in which nothing is installed, plus what is named."""
     return Observation(
@@ -155,6 +191,7 @@ def an_observation(
         nodes_with_pods=frozenset(nodes_with_pods),
         definition_leaving=definition_leaving,
         secrets_namespace_leaving=secrets_namespace_leaving,
+        preflight=preflight or PreflightObservation(),
     )
 
 

@@ -19,10 +19,13 @@ from builders import (
     a_cilium_node,
     a_foreign_revision,
     a_node,
+    a_preflight,
+    a_preflight_pod,
     a_record,
     a_revision,
     a_revision_of,
     a_spec,
+    a_validator,
     an_agent,
     an_observation,
 )
@@ -38,6 +41,7 @@ from cilium_hybrid.plan.observation import (
     NodeReady,
     Observation,
     PoolConfig,
+    PreflightObservation,
     Revision,
 )
 from cilium_hybrid.plan.release import ReleaseState, release_state, wanted
@@ -222,3 +226,27 @@ def reports(draw: st.DrawFn, passes: int = 2) -> Report:
         now=situation.now,
         in_sync=situation.state is ReleaseState.IN_SYNC,
     )
+
+
+PREFLIGHT_PODS = st.builds(
+    a_preflight_pod,
+    st.sampled_from(NAMES),
+    ready=BOOLEANS,
+    ready_since=st.none() | MOMENTS,
+    trouble=st.sampled_from(["", "", "ErrImagePull"]),
+    last_words=st.sampled_from(["", "", "level=fatal msg=x"]),
+)
+PREFLIGHTS = st.just(PreflightObservation()) | st.builds(
+    lambda pods, **more: a_preflight(*pods, **more),
+    st.lists(PREFLIGHT_PODS, max_size=3),
+    release=st.builds(a_revision, status=st.sampled_from(["deployed", "deployed", "failed"]), made_at=MOMENTS),
+    nodes_observed=st.sampled_from([True, True, False, None]),
+    validator=st.none()
+    | st.builds(a_validator, ready=st.integers(0, 1), observed=BOOLEANS, pod=st.none() | PREFLIGHT_PODS),
+)
+
+
+@st.composite
+def preflight_observations(draw: st.DrawFn) -> Observation:
+    """Clusters with a preflight in any state."""
+    return an_observation(a_revision(), nodes=draw(NODES), agents=draw(AGENTS), preflight=draw(PREFLIGHTS))

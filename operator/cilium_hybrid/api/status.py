@@ -11,6 +11,7 @@ from cilium_hybrid.api.conditions import Condition
 
 MAX_UNREADY: Final = 10
 MAX_HISTORY: Final = 10
+MAX_FINDINGS: Final = 10
 
 
 class Phase(StrEnum):
@@ -35,6 +36,14 @@ class Leg(StrEnum):
     KUBELET = "Kubelet"
     VERSION = "Version"
     TAINT = "Taint"
+
+
+class PreflightResult(StrEnum):
+    """Where the preflight of a version is."""
+
+    RUNNING = "Running"
+    PASSED = "Passed"
+    FAILED = "Failed"
 
 
 class HistoryAction(StrEnum):

@@ -126,6 +126,47 @@ class ForeignPod:
 
 
 @dataclass(frozen=True, slots=True)
+class PreflightPod:
+    """A pod of the preflight. `last_words` is the termination message of a container of it that ended."""
+
+    name: str
+    node: str
+    ready: bool
+    ready_since: datetime | None = None
+    trouble: str = ""
+    last_words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyValidator:
+    """The Deployment `cilium-pre-flight-check`: its pod is ready once the target version took every policy."""
+
+    replicas: int
+    ready: int
+    observed: bool
+    pod: PreflightPod | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightObservation:
+    """Helm release `cilium-preflight` and what it runs.
+
+    `pods`, by node, are those of the DaemonSet that is there now; `nodes_observed` is whether its controller saw it,
+    None where there is none. Objects may be left without a release, and the other way round.
+    """
+
+    release: Revision | None = None
+    nodes_observed: bool | None = None
+    pods: Mapping[str, PreflightPod] = field(default_factory=dict)
+    validator: PolicyValidator | None = None
+
+    @property
+    def there(self) -> bool:
+        """Whether anything of a preflight is there, whole or not."""
+        return self.release is not None or self.nodes_observed is not None or self.validator is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """What is looked up once, before a change that depends on it, since to watch it would cost more than it is worth.
 
@@ -159,6 +200,7 @@ class Observation:
     nodes_with_pods: frozenset[str] = frozenset()
     definition_leaving: bool = False
     secrets_namespace_leaving: bool = False
+    preflight: PreflightObservation = PreflightObservation()
 
     @property
     def installed(self) -> bool:
