@@ -152,6 +152,13 @@ def _is_good(site: Site) -> bool:
 def _went_back(site: Site) -> None:
     site.wait_for("RolledBack", ready="False")
     wait_until(lambda: site.cluster.ready_nodes() == 7, timeout=30, what="every node is Ready", needs=[site.operator])
+    # The status follows the cluster a moment later.
+    wait_until(
+        lambda: site.status()["nodes"]["agentsReady"] == 5,
+        timeout=5,
+        what="the status counts every agent",
+        needs=[site.operator],
+    )
     revisions, agents = site.revisions(), site.cluster.get("daemonset", "cilium", "kube-system")
     (image,) = {container["image"] for container in agents["spec"]["template"]["spec"]["containers"]}
 
@@ -159,7 +166,6 @@ def _went_back(site: Site) -> None:
     assert revisions[-1][1] == "deployed"
     assert len(revisions) <= 4, revisions
     assert "broken" not in image
-    assert site.status()["nodes"]["agentsReady"] == 5
 
 
 def _is_whole(site: Site, *, changed: bool, interrupted: bool) -> None:

@@ -150,7 +150,7 @@ def test_it_passes_with_a_ready_pod_beside_every_ready_agent_and_every_policy_va
 def test_what_is_missing_runs_till_its_time_is_over_and_is_then_named(
     preflight: PreflightObservation, found: str
 ) -> None:
-    at = PreflightProgress(3, NOW)
+    at = PreflightProgress(3, NOW, None if preflight.release is None else preflight.release.made_at)
 
     assert judge(preflight, previous=at, now=NOW + TIMEOUT - timedelta(seconds=1)).result is RUNNING
     assert judge(preflight, previous=at, now=NOW + TIMEOUT).result is FAILED
@@ -258,11 +258,31 @@ def test_where_nobody_can_validate_policies_nothing_is_expected(
 @pytest.mark.parametrize(
     ("previous", "pods", "expected"),
     [
-        pytest.param(PreflightProgress(1, STARTED), [FIRST], PreflightProgress(2, NOW), id="a check more is ready"),
-        pytest.param(PreflightProgress(2, STARTED), [FIRST], PreflightProgress(2, STARTED), id="as many as before"),
-        pytest.param(PreflightProgress(3, STARTED), [FIRST], PreflightProgress(3, STARTED), id="fewer than before"),
-        pytest.param(PreflightProgress(9, EARLIER), [FIRST], PreflightProgress(2, STARTED), id="of a preflight before"),
-        pytest.param(None, [FIRST], PreflightProgress(2, STARTED), id="nothing is remembered"),
+        pytest.param(
+            PreflightProgress(1, STARTED, STARTED),
+            [FIRST],
+            PreflightProgress(2, NOW, STARTED),
+            id="a check more is ready",
+        ),
+        pytest.param(
+            PreflightProgress(2, STARTED, STARTED),
+            [FIRST],
+            PreflightProgress(2, STARTED, STARTED),
+            id="as many as before",
+        ),
+        pytest.param(
+            PreflightProgress(3, STARTED, STARTED),
+            [FIRST],
+            PreflightProgress(3, STARTED, STARTED),
+            id="fewer than before",
+        ),
+        pytest.param(
+            PreflightProgress(9, NOW, EARLIER),
+            [FIRST],
+            PreflightProgress(2, STARTED, STARTED),
+            id="of a preflight before",
+        ),
+        pytest.param(None, [FIRST], PreflightProgress(2, STARTED, STARTED), id="nothing is remembered"),
     ],
 )
 def test_progress_is_a_check_more_than_ever_before(
@@ -295,14 +315,14 @@ def test_after_a_restart_the_cluster_tells_the_last_progress(
         validator=a_validator(pod=a_preflight_pod(ready_since=validating)),
     )
 
-    assert judge(preflight).progress == PreflightProgress(2, expected)
+    assert judge(preflight).progress == PreflightProgress(2, expected, made_at)
 
 
 def test_before_the_release_shows_the_clock_begins_now_and_goes_on() -> None:
     first = judge(PreflightObservation())
     later = judge(PreflightObservation(), previous=first.progress, now=NOW + TIMEOUT)
 
-    assert first.progress == PreflightProgress(0, NOW)
+    assert first.progress == PreflightProgress(0, NOW, None)
     assert later.result is FAILED
 
 

@@ -19,10 +19,14 @@ CHECK: Final = "cilium-pre-flight-check"
 
 @dataclass(frozen=True, slots=True)
 class PreflightProgress:
-    """The most checks that were ready at once, and since when; the next judgement's memory."""
+    """The most checks that were ready at once, and since when; the next judgement's memory.
+
+    `release` is when the release was made that was judged: of another one, nothing is remembered.
+    """
 
     done: int
     at: datetime
+    release: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +119,15 @@ def _progress(
     preflight: PreflightObservation, previous: PreflightProgress | None, done: int, now: datetime
 ) -> PreflightProgress:
     """The memory carried on; without one, as after a restart, what the cluster tells of the release and its pods."""
-    release = preflight.release
-    begun = None if release is None else min(release.made_at, now)
-    if previous is not None and (begun is None or previous.at >= begun):
-        return PreflightProgress(done, now) if done > previous.done else previous
+    made = None if preflight.release is None else preflight.release.made_at
+    if previous is not None and previous.release == made:
+        return PreflightProgress(done, now, made) if done > previous.done else previous
     pods = [*preflight.pods.values()]
     if preflight.validator is not None and preflight.validator.pod is not None:
         pods.append(preflight.validator.pod)
     # The clocks of nodes may be wrong: nothing is later than now, nor earlier than the release.
     moments = [min(pod.ready_since, now) for pod in pods if pod.ready and pod.ready_since is not None]
-    return PreflightProgress(done, now if begun is None else max([begun, *moments]))
+    return PreflightProgress(done, now if made is None else max([min(made, now), *moments]), made)
 
 
 def _findings(observation: Observation, expected: list[str]) -> Iterator[_Finding]:
