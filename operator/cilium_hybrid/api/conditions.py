@@ -27,6 +27,7 @@ class ConditionType(_Word):
     READY = "Ready", "What the spec asks for runs on every connected hybrid node. The summary of all others."
     RECONCILING = "Reconciling", "The operator is at work, or will try again by itself. Absent otherwise."
     STALLED = "Stalled", "The operator waits for a person. Absent otherwise."
+    PREFLIGHT_PASSED = "PreflightPassed", "The version that comes next passed its pre-flight check."
     VALID = "Valid", "The spec breaks no rule."
     RELEASED = "Released", "The newest Helm revision is the one that the spec leads to."
     NODES_READY = "NodesReady", "Every hybrid node passes all of its legs."
@@ -57,6 +58,15 @@ class Reason(_Word):
     RENDER_REFUSED = "RenderRefused", "The rendered manifests hold what is not Cilium's, or reach beyond what is."
     INSTALLING = "Installing", "Cilium is being installed."
     CONFIGURING = "Configuring", "A change of configuration is being released."
+    PREFLIGHT_RUNNING = "PreflightRunning", "The pre-flight check of the next version runs; nothing is changed yet."
+    PREFLIGHT_PASSED = "PreflightPassed", "The next version passed its pre-flight check."
+    PREFLIGHT_FAILED = "PreflightFailed", "The next version failed its pre-flight check; nothing was changed."
+    POLICY_REJECTS = (
+        "PolicyRejects",
+        "The API server would not take what the next step applies, or what runs now; nothing was changed.",
+    )
+    AWAITING_APPROVAL = "AwaitingApproval", "The plan waits for a person to approve it."
+    UPGRADING = "Upgrading", "Another version is being released."
     ROLLING_OUT = "RollingOut", "Agents that run an older configuration are being replaced."
     ROLLOUT_STUCK = (
         "RolloutStuck",

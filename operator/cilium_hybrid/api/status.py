@@ -12,12 +12,14 @@ from cilium_hybrid.api.conditions import Condition
 MAX_UNREADY: Final = 10
 MAX_HISTORY: Final = 10
 MAX_FINDINGS: Final = 10
+MAX_PLAN: Final = 12
 
 
 class Phase(StrEnum):
     """One word for people; programs read the conditions."""
 
     INSTALLING = "Installing"
+    PREFLIGHT = "Preflight"
     UPGRADING = "Upgrading"
     ROLLING_BACK = "RollingBack"
     READY = "Ready"
@@ -46,11 +48,22 @@ class PreflightResult(StrEnum):
     FAILED = "Failed"
 
 
+class PlanPhase(StrEnum):
+    """Where a step of the plan is."""
+
+    PENDING = "Pending"
+    PREFLIGHT = "Preflight"
+    APPLY = "Apply"
+    ROLLOUT = "Rollout"
+    DONE = "Done"
+
+
 class HistoryAction(StrEnum):
     """What a Helm revision of the operator was made for."""
 
     INSTALL = "Install"
     CONFIGURE = "Configure"
+    UPGRADE = "Upgrade"
     ROLLBACK = "Rollback"
 
 
@@ -118,6 +131,32 @@ class Nodes(_Model):
     """Those that fail a leg, at most ten, root causes first."""
 
 
+class PlanStep(_Model):
+    """A version on the way to what the spec asks for."""
+
+    version: str
+    """Chart version that is released in this step."""
+    step: PlanPhase
+    """Where it is."""
+    notes: tuple[str, ...] = ()
+    """What to know before it, where it enters another minor release."""
+
+
+class PreflightStatus(_Model):
+    """The pre-flight check of the next version; of the present generation alone."""
+
+    version: str
+    """Chart version that is checked."""
+    result: PreflightResult
+    """How far it is."""
+    ready: int = 0
+    """Those of the expected nodes that have a Ready preflight pod."""
+    expected: int = 0
+    """Connected nodes with a Ready agent."""
+    findings: tuple[str, ...] = Field((), max_length=MAX_FINDINGS + 1)
+    """What is in the way, a sentence each, at most ten and how many more."""
+
+
 class RolloutStatus(_Model):
     """Agents that are being moved to what is released; absent where none is."""
 
@@ -163,6 +202,12 @@ class Status(_Model):
     """Versions of Cilium in this cluster."""
     release: Release | None = None
     """The newest revision of Helm release `cilium` that the operator made."""
+    plan: tuple[PlanStep, ...] = Field((), max_length=MAX_PLAN)
+    """The versions on the way to what the spec asks for, in order; empty where this generation changed nothing."""
+    plan_digest: str | None = None
+    """Digest of the plan, which an approval names."""
+    preflight: PreflightStatus | None = None
+    """The pre-flight check of the next version; absent where none was made in this generation."""
     nodes: Nodes = Nodes()
     """Hybrid nodes, counted."""
     rollout: RolloutStatus | None = None

@@ -18,9 +18,12 @@ PLURAL: Final = "ciliumhybrids"
 SHORT_NAME: Final = "chy"
 NAME: Final = "default"
 FINALIZER: Final = "ciliumhybrid.io/finalizer"
+APPROVE: Final = "ciliumhybrid.io/approve"
+"""Annotation with the digest of the plan that a person approves."""
 DEFAULT_CHART: Final = "oci://public.ecr.aws/eks/cilium/cilium"
 MAX_CIDRS: Final = 15
 MAX_CIDR_LENGTH: Final = 18
+MAX_VIA: Final = 10
 LONGEST_MASK: Final = 29
 DEFAULT_GROUP: Final = "topology.kubernetes.io/zone"
 
@@ -144,6 +147,8 @@ CIDR = Annotated[_CIDRText, Field(json_schema_extra=validations(*CIDR_RULES))]
 PodCIDR = Annotated[_CIDRText, Field(json_schema_extra=validations(*POD_CIDR_RULES))]
 Duration = Annotated[str, StringConstraints(min_length=2, max_length=24, pattern=DURATION_PATTERN)]
 CIDRs = Annotated[tuple[CIDR, ...], Field(max_length=MAX_CIDRS)]
+ChartVersion = Annotated[str, StringConstraints(max_length=24, pattern=VERSION_PATTERN)]
+Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 
 
 class Chart(_Model):
@@ -154,7 +159,7 @@ class Chart(_Model):
         description="OCI reference without a tag, or the absolute path of a chart (folder or archive) that the "
         f"operator can read. Default: {DEFAULT_CHART}",
     )
-    digest: Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)] | None = Field(
+    digest: Digest | None = Field(
         None, description="Digest of the chart of `version`; anything else that is served is refused."
     )
 
@@ -248,9 +253,43 @@ class OnFailure(StrEnum):
     PAUSE = "Pause"
 
 
+class Preflight(_Model):
+    """The target chart's pre-flight check."""
+
+    enabled: bool = Field(True, description="Whether it is run before every change of version. Default: true")
+    timeout: Duration = Field(
+        "10m", description="How long no check may get ready before the preflight has failed. Default: 10m"
+    )
+
+
+class Via(_Model):
+    """A version on the way to `spec.version`."""
+
+    version: ChartVersion = Field(description="Version of the Cilium chart, as in `spec.version`.")
+    digest: Digest | None = Field(None, description="Digest of its chart; anything else that is served is refused.")
+
+
+class Approval(StrEnum):
+    """Who says that a change may begin."""
+
+    AUTOMATIC = "Automatic"
+    MANUAL = "Manual"
+
+
 class Upgrade(_Model):
     """How changes are made."""
 
+    preflight: Preflight = Field(Preflight(), description="The target chart's pre-flight check.")
+    via: Annotated[tuple[Via, ...], Field(max_length=MAX_VIA)] = Field(
+        (),
+        description="Versions on the way to `spec.version`, oldest first, instead of the newest patch releases that "
+        "the registry has.",
+    )
+    approval: Approval = Field(
+        Approval.AUTOMATIC,
+        description="`Manual`: a change of what runs waits until the annotation `ciliumhybrid.io/approve` holds "
+        "`status.planDigest`. Default: Automatic",
+    )
     rollout: Rollout = Field(Rollout(), description="How the agents move to a new configuration.")
     on_failure: OnFailure = Field(
         OnFailure.ROLLBACK,
@@ -263,7 +302,7 @@ class Upgrade(_Model):
 class Spec(_Model):
     """The Cilium that shall run on the hybrid nodes."""
 
-    version: Annotated[str, StringConstraints(max_length=24, pattern=VERSION_PATTERN)] = Field(
+    version: ChartVersion = Field(
         description="Version of the Cilium chart, X.Y.Z or X.Y.Z-N where N is the AWS build number."
     )
     chart: Chart = Field(Chart(), description="Where the Cilium chart comes from.")
