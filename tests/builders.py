@@ -8,7 +8,7 @@ from typing import Any
 from cilium_hybrid.api.conditions import Condition, ConditionType, Reason
 from cilium_hybrid.api.status import Leg, Status
 from cilium_hybrid.api.v1alpha1 import Spec, parse_spec
-from cilium_hybrid.plan.actions import Decision, Nothing
+from cilium_hybrid.plan.actions import Apply, Decision, Nothing
 from cilium_hybrid.plan.decide import Situation
 from cilium_hybrid.plan.nodes import judge_nodes
 from cilium_hybrid.plan.observation import (
@@ -27,7 +27,8 @@ from cilium_hybrid.plan.observation import (
     Record,
     Revision,
 )
-from cilium_hybrid.plan.release import Wanted, release_state, wanted
+from cilium_hybrid.plan.release import Wanted, wish
+from cilium_hybrid.plan.route import find_route
 from cilium_hybrid.plan.status import Report
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.rules.surroundings import Taken, all_taken
@@ -213,9 +214,14 @@ def a_healthy_observation(*revisions: Revision, record: Record | None = None, no
 def a_situation(spec: Spec | None = None, observation: Observation | None = None, **more: Any) -> Situation:
     """What a decision looks at: by default a valid spec, and nothing installed."""
     spec, observation = spec or a_spec(), observation or an_observation()
-    want = wanted(spec, observation)
-    facts: dict[str, Any] = {"state": release_state(observation, want), "violations": (), "now": NOW}
-    return Situation(spec=spec, observation=observation, want=want, **(facts | more))
+    route = find_route(spec, observation, Status(), more.get("generation", 0), ())
+    facts: dict[str, Any] = {"route": route, "violations": (), "now": NOW}
+    return Situation(spec=spec, observation=observation, **(facts | more))
+
+
+def an_apply(want: Wanted, revision: int, over: int | None = None) -> Apply:
+    """The action that makes a revision of the whole of what is wanted."""
+    return Apply(want, revision, wish(want), over)
 
 
 def a_condition(kind: ConditionType, status: str, reason: Reason, **more: Any) -> Condition:

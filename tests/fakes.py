@@ -25,6 +25,7 @@ from cilium_hybrid.ports import (
     Resource,
     StaleError,
 )
+from cilium_hybrid.rules.rendered import title
 from fake_charts import FakeCharts, Published, Values
 from fake_clock import FixedClock
 from fake_preflights import FakePreflights
@@ -34,7 +35,7 @@ __all__ = ["FakeCharts", "FakeCluster", "FakePreflights", "FakeReleases", "Fixed
 
 @dataclass
 class FakeReleases:
-    """Helm's records in memory. `applied` holds the values of each revision that was made.
+    """Helm's records in memory. `applied` holds the values of each revision, and `made` its objects where a test says.
 
     `fault` is raised by the next `apply`, which leaves a revision of status `leaves` behind, or none.
     """
@@ -44,6 +45,7 @@ class FakeReleases:
     applied: dict[int, Values] = field(default_factory=dict)
     fault: PortError | None = None
     leaves: str | None = None
+    made: dict[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
     def newest(self) -> Revision:
@@ -87,6 +89,10 @@ class FakeReleases:
         old = next(made for made in self.revisions if made.number == to)
         self.revisions[-1] = replace(old, number=revision, status="deployed", made_at=self.newest.made_at, copies=to)
 
+    async def manifests(self, revision: int) -> Sequence[Mapping[str, Any]]:
+        """The objects that a revision was made of, none where Helm has it no more; ClusterUnavailableError."""
+        return self.made.get(revision, ())
+
     async def uninstall(self, revision: int) -> None:
         """Uninstall the release, which stands at `revision`; StaleError, UninstallFailedError."""
         self._stands_at(revision)
@@ -126,7 +132,8 @@ class FakeCluster:
 
     `meanwhile` holds what happens right after the next looks, one each; `away` is what the API says while it is away,
     and `refuses_finalizers` what it says to those alone; `refused` counts how often it did. `answer` is what a survey
-    finds, and `asked` what was asked for. `ended` are the agent pods that were deleted; new ones are Ready at once.
+    finds, and `asked` what was asked for. `policies` says what rejects an object, by its kind and name. `ended` are the
+    agent pods that were deleted; new ones are Ready at once.
     """
 
     def __init__(self, releases: FakeReleases, preflights: FakePreflights | None = None) -> None:
@@ -140,6 +147,7 @@ class FakeCluster:
         self.nodes: dict[str, HybridNode] = {}
         self.rest = Observation()
         self.answer = Survey()
+        self.policies: dict[str, str] = {}
         self.asked: list[Question] = []
         self._releases, self._preflights = releases, preflights or FakePreflights(releases.clock)
         self._resource: Resource | None = None
@@ -200,6 +208,13 @@ class FakeCluster:
         self._answer()
         self.asked.append(question)
         return self.answer
+
+    async def rehearse(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+        """What the API server would not take of these, a sentence each; nothing is changed; ClusterUnavailableError."""
+        self._answer()
+        return [
+            f"{title(found)}: {self.policies[title(found)]}" for found in manifests if title(found) in self.policies
+        ]
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
         """Replace the status of exactly this version of the resource; StaleError, ClusterUnavailableError."""

@@ -30,10 +30,11 @@ from builders import (
     an_observation,
 )
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.api.status import Status
+from cilium_hybrid.api.status import PreflightResult, PreflightStatus, Status
 from cilium_hybrid.api.v1alpha1 import DeletionPolicy, Spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.decide import Failure, Situation, decide
+from cilium_hybrid.plan.gates import Checks
 from cilium_hybrid.plan.nodes import judge_nodes
 from cilium_hybrid.plan.observation import (
     AgentSet,
@@ -44,8 +45,11 @@ from cilium_hybrid.plan.observation import (
     PreflightObservation,
     Revision,
 )
-from cilium_hybrid.plan.release import ReleaseState, release_state, wanted
+from cilium_hybrid.plan.preflight import judge_preflight
+from cilium_hybrid.plan.progress import plan_steps
+from cilium_hybrid.plan.release import wanted
 from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step
+from cilium_hybrid.plan.route import find_route
 from cilium_hybrid.plan.status import Report, next_status
 from cilium_hybrid.rules.rule import Violation
 from cilium_hybrid.rules.values import OWNED_PATHS
@@ -184,6 +188,12 @@ def observations(draw: st.DrawFn, spec: Spec) -> Observation:
     )
 
 
+AVAILABLE = st.sampled_from(
+    [None, (), tuple(map(CiliumVersion.parse, (VERSION, "1.17.15-1", "1.18.3-0", "1.18.8-1", "1.19.4-1")))]
+)
+TOLD = st.none() | st.builds(
+    PreflightStatus, version=st.sampled_from(["1.17.15-1", "1.18.8-1"]), result=st.sampled_from(PreflightResult)
+)
 ROLLOUTS = st.sampled_from(
     [NO_ROLLOUT, *(RolloutPlan(step, "it goes on", ("cilium-x",) if step is Step.MOVE else ()) for step in Step)]
 )
@@ -194,17 +204,21 @@ def situations(draw: st.DrawFn) -> Situation:
     """All that a decision can meet."""
     spec = draw(SPECS)
     observation = draw(observations(spec))
-    want = wanted(spec, observation)
+    route = find_route(spec, observation, Status(), 0, draw(AVAILABLE))
+    verdict = judge_preflight(observation, None, timedelta(minutes=10), NOW)
     return Situation(
         spec=spec,
         observation=observation,
-        want=want,
-        state=release_state(observation, want),
+        route=route,
         violations=draw(VIOLATIONS),
         now=draw(MOMENTS),
         failure=draw(FAILURES),
         held=draw(BOOLEANS),
         rollout=draw(ROLLOUTS),
+        checks=Checks(
+            draw(TOLD), observation.preflight, judge_preflight(observation, None, timedelta(minutes=10), NOW)
+        ),
+        approved=draw(st.sampled_from([None, "sha256:of another plan", route.digest])),
     )
 
 
@@ -218,13 +232,16 @@ def reports(draw: st.DrawFn, passes: int = 2) -> Report:
     return Report(
         previous=previous,
         generation=draw(GENERATIONS),
-        target=situation.want.chart_version,
-        chart_ref=situation.want.chart_ref,
+        target=situation.spec.version,
+        chart_ref=situation.spec.chart.ref,
         observation=situation.observation,
         decision=decision,
         nodes=judge_nodes(situation.observation, DIGEST, since, situation.now),
         now=situation.now,
-        in_sync=situation.state is ReleaseState.IN_SYNC,
+        in_sync=situation.in_sync,
+        plan=plan_steps(situation, decision, previous),
+        plan_digest=situation.route.digest,
+        preflight=decision.preflight or situation.checks.told,
     )
 
 

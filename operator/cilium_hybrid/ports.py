@@ -46,6 +46,10 @@ class ClusterUnavailableError(PortError):
     """The Kubernetes API did not answer."""
 
 
+class PolicyRejectsError(PortError):
+    """The API server would refuse what is to be applied, or what runs now."""
+
+
 class StaleError(PortError):
     """The cluster is no longer as it was when the decision was made; look again."""
 
@@ -69,6 +73,8 @@ class Resource:
     status: Mapping[str, Any]
     finalizers: tuple[str, ...] = ()
     deleting: bool = False
+    approved: str | None = None
+    """The digest that the annotation of an approval holds."""
 
     @property
     def held(self) -> bool:
@@ -106,6 +112,9 @@ class Releases(Protocol):
     async def uninstall(self, revision: int) -> None:
         """Uninstall the release, which stands at `revision`; StaleError, UninstallFailedError."""
 
+    async def manifests(self, revision: int) -> Sequence[Mapping[str, Any]]:
+        """The objects that a revision was made of, none where Helm has it no more; ClusterUnavailableError."""
+
     async def unlock(self, revision: int) -> None:
         """Mark a pending newest revision failed; StaleError where it is not the newest, or not pending."""
 
@@ -134,6 +143,9 @@ class Cluster(Protocol):
 
     async def survey(self, question: Question) -> Survey:
         """What is not watched, looked up now; ClusterUnavailableError."""
+
+    async def rehearse(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+        """What the API server would not take of these, a sentence each; nothing is changed; ClusterUnavailableError."""
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
         """Replace the status of exactly this version of the resource; StaleError, ClusterUnavailableError."""

@@ -14,10 +14,11 @@ from builders import (
     a_revision_of,
     a_situation,
     a_spec,
+    an_apply,
     an_observation,
 )
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.plan.actions import Action, Apply, Move, Nothing, Remember, Unlock
+from cilium_hybrid.plan.actions import Action, Move, Nothing, Remember, Unlock
 from cilium_hybrid.plan.decide import Failure, decide
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.release import wanted
@@ -34,7 +35,7 @@ FOR_A_PERSON = Failure(Reason.CHART_REFUSED, "the chart is another", 1, None)
 @pytest.mark.parametrize(
     ("observation", "more", "action", "reason", "stalled"),
     [
-        pytest.param(an_observation(), {}, Apply(WANT, 1), Reason.INSTALLING, False, id="nothing is installed"),
+        pytest.param(an_observation(), {}, an_apply(WANT, 1), Reason.INSTALLING, False, id="nothing is installed"),
         pytest.param(
             an_observation(secrets_namespace_leaving=True),
             {},
@@ -46,7 +47,7 @@ FOR_A_PERSON = Failure(Reason.CHART_REFUSED, "the chart is another", 1, None)
         pytest.param(
             an_observation(a_revision(3, status="uninstalled")),
             {},
-            Apply(WANT, 4),
+            an_apply(WANT, 4),
             Reason.INSTALLING,
             False,
             id="it was uninstalled and its history kept",
@@ -78,7 +79,7 @@ FOR_A_PERSON = Failure(Reason.CHART_REFUSED, "the chart is another", 1, None)
         pytest.param(
             an_observation(SAME, a_foreign_revision(2)),
             {"spec": CHANGED},
-            Apply(wanted(CHANGED, an_observation()), 3),
+            an_apply(wanted(CHANGED, an_observation()), 3, 2),
             Reason.CONFIGURING,
             False,
             id="somebody else upgraded ours and then the spec changed",
@@ -102,7 +103,7 @@ FOR_A_PERSON = Failure(Reason.CHART_REFUSED, "the chart is another", 1, None)
         pytest.param(
             an_observation(a_revision(status="failed")),
             {},
-            Apply(WANT, 2),
+            an_apply(WANT, 2),
             Reason.INSTALLING,
             False,
             id="a failed install is an install still",
@@ -110,12 +111,12 @@ FOR_A_PERSON = Failure(Reason.CHART_REFUSED, "the chart is another", 1, None)
         pytest.param(
             an_observation(OLD, a_revision(2, status="failed")),
             {},
-            Apply(WANT, 3),
+            an_apply(WANT, 3, 1),
             Reason.CONFIGURING,
             False,
             id="a failed upgrade is tried again",
         ),
-        pytest.param(an_observation(OLD), {}, Apply(WANT, 2), Reason.CONFIGURING, False, id="the spec changed"),
+        pytest.param(an_observation(OLD), {}, an_apply(WANT, 2, 1), Reason.CONFIGURING, False, id="the spec changed"),
         pytest.param(an_observation(SAME), {}, Remember(a_record()), Reason.IN_SYNC, False, id="nothing is recorded"),
         pytest.param(
             an_observation(SAME, record=a_record(revision=4)),
@@ -142,7 +143,7 @@ FOR_A_PERSON = Failure(Reason.CHART_REFUSED, "the chart is another", 1, None)
         pytest.param(
             an_observation(),
             {"failure": AFTER_5_S, "now": NOW + timedelta(seconds=5)},
-            Apply(WANT, 1),
+            an_apply(WANT, 1),
             Reason.INSTALLING,
             False,
             id="the pause is over",

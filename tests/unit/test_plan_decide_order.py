@@ -143,10 +143,10 @@ def test_every_state_has_an_answer_that_keeps_the_promises(situation: Situation)
         case Apply(want, revision):
             assert not situation.spec.suspend
             assert not situation.violations
-            assert want == situation.want
+            assert want == situation.route.goal
             assert revision == (newest.number if newest else 0) + 1
             assert situation.state not in {ReleaseState.NOT_OWNED, ReleaseState.PENDING, ReleaseState.IN_SYNC}
-            same = asks_for_the_same(situation.observation, situation.want)
+            same = asks_for_the_same(situation.observation, situation.route.goal)
             assert situation.state is not ReleaseState.FOREIGN or not same
             assert not decision.stalled
             assert situation.failure is None or situation.failure.not_before is not None

@@ -30,7 +30,7 @@ WELL = a_healthy_observation(a_revision(), record=a_record(), nodes=2)
 SECOND = a_healthy_observation(a_revision(status="superseded"), a_revision(2), nodes=2)
 NO_NODES = a_healthy_observation(a_revision(), nodes=0)
 SETTLED = a_status(a_condition(READY, "True", Reason.IN_SYNC))
-APPLY = Apply(a_situation().want, 2)
+APPLY = Apply(a_situation().route.next, 2)
 
 
 def a_decision(reason: Reason, action: Action = Nothing(), **more: Any) -> Decision:  # noqa: B008 # frozen

@@ -23,7 +23,7 @@ from cilium_hybrid.reconcile.execute import pause
 from fake_charts import Published, takes_anything
 from unit.world import World, an_empty_world
 
-WANT = a_situation().want
+WANT = a_situation().route.next
 APPLY = Apply(WANT, 1)
 
 
@@ -137,7 +137,7 @@ def test_what_fails_the_same_way_every_time_waits_for_a_person(
 ) -> None:
     world = an_empty_world()
     world.charts.publish(REF, VERSION, chart)
-    want = a_situation(a_spec(chart={"ref": REF, "digest": pinned})).want
+    want = a_situation(a_spec(chart={"ref": REF, "digest": pinned})).route.next
     failure = execute(world, Apply(want, 1))
 
     assert failure is not None
@@ -205,7 +205,7 @@ def test_nothing_is_installed_when_only_the_observation_is_empty() -> None:
     """Two operators, or a watch that lags: the second install is refused."""
     world = an_empty_world()
     execute(world, APPLY)
-    decided_again = Apply(a_situation(observation=an_observation()).want, 1)
+    decided_again = Apply(a_situation(observation=an_observation()).route.next, 1)
 
     with pytest.raises(StaleError):
         execute(world, decided_again)

@@ -10,7 +10,7 @@ from cilium_hybrid.api.status import Status
 from cilium_hybrid.reconcile.execute import Executor
 from cilium_hybrid.reconcile.reconciler import Reconciler
 from fake_charts import FakeCharts
-from fakes import FakeCluster, FakeReleases, FixedClock, Tally
+from fakes import FakeCluster, FakePreflights, FakeReleases, FixedClock, Tally
 
 OTHER_NODE = "mi-0000000000000002"
 
@@ -22,8 +22,9 @@ class World:
         self.clock = FixedClock()
         self.charts = FakeCharts()
         self.releases = FakeReleases(self.clock)
-        self.cluster = FakeCluster(self.releases)
-        self.executor = Executor(self.charts, self.releases, self.cluster, self.clock)
+        self.preflights = FakePreflights(self.clock)
+        self.cluster = FakeCluster(self.releases, self.preflights)
+        self.executor = Executor(self.charts, self.releases, self.preflights, self.cluster, self.clock)
         self.tally = Tally()
         self.digest = self.charts.publish(REF, VERSION)
         self.restart()

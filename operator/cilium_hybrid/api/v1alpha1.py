@@ -20,7 +20,8 @@ NAME: Final = "default"
 FINALIZER: Final = "ciliumhybrid.io/finalizer"
 APPROVE: Final = "ciliumhybrid.io/approve"
 """Annotation with the digest of the plan that a person approves."""
-DEFAULT_CHART: Final = "oci://public.ecr.aws/eks/cilium/cilium"
+OCI: Final = "oci://"
+DEFAULT_CHART: Final = f"{OCI}public.ecr.aws/eks/cilium/cilium"
 MAX_CIDRS: Final = 15
 MAX_CIDR_LENGTH: Final = 18
 MAX_VIA: Final = 10

@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from cilium_hybrid.adapters.clock import SystemClock
+from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import parse_spec
 from cilium_hybrid.cli.findings import REFUSED, UNUSABLE, Finding, Manifest, Output, Severity, read_manifests
 from cilium_hybrid.plan.judge import judge
 from cilium_hybrid.plan.preview import Preview, preview
 from cilium_hybrid.plan.release import is_ours
-from cilium_hybrid.ports import ClusterUnavailableError
+from cilium_hybrid.plan.route import find_route
+from cilium_hybrid.ports import ChartUnavailableError, ClusterUnavailableError
 from cilium_hybrid.rules.resource import faults_of_resource
 from cilium_hybrid.rules.spec import Verdict
 from cilium_hybrid.settings import kubeconfig_of
 
 if TYPE_CHECKING:
     from cilium_hybrid.adapters.kube.look import Look
+    from cilium_hybrid.api.versions import CiliumVersion
 
 CHANGES: Final = 3
 """Exit code of a plan that is not empty."""
@@ -33,8 +36,9 @@ def plan(
 ) -> None:
     """Tell what a manifest would change in the cluster of KUBECONFIG, and what blocks it; change nothing.
 
-    Charts are not fetched, so what a chart itself refuses is seen by the operator only. Exit code: 0 nothing to do,
-    3 changes, 1 refused, 2 the call cannot be used.
+    Charts are not fetched, so what a chart itself refuses is seen by the operator only; the registry is asked for its
+    versions where minor releases lie in between. Exit code: 0 nothing to do, 3 changes, 1 refused, 2 the call cannot be
+    used.
     """
     # Imported here: the commands that need no cluster start in half the time without it.
     from cilium_hybrid.adapters.kube.look import look  # noqa: PLC0415
@@ -42,21 +46,32 @@ def plan(
     manifest = _only(file)
     try:
         looked = asyncio.run(look(kubeconfig_of(os.environ), _spec(manifest)))
-    except ClusterUnavailableError as error:
+        findings = manifest.findings(_verdict(manifest, looked))
+        planned = None
+        if not any(finding.severity is Severity.REFUSED for finding in findings):
+            planned = _preview(manifest, looked)
+    except (ClusterUnavailableError, ChartUnavailableError) as error:
         raise _unusable(str(error)) from None
-    findings = manifest.findings(_verdict(manifest, looked))
-    planned = None
-    if not any(finding.severity is Severity.REFUSED for finding in findings):
-        planned = preview(
-            parse_spec(manifest.body["spec"]),
-            looked.observation,
-            looked.released,
-            SystemClock().now(),
-            held=looked.resource is not None and looked.resource.held,
-            generation=_generation(manifest, looked),
-        )
     _print(output, findings, planned)
     raise typer.Exit(_exit_code(planned))
+
+
+def _preview(manifest: Manifest, looked: "Look") -> Preview:
+    spec, generation = parse_spec(manifest.body["spec"]), _generation(manifest, looked)
+    available: Sequence[CiliumVersion] = ()
+    if find_route(spec, looked.observation, Status(), generation).unknown:
+        from cilium_hybrid.adapters.helm.registry import list_versions  # noqa: PLC0415
+
+        available = asyncio.run(list_versions(spec.chart.ref))
+    return preview(
+        spec,
+        looked.observation,
+        looked.released,
+        SystemClock().now(),
+        held=looked.resource is not None and looked.resource.held,
+        generation=generation,
+        available=available,
+    )
 
 
 def _only(file: str) -> Manifest:
@@ -115,6 +130,8 @@ def _print(output: Output, findings: Sequence[Finding], planned: Preview | None)
         return
     for number, step in enumerate(planned.steps, 1):
         typer.echo(f"{number}. {step.kind}: {step.message}")
+        for note in step.notes:
+            typer.echo(f"   note: {note}")
         for path in step.changed:
             typer.echo(f"   {path}")
     if planned.end.stalled:

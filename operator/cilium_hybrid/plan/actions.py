@@ -1,8 +1,11 @@
 """What the operator can do to the cluster, as data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.api.status import PreflightStatus
 from cilium_hybrid.plan.observation import Record
 from cilium_hybrid.plan.release import Wanted
 from cilium_hybrid.rules.rule import Violation
@@ -10,10 +13,35 @@ from cilium_hybrid.rules.rule import Violation
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Install or upgrade the release to what is wanted, as exactly this revision."""
+    """Install or upgrade the release to what is wanted, as exactly this revision.
+
+    `wish` is a digest of all that the spec asks for. `over` is the revision that runs, None at an install.
+    """
 
     wanted: Wanted
     revision: int
+    wish: str = ""
+    over: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FindVersions:
+    """Ask the registry which versions of the chart it has."""
+
+    chart_ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartPreflight:
+    """Run the pre-flight check of a version, with nothing of the user's but what its images need."""
+
+    wanted: Wanted
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EndPreflight:
+    """Take the preflight and all that is left of it away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +102,29 @@ class Nothing:
     """Leave the cluster as it is; the next event looks again."""
 
 
-Action = Apply | Claim | Move | Rollback | Unlock | Remember | Uninstall | Hold | LetGo | Nothing
+Action = (
+    Apply
+    | Claim
+    | EndPreflight
+    | FindVersions
+    | Hold
+    | LetGo
+    | Move
+    | Nothing
+    | Remember
+    | Rollback
+    | StartPreflight
+    | Uninstall
+    | Unlock
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The next action, and why. The reason and the message reach the status unchanged.
 
-    `stalled`: only a person can mend it. `violations`: all of them, where the spec is at fault.
+    `stalled`: only a person can mend it. `violations`: all of them, where the spec is at fault. `preflight`: what the
+    status says of it, where the decision is about it.
     """
 
     action: Action
@@ -89,3 +132,4 @@ class Decision:
     message: str
     stalled: bool = False
     violations: tuple[Violation, ...] = ()
+    preflight: PreflightStatus | None = None

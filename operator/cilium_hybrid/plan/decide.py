@@ -1,16 +1,41 @@
 """Which one action comes next. Pure and total: every state has an answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import assert_never
 
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.api.v1alpha1 import DeletionPolicy, OnFailure, Spec
-from cilium_hybrid.plan.actions import Apply, Decision, Hold, LetGo, Move, Nothing, Remember, Unlock
+from cilium_hybrid.api.v1alpha1 import DeletionPolicy, OnFailure, RolloutStrategy, Spec
+from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.plan.actions import (
+    Apply,
+    Decision,
+    EndPreflight,
+    FindVersions,
+    Hold,
+    LetGo,
+    Move,
+    Nothing,
+    Remember,
+    StartPreflight,
+    Unlock,
+)
+from cilium_hybrid.plan.gates import Checks, awaited_approval, awaited_preflight
 from cilium_hybrid.plan.observation import Observation, Record, Rejected, Revision
-from cilium_hybrid.plan.release import ReleaseState, Wanted, asks_for_the_same, initial_version, last_deployed, wish
+from cilium_hybrid.plan.release import (
+    ReleaseState,
+    Wanted,
+    asks_for_the_same,
+    initial_version,
+    is_what,
+    last_deployed,
+    release_state,
+    released_digest,
+    wish,
+)
 from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step, proven
+from cilium_hybrid.plan.route import Route
 from cilium_hybrid.plan.setback import claimed, go_back, good_revision, left_alone, setback_of
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 from cilium_hybrid.rules.rule import Violation, first_and_how_many_more
@@ -43,14 +68,25 @@ class Situation:
 
     spec: Spec
     observation: Observation
-    want: Wanted
-    state: ReleaseState
+    route: Route
     violations: Sequence[Violation]
     now: datetime
     failure: Failure | None = None
     held: bool = False
     rollout: RolloutPlan = NO_ROLLOUT
     generation: int = 0
+    checks: Checks = field(default_factory=Checks)
+    approved: str | None = None
+
+    @property
+    def state(self) -> ReleaseState:
+        """Where the release is, against what comes next."""
+        return release_state(self.observation, self.route.next)
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether what is released is the whole of what the spec asks for."""
+        return not self.route.left and self.state is ReleaseState.IN_SYNC
 
 
 def refuse(violations: Sequence[Violation]) -> Decision:
@@ -66,14 +102,21 @@ def refuse(violations: Sequence[Violation]) -> Decision:
 
 def decide(situation: Situation) -> Decision:
     """Choose one action; its effect is observed afresh before the next is chosen."""
-    decision, failure = _choose(situation), situation.failure
+    decision, failure = _tidy(situation, _choose(situation)), situation.failure
     if failure is None or isinstance(decision.action, Nothing):
         return decision
     if failure.waits(situation.now):
         return Decision(Nothing(), failure.reason, failure.with_next_try())
-    if failure.not_before is None and isinstance(decision.action, Apply):
+    if failure.not_before is None and isinstance(decision.action, Apply | StartPreflight):
         return Decision(Nothing(), failure.reason, failure.message, stalled=True)
     return decision
+
+
+def _tidy(situation: Situation, decision: Decision) -> Decision:
+    """No preflight is left behind: where the decision is about something else, that of before goes first."""
+    if decision.preflight is not None or situation.spec.suspend or not situation.checks.seen.ours:
+        return decision
+    return replace(decision, action=EndPreflight())
 
 
 def _choose(situation: Situation) -> Decision:
@@ -87,8 +130,14 @@ def _choose(situation: Situation) -> Decision:
         return refuse(situation.violations)
     if newest is None:
         return _apply(situation)
-    setback = setback_of(situation.observation, situation.want, situation.generation)
-    return _by_state(situation, newest) if setback is None else go_back(setback, newest, situation.rollout)
+    setback = setback_of(situation.observation, situation.route.goal, situation.generation)
+    if setback is not None:
+        return go_back(setback, newest, situation.rollout)
+    if situation.route.unknown:
+        ref = situation.spec.chart.ref
+        message = f"looking for the steps to Cilium {situation.spec.version} in {ref}"
+        return Decision(FindVersions(ref), Reason.UPGRADING, message)
+    return _by_state(situation, newest)
 
 
 def _by_state(situation: Situation, newest: Revision) -> Decision:
@@ -103,7 +152,7 @@ def _by_state(situation: Situation, newest: Revision) -> Decision:
             )
         case ReleaseState.FOREIGN if (claim := claimed(situation.observation.record, newest)) is not None:
             return claim
-        case ReleaseState.FOREIGN if asks_for_the_same(situation.observation, situation.want):
+        case ReleaseState.FOREIGN if asks_for_the_same(situation.observation, situation.route.goal):
             return left_alone(newest)
         case ReleaseState.PENDING:
             return Decision(
@@ -112,8 +161,9 @@ def _by_state(situation: Situation, newest: Revision) -> Decision:
                 f"an interrupted Helm left revision {newest.number} {newest.status}: marking it failed to go on",
             )
         case ReleaseState.IN_SYNC:
-            decision = _remember(situation, newest)
-            return _roll_out(situation, decision) if isinstance(decision.action, Nothing) else decision
+            return _finish(situation, situation.route.goal, newest)
+        case ReleaseState.OUT_OF_SYNC if (unfinished := _unfinished(situation, newest)) is not None:
+            return unfinished
         case ReleaseState.ABSENT | ReleaseState.FOREIGN | ReleaseState.FAILED | ReleaseState.OUT_OF_SYNC:
             return _apply(situation)
         case unknown:
@@ -128,15 +178,74 @@ def _hold_or_let_go(situation: Situation) -> Decision:
 
 
 def _apply(situation: Situation) -> Decision:
-    want = situation.want
-    newest = situation.observation.newest
-    if situation.observation.secrets_namespace_leaving:
+    """Make the next revision, once everything that comes before it is done."""
+    route, observation = situation.route, situation.observation
+    want, over = route.next, last_deployed(observation)
+    if observation.secrets_namespace_leaving:
         message = "waiting for namespace cilium-secrets of the Cilium before to be gone"
         return Decision(Nothing(), Reason.INSTALLING, message)
-    action = Apply(want, 1 if newest is None else newest.number + 1)
-    if last_deployed(situation.observation) is None:
+    number = 1 if observation.newest is None else observation.newest.number + 1
+    action = Apply(want, number, wish(route.goal), None if over is None else over.number)
+    if over is None:
         return Decision(action, Reason.INSTALLING, f"installing Cilium {want.chart_version} from {want.chart_ref}")
-    return Decision(action, Reason.CONFIGURING, f"releasing the changed configuration of Cilium {want.chart_version}")
+    if (unapproved := awaited_approval(situation.spec, route, situation.approved)) is not None:
+        return unapproved
+    if not route.left:
+        message = f"releasing the changed configuration of Cilium {want.chart_version}"
+        return Decision(action, Reason.CONFIGURING, message)
+    if (unchecked := awaited_preflight(situation.spec, want, situation.checks)) is not None:
+        return unchecked
+    return Decision(action, Reason.UPGRADING, f"releasing Cilium {want.chart_version}{_of_how_many(route)}")
+
+
+def _of_how_many(route: Route) -> str:
+    steps = len(route.versions)
+    return f", step {steps - len(route.left) + 1} of {steps}" if steps > 1 else ""
+
+
+def _unfinished(situation: Situation, newest: Revision) -> Decision | None:
+    """A minor release is entered once the one before is brought to every connected node.
+
+    Anything else may be what repairs the agents, and does not wait for them.
+    """
+    route = situation.route
+    if not route.enters_a_minor:
+        return None
+    if is_what(newest, route.present):
+        decision = _finish(situation, route.present, newest)
+    else:
+        # The spec has changed in more than its version, so what runs is no step of its way.
+        decision = _roll_out(situation, _proven_good(situation, newest))
+    if isinstance(decision.action, Nothing) and decision.reason is Reason.IN_SYNC:
+        return _unproven(situation, newest)
+    return decision
+
+
+def _proven_good(situation: Situation, newest: Revision) -> Decision:
+    observation, record = situation.observation, situation.observation.record
+    if record is None or record.good == newest.number or not proven(observation, released_digest(observation)):
+        return _released(newest)
+    return Decision(Remember(replace(record, good=newest.number)), Reason.IN_SYNC, "recording what runs well")
+
+
+def _unproven(situation: Situation, newest: Revision) -> Decision | None:
+    """To go back is tested over one minor release alone: the last good revision must not fall further behind."""
+    observation, good = situation.observation, good_revision(situation.observation)
+    connected = any(node.ready != "Unknown" for node in observation.nodes.values())
+    if not connected or proven(observation, released_digest(observation)):
+        return None
+    coming = CiliumVersion.parse(situation.route.next.chart_version)
+    far = good is not None and coming.minor > CiliumVersion.parse(good.chart_version).minor + 1
+    if not far and situation.spec.upgrade.rollout.strategy is RolloutStrategy.GATED:
+        return None
+    message = f"Cilium {newest.chart_version} is not well on every connected node yet, and {coming} comes after that"
+    return Decision(Nothing(), Reason.ROLLING_OUT, message)
+
+
+def _finish(situation: Situation, want: Wanted, newest: Revision) -> Decision:
+    """What is released is what is wanted: record it, and bring it to every agent."""
+    decision = _remember(situation, want, newest)
+    return _roll_out(situation, decision) if isinstance(decision.action, Nothing) else decision
 
 
 def _roll_out(situation: Situation, in_sync: Decision) -> Decision:
@@ -165,14 +274,14 @@ def _failed(situation: Situation, message: str) -> Decision:
     elif record is None or newest is None or good_revision(situation.observation) is None:
         why = "no other node is moved, and there is no good revision to go back to"
     else:
-        rejected = Rejected(newest.number, situation.generation, wish(situation.want), message)
+        rejected = Rejected(newest.number, situation.generation, wish(situation.route.goal), message)
         # Written before anything is undone: whoever comes next knows what is being done, and does not try it again.
         return Decision(Remember(replace(record, rejected=rejected)), Reason.ROLLING_BACK, f"{message}: going back")
     return Decision(Nothing(), Reason.ROLLOUT_STUCK, f"{message}; {why}: change the spec", stalled=True)
 
 
-def _remember(situation: Situation, newest: Revision) -> Decision:
-    observation, want = situation.observation, situation.want
+def _remember(situation: Situation, want: Wanted, newest: Revision) -> Decision:
+    observation = situation.observation
     before = observation.record
     good = None if before is None else before.good
     if proven(observation, want.values["podAnnotations"][CONFIG_DIGEST]):
@@ -188,4 +297,8 @@ def _remember(situation: Situation, newest: Revision) -> Decision:
     )
     if record != observation.record:
         return Decision(Remember(record), Reason.IN_SYNC, "recording what was released")
-    return Decision(Nothing(), Reason.IN_SYNC, f"Cilium {want.chart_version} is released")
+    return _released(newest)
+
+
+def _released(newest: Revision) -> Decision:
+    return Decision(Nothing(), Reason.IN_SYNC, f"Cilium {newest.chart_version} is released")

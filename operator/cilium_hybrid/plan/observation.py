@@ -14,7 +14,8 @@ NodeReady = Literal["True", "False", "Unknown"]
 class Revision:
     """A Helm revision of release `cilium`, as the labels of its Secret tell it.
 
-    `ref_digest` is of the reference that its chart was fetched by. `copies` is the revision that it went back to.
+    `ref_digest` is of the reference that its chart was fetched by, `wish` of all that the spec asked for when it was
+    made. `copies` is the revision that it went back to.
     """
 
     number: int
@@ -25,6 +26,7 @@ class Revision:
     chart_digest: str = ""
     values_digest: str = ""
     ref_digest: str = ""
+    wish: str = ""
     copies: int | None = None
 
 
@@ -164,6 +166,11 @@ class PreflightObservation:
     def there(self) -> bool:
         """Whether anything of a preflight is there, whole or not."""
         return self.release is not None or self.nodes_observed is not None or self.validator is not None
+
+    @property
+    def ours(self) -> bool:
+        """Whether the operator started it; one that an admin runs by hand is the admin's to end."""
+        return self.release is not None and self.release.ours
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,30 +1,37 @@
 """What a spec would lead to, step by step: the same decisions as the operator's, on a cluster that is only imagined."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, assert_never
 
-from cilium_hybrid.api.v1alpha1 import Spec
+from cilium_hybrid.api.status import Status
+from cilium_hybrid.api.v1alpha1 import Approval, Preflight, Spec
+from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import (
     Action,
     Apply,
     Claim,
     Decision,
+    EndPreflight,
+    FindVersions,
     Hold,
     LetGo,
     Move,
     Nothing,
     Remember,
     Rollback,
+    StartPreflight,
     Uninstall,
     Unlock,
 )
-from cilium_hybrid.plan.decide import Situation, decide
-from cilium_hybrid.plan.observation import Observation, Revision
-from cilium_hybrid.plan.release import Wanted, release_state, wanted
+from cilium_hybrid.plan.decide import Situation, decide, refuse
+from cilium_hybrid.plan.observation import Observation, PreflightObservation, Revision
+from cilium_hybrid.plan.release import Wanted
+from cilium_hybrid.plan.route import Route, find_route
 from cilium_hybrid.plan.values import CONFIG_DIGEST, digest
+from cilium_hybrid.rules.minors import notes_of
 
 _MOST: Final = 20
 """No spec leads to so many steps; were there a circle of decisions, it would be cut here."""
@@ -36,17 +43,21 @@ class StepKind(StrEnum):
     UNLOCK = "Unlock"
     INSTALL = "Install"
     CONFIGURE = "Configure"
+    APPROVAL = "Approval"
+    PREFLIGHT = "Preflight"
+    UPGRADE = "Upgrade"
     HOLD = "Hold"
     LET_GO = "LetGo"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step, in words; `changed` are the paths of the values that it changes."""
+    """One step, in words; `changed` are the paths of the values that it changes, `notes` what to know before it."""
 
     kind: StepKind
     message: str
     changed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,31 +76,56 @@ def preview(
     *,
     held: bool,
     generation: int = 0,
+    available: Sequence[CiliumVersion] = (),
 ) -> Preview:
     """Every step from what is observed to what the spec asks for; `released` are the values that run.
 
-    The spec is one that breaks no rule; `generation` is the one that it has, or would get.
+    The spec is one that breaks no rule; `generation` is the one that it has, or would get; `available` are the versions
+    that the registry has.
     """
     steps: list[Step] = []
+    imagined, observation = _going_well(spec, observation)
     while True:
-        want = wanted(spec, observation)
-        state = release_state(observation, want)
-        decision = decide(Situation(spec, observation, want, state, (), now, held=held, generation=generation))
+        route = find_route(imagined, observation, Status(), generation, available)
+        if route.refusal is not None:
+            return Preview(tuple(steps), refuse((route.refusal,)))
+        decision = decide(Situation(imagined, observation, route, (), now, held=held, generation=generation))
         if isinstance(decision.action, Nothing) or len(steps) == _MOST:
             return Preview(tuple(steps), decision)
-        steps += _step(decision, observation, released)
+        asked = any(step.kind is StepKind.APPROVAL for step in steps)
+        made = _step(decision, observation, released, route, spec)
+        # One approval is of the whole plan.
+        steps += [step for step in made if not (asked and step.kind is StepKind.APPROVAL)]
         observation, held = _after(decision.action, observation, now, held)
 
 
-def _step(decision: Decision, observation: Observation, released: Mapping[str, Any]) -> Iterator[Step]:
+def _going_well(spec: Spec, observation: Observation) -> tuple[Spec, Observation]:
+    """What is asked of a person and of the nodes on the way is told, and taken to end well: none is waited for."""
+    easy = spec.upgrade.model_copy(update={"approval": Approval.AUTOMATIC, "preflight": Preflight(enabled=False)})
+    nodes = {name: replace(node, ready="Unknown") for name, node in observation.nodes.items()}
+    return spec.model_copy(update={"upgrade": easy}), replace(observation, nodes=nodes)
+
+
+def _step(
+    decision: Decision, observation: Observation, released: Mapping[str, Any], route: Route, spec: Spec
+) -> Iterator[Step]:
     match decision.action:
         case Apply() if not released:
             nodes = len(observation.nodes)
             message = f"{decision.message}, on {nodes} hybrid {'node' if nodes == 1 else 'nodes'}"
             yield Step(StepKind.INSTALL, message)
         case Apply(wanted=want):
+            if spec.upgrade.approval is Approval.MANUAL:
+                yield Step(StepKind.APPROVAL, "spec.upgrade.approval is Manual: waiting for a person")
             message = f"{decision.message}; {_restarts(want, observation)}"
-            yield Step(StepKind.CONFIGURE, message, tuple(changed_paths(released, want.values)))
+            changed = tuple(changed_paths(released, want.values))
+            if not route.left:
+                yield Step(StepKind.CONFIGURE, message, changed)
+                return
+            if spec.upgrade.preflight.enabled:
+                yield Step(StepKind.PREFLIGHT, f"checking Cilium {want.chart_version} on every node with a Ready agent")
+            notes = notes_of(CiliumVersion.parse(want.chart_version)) if route.enters_a_minor else ()
+            yield Step(StepKind.UPGRADE, message, changed, notes)
         case Unlock():
             yield Step(StepKind.UNLOCK, decision.message)
         case Hold():
@@ -97,7 +133,17 @@ def _step(decision: Decision, observation: Observation, released: Mapping[str, A
             yield Step(StepKind.HOLD, f"{decision.message}: {message}")
         case LetGo():
             yield Step(StepKind.LET_GO, f"{decision.message}: the resource's deletion waits for nothing from now on")
-        case Claim() | Move() | Remember() | Rollback() | Uninstall() | Nothing():
+        case (
+            Claim()
+            | EndPreflight()
+            | FindVersions()
+            | Move()
+            | Remember()
+            | Rollback()
+            | StartPreflight()
+            | Uninstall()
+            | Nothing()
+        ):
             return
         case unknown:
             assert_never(unknown)
@@ -133,7 +179,9 @@ def _after(action: Action, observation: Observation, now: datetime, held: bool) 
             return replace(observation, record=record), held
         case Hold():
             return observation, True
-        case LetGo() | Claim() | Move() | Rollback() | Uninstall() | Nothing():
+        case EndPreflight():
+            return replace(observation, preflight=PreflightObservation()), held
+        case LetGo() | Claim() | FindVersions() | Move() | Rollback() | StartPreflight() | Uninstall() | Nothing():
             # Of these only the first is met: a plan is of a resource that stays, and of what goes well.
             return observation, False
         case unknown:

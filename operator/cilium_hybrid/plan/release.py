@@ -80,6 +80,13 @@ def last_deployed(observation: Observation) -> Revision | None:
     return next((r for r in reversed(observation.revisions) if r.status in APPLIED), None)
 
 
+def last_of_ours(observation: Observation) -> Revision | None:
+    """The newest revision of the operator's that Helm applied in full."""
+    if not observation.installed:
+        return None
+    return next((r for r in reversed(observation.revisions) if r.ours and r.status in APPLIED), None)
+
+
 def release_state(observation: Observation, want: Wanted) -> ReleaseState:
     """Name the state of the release."""
     newest = observation.newest
@@ -91,7 +98,7 @@ def release_state(observation: Observation, want: Wanted) -> ReleaseState:
         return ReleaseState.PENDING
     if newest.status != "deployed":
         return ReleaseState.FAILED
-    return ReleaseState.IN_SYNC if _is(newest, want) else ReleaseState.OUT_OF_SYNC
+    return ReleaseState.IN_SYNC if is_what(newest, want) else ReleaseState.OUT_OF_SYNC
 
 
 def is_ours(observation: Observation) -> bool:
@@ -99,7 +106,8 @@ def is_ours(observation: Observation) -> bool:
     return not observation.installed or any(revision.ours for revision in observation.revisions)
 
 
-def _is(newest: Revision, want: Wanted) -> bool:
+def is_what(newest: Revision, want: Wanted) -> bool:
+    """Whether a revision is of what is wanted."""
     same = newest.chart_version == want.chart_version and newest.values_digest == want.values_digest
     if want.pinned_digest is not None:
         same = same and newest.chart_digest == want.pinned_digest
@@ -110,7 +118,10 @@ def _is(newest: Revision, want: Wanted) -> bool:
 def asks_for_the_same(observation: Observation, want: Wanted) -> bool:
     """Whether the spec still asks for what the operator released last: then somebody else's revision is not fought."""
     last = next((revision for revision in reversed(observation.revisions) if revision.ours), None)
-    return last is not None and _is(last, want)
+    if last is None:
+        return False
+    # A step on the way to what is asked for is of another version than that.
+    return last.wish == wish(want) if last.wish else is_what(last, want)
 
 
 def running(observation: Observation, released: PoolConfig | None = None) -> Running:

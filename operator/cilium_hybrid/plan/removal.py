@@ -7,7 +7,7 @@ from typing import Any
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import DeletionPolicy
-from cilium_hybrid.plan.actions import Decision, LetGo, Nothing, Uninstall
+from cilium_hybrid.plan.actions import Decision, EndPreflight, LetGo, Nothing, Uninstall
 from cilium_hybrid.plan.decide import Failure
 from cilium_hybrid.plan.observation import Observation
 
@@ -38,6 +38,8 @@ def _choose(removal: Removal) -> Decision:
         return Decision(LetGo(), Reason.DELETING, "Cilium stays as it runs")
     observation = removal.observation
     newest = observation.newest
+    if observation.preflight.ours:
+        return Decision(EndPreflight(), Reason.DELETING, "taking the preflight away")
     if newest is not None and not any(revision.ours for revision in observation.revisions):
         return Decision(LetGo(), Reason.DELETING, "Helm release cilium was not made by this operator and stays")
     if newest is not None and observation.installed:

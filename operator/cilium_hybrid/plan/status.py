@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, assert_never
 
 from cilium_hybrid.api.conditions import Condition, ConditionType, Reason, since
 from cilium_hybrid.api.status import (
@@ -11,6 +11,9 @@ from cilium_hybrid.api.status import (
     HistoryAction,
     HistoryEntry,
     Phase,
+    PlanStep,
+    PreflightResult,
+    PreflightStatus,
     Release,
     RolloutStatus,
     Status,
@@ -24,7 +27,7 @@ from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.release import APPLIED, initial_version, last_deployed
 from cilium_hybrid.rules.rule import Violation, all_named
 
-Truth = Literal["True", "False"]
+Truth = Literal["True", "False", "Unknown"]
 
 _NAMED_IN_A_MESSAGE: Final = 3
 _HELD_BY_THE_CRD: Final = frozenset({Reason.MASK_CHANGED, Reason.POD_CIDR_REMOVED})
@@ -45,6 +48,9 @@ class Report:
     in_sync: bool = False
     warnings: tuple[Violation, ...] = ()
     rollout: RolloutStatus | None = None
+    plan: tuple[PlanStep, ...] = ()
+    plan_digest: str = ""
+    preflight: PreflightStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,9 @@ def next_status(report: Report) -> Status:
             initial=None if initial is None else CiliumVersion.parse(initial).series,
         ),
         release=_release(report),
+        plan=report.plan,
+        plan_digest=report.plan_digest if report.plan else None,
+        preflight=report.preflight,
         nodes=report.nodes.report(),
         rollout=report.rollout,
         history=_history(report.previous.history, observation.revisions),
@@ -95,6 +104,8 @@ def summarize(report: Report) -> Summary:
         return _of_the_nodes(report)
     if decision.reason is Reason.INSTALLING:
         phase = Phase.INSTALLING
+    elif decision.reason is Reason.PREFLIGHT_RUNNING:
+        phase = Phase.PREFLIGHT
     elif decision.reason is Reason.ROLLING_BACK:
         phase = Phase.ROLLING_BACK
     elif decision.reason is Reason.ROLLING_OUT or not isinstance(decision.action, Nothing):
@@ -231,7 +242,9 @@ def _history(before: tuple[HistoryEntry, ...], revisions: Sequence[Revision]) ->
 def _made_for(revision: Revision, running: str | None) -> HistoryAction:
     if revision.copies is not None:
         return HistoryAction.ROLLBACK
-    return HistoryAction.INSTALL if running is None else HistoryAction.CONFIGURE
+    if running is None:
+        return HistoryAction.INSTALL
+    return HistoryAction.CONFIGURE if running == revision.chart_version else HistoryAction.UPGRADE
 
 
 def _conditions(report: Report, summary: Summary) -> tuple[Condition, ...]:
@@ -251,6 +264,8 @@ def _conditions(report: Report, summary: Summary) -> tuple[Condition, ...]:
         made.append((ConditionType.VALID, "True", Reason.ACCEPTED, message))
     else:
         made.append((ConditionType.VALID, "True", Reason.ACCEPTED, "the spec breaks no rule"))
+    if report.preflight is not None:
+        made.append(_of_the_preflight(report.preflight))
     if report.in_sync:
         made.append((ConditionType.RELEASED, "True", Reason.IN_SYNC, f"Cilium {report.target} is released"))
     else:
@@ -275,6 +290,21 @@ def _conditions(report: Report, summary: Summary) -> tuple[Condition, ...]:
         )
         for kind, status, reason, message in made
     )
+
+
+def _of_the_preflight(preflight: PreflightStatus) -> tuple[ConditionType, Truth, Reason, str]:
+    told = f"Cilium {preflight.version}: {preflight.ready} of {preflight.expected} nodes passed"
+    if preflight.findings:
+        told += f"; {'; '.join(preflight.findings)}"
+    match preflight.result:
+        case PreflightResult.PASSED:
+            return ConditionType.PREFLIGHT_PASSED, "True", Reason.PREFLIGHT_PASSED, told
+        case PreflightResult.FAILED:
+            return ConditionType.PREFLIGHT_PASSED, "False", Reason.PREFLIGHT_FAILED, told
+        case PreflightResult.RUNNING:
+            return ConditionType.PREFLIGHT_PASSED, "Unknown", Reason.PREFLIGHT_RUNNING, told
+        case unknown:
+            assert_never(unknown)
 
 
 def _nodes_reason(nodes: NodesVerdict) -> Reason:

@@ -1,25 +1,34 @@
 """Carry out one action. What goes wrong comes back as a failure with a reason, or as StaleError: look again."""
 
-from datetime import timedelta
-from typing import Final, assert_never
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, assert_never
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import FINALIZER
+from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import (
     Action,
     Apply,
     Claim,
+    EndPreflight,
+    FindVersions,
     Hold,
     LetGo,
     Move,
     Nothing,
     Remember,
     Rollback,
+    StartPreflight,
     Uninstall,
     Unlock,
 )
 from cilium_hybrid.plan.decide import Failure
 from cilium_hybrid.plan.observation import Revision
+from cilium_hybrid.plan.preflight import PREFLIGHT
+from cilium_hybrid.plan.release import Wanted
+from cilium_hybrid.plan.route import VERSIONS_LAST
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import (
     ApplyFailedError,
@@ -29,15 +38,18 @@ from cilium_hybrid.ports import (
     Clock,
     Cluster,
     ClusterUnavailableError,
+    FetchedChart,
     HelmEndedError,
+    PolicyRejectsError,
     PortError,
+    Preflights,
     Releases,
     Resource,
     UninstallFailedError,
     ValuesRefusedError,
 )
-from cilium_hybrid.rules.manifests import MANIFEST_RULES
-from cilium_hybrid.rules.rule import all_named, all_violations
+from cilium_hybrid.rules.manifests import MANIFEST_RULES, PREFLIGHT_RULES
+from cilium_hybrid.rules.rule import Violation, all_named, all_violations
 
 FIRST_PAUSE: Final = timedelta(seconds=5)
 LONGEST_PAUSE: Final = timedelta(minutes=10)
@@ -47,6 +59,7 @@ _REASONS: Final[dict[type[PortError], Reason]] = {
     ChartUnavailableError: Reason.CHART_UNAVAILABLE,
     ChartRefusedError: Reason.CHART_REFUSED,
     ValuesRefusedError: Reason.INVALID_VALUES,
+    PolicyRejectsError: Reason.POLICY_REJECTS,
     ApplyFailedError: Reason.APPLY_FAILED,
     HelmEndedError: Reason.APPLY_FAILED,
     UninstallFailedError: Reason.DELETION_BLOCKED,
@@ -56,23 +69,55 @@ _REASONS: Final[dict[type[PortError], Reason]] = {
 _FINAL: Final = (ChartRefusedError, ValuesRefusedError)
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The versions that the registry had when a generation asked for them."""
+
+    generation: int
+    versions: Sequence[CiliumVersion]
+    until: datetime
+
+
 class Executor:
     """The only writer beside the status."""
 
-    def __init__(self, charts: Charts, releases: Releases, cluster: Cluster, clock: Clock) -> None:
-        self._charts, self._releases, self._cluster, self._clock = charts, releases, cluster, clock
+    def __init__(
+        self, charts: Charts, releases: Releases, preflights: Preflights, cluster: Cluster, clock: Clock
+    ) -> None:
+        self._charts, self._releases, self._preflights = charts, releases, preflights
+        self._cluster, self._clock = cluster, clock
+        self._found: _Found | None = None
+
+    def versions(self, resource: Resource) -> Sequence[CiliumVersion] | None:
+        """What the registry had when it was asked for this generation; None where it was not, or long ago."""
+        found = self._found
+        if found is None or found.generation != resource.generation or self._clock.now() >= found.until:
+            return None
+        return found.versions
 
     async def execute(self, action: Action, resource: Resource, attempts: int) -> Failure | None:
         """Do it; `attempts` is how often the same failed before. StaleError passes through."""
         try:
-            if isinstance(action, Apply):
-                return await self._apply(action)
-            await self._do(action, resource)
+            match action:
+                case Apply():
+                    return await self._apply(action)
+                case StartPreflight():
+                    return await self._start_preflight(action)
+                case _:
+                    await self._do(action, resource)
         except tuple(_REASONS) as error:
             final = isinstance(error, _FINAL)
             longest = LONGEST_PAUSE_API if isinstance(error, ClusterUnavailableError) else LONGEST_PAUSE
             not_before = None if final else self._clock.now() + min(pause(attempts), longest)
             return Failure(_REASONS[type(error)], str(error), attempts + 1, not_before)
+        return None
+
+    async def end_preflight(self) -> Failure | None:
+        """Take away what a resource that is gone left; StaleError passes through."""
+        try:
+            await self._preflights.end()
+        except tuple(_REASONS) as error:
+            return Failure(_REASONS[type(error)], str(error), 1, self._clock.now() + FIRST_PAUSE)
         return None
 
     async def _do(self, action: Action, resource: Resource) -> None:
@@ -88,7 +133,12 @@ class Executor:
             case LetGo():
                 others = tuple(name for name in resource.finalizers if name != FINALIZER)
                 await self._cluster.write_finalizers(resource, others)
-            case Apply() | Nothing():
+            case FindVersions(chart_ref=ref):
+                versions = await self._charts.versions(ref)
+                self._found = _Found(resource.generation, versions, self._clock.now() + VERSIONS_LAST)
+            case EndPreflight():
+                await self._preflights.end()
+            case Apply() | StartPreflight() | Nothing():
                 pass
             case unknown:
                 assert_never(unknown)
@@ -109,22 +159,50 @@ class Executor:
     async def _apply(self, action: Apply) -> Failure | None:
         want = action.wanted
         chart = await self._charts.fetch(want.chart_ref, want.chart_version, want.pinned_digest)
-        violations = all_violations(MANIFEST_RULES, await self._charts.render(chart, want.values))
-        if violations:
-            # All of them: condition Valid speaks of the spec alone.
-            return Failure(Reason.RENDER_REFUSED, all_named(violations), 1, None)
-        expected = Revision(
-            number=action.revision,
-            status="deployed",
-            made_at=self._clock.now(),
-            ours=True,
-            chart_version=want.chart_version,
-            chart_digest=chart.digest,
-            values_digest=want.values_digest,
-            ref_digest=digest(want.chart_ref),
-        )
+        manifests = await self._charts.render(chart, want.values)
+        if (refused := _refused(all_violations(MANIFEST_RULES, manifests))) is not None:
+            return refused
+        if action.over is not None:
+            await self._rehearse(manifests, action.over)
+        expected = replace(_expected(want, chart, action.revision, self._clock.now()), wish=action.wish)
         await self._releases.apply(chart, want.values, expected)
         return None
+
+    async def _rehearse(self, manifests: Sequence[Mapping[str, Any]], present: int) -> None:
+        """A policy that rejects what comes would stop Helm half-way; one that rejects what runs, the way back."""
+        for objects, whose in ((manifests, "what comes next"), (await self._releases.manifests(present), "what runs")):
+            if rejected := await self._cluster.rehearse(objects):
+                more = f" and {len(rejected) - 1} more" if len(rejected) > 1 else ""
+                raise PolicyRejectsError(
+                    f"the API server would reject {whose}: {rejected[0]}{more}; nothing was changed: correct the policy"
+                )
+
+    async def _start_preflight(self, action: StartPreflight) -> Failure | None:
+        want = action.wanted
+        chart = await self._charts.fetch(want.chart_ref, want.chart_version, want.pinned_digest)
+        manifests = await self._charts.render(chart, action.values, PREFLIGHT)
+        if (refused := _refused(all_violations(PREFLIGHT_RULES, manifests))) is not None:
+            return refused
+        await self._preflights.start(chart, action.values, _expected(want, chart, 1, self._clock.now()))
+        return None
+
+
+def _refused(violations: Sequence[Violation]) -> Failure | None:
+    """All of them are named: condition Valid speaks of the spec alone."""
+    return Failure(Reason.RENDER_REFUSED, all_named(violations), 1, None) if violations else None
+
+
+def _expected(want: Wanted, chart: FetchedChart, number: int, now: datetime) -> Revision:
+    return Revision(
+        number=number,
+        status="deployed",
+        made_at=now,
+        ours=True,
+        chart_version=want.chart_version,
+        chart_digest=chart.digest,
+        values_digest=want.values_digest,
+        ref_digest=digest(want.chart_ref),
+    )
 
 
 def pause(attempts: int) -> timedelta:

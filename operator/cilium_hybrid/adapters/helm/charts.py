@@ -15,11 +15,11 @@ import yaml
 
 from cilium_hybrid.adapters.helm.command import HelmCommand, HelmError
 from cilium_hybrid.adapters.helm.registry import AWAY, LIMIT, LOGIN, list_versions
+from cilium_hybrid.api.v1alpha1 import OCI
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.release import NAMESPACE, RELEASE
 from cilium_hybrid.ports import ChartRefusedError, ChartUnavailableError, FetchedChart, ValuesRefusedError
 
-OCI: Final = "oci://"
 CHART_NAME: Final = "cilium"
 _DIGEST: Final = re.compile(rb"Digest:\s*(sha256:[a-f0-9]{64})")
 

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pyhelm3 import Chart, Client
@@ -112,6 +112,16 @@ class HelmReleases:
                     await self._client.delete(f"{RELEASES.path}/{secret['metadata']['name']}")
         except ApiError as error:
             raise ClusterUnavailableError(f"cannot take away what is left of release {RELEASE}: {error}") from None
+
+    async def manifests(self, revision: int) -> Sequence[Mapping[str, Any]]:
+        """The objects that a revision was made of, none where Helm has it no more; ClusterUnavailableError."""
+        try:
+            secret = await self._client.get(f"{RELEASES.path}/{storage.secret_name(revision)}")
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                return []
+            raise ClusterUnavailableError(f"cannot read revision {revision} of {RELEASE}: {error}") from None
+        return storage.manifests(secret)
 
     async def unlock(self, revision: int) -> None:
         """Mark a pending newest revision failed; StaleError where it is not the newest, or not pending."""

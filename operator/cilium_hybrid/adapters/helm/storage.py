@@ -5,8 +5,10 @@ import binascii
 import gzip
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
+
+import yaml
 
 from cilium_hybrid.adapters.kube.facts import moment
 from cilium_hybrid.api.versions import CiliumVersion
@@ -18,6 +20,8 @@ CHART_DIGEST: Final = "ciliumhybrid.io/chart-digest"
 VALUES_DIGEST: Final = "ciliumhybrid.io/values-digest"
 CHART_REF: Final = "ciliumhybrid.io/chart-ref"
 """A digest of it: a reference is longer than a label may be."""
+WISH: Final = "ciliumhybrid.io/wish"
+"""A digest of all that the spec asked for, which may be further on than this revision."""
 
 ROLLBACK: Final = "ciliumhybrid.io/rollback"
 """Number of the revision, a dot, and the number of the one that it went back to."""
@@ -30,13 +34,14 @@ def labels_of(revision: Revision) -> dict[str, str]:
 
     Helm copies labels to the revisions that others make after it; the number in the first tells those apart.
     """
-    return {
-        OUR_REVISION: str(revision.number),
-        CHART_VERSION: revision.chart_version,
-        CHART_DIGEST: _label(revision.chart_digest),
-        VALUES_DIGEST: _label(revision.values_digest),
-        CHART_REF: _label(revision.ref_digest),
+    digests = {
+        CHART_DIGEST: revision.chart_digest,
+        VALUES_DIGEST: revision.values_digest,
+        CHART_REF: revision.ref_digest,
+        WISH: revision.wish,
     }
+    known = {name: _label(digest) for name, digest in digests.items() if digest}
+    return {OUR_REVISION: str(revision.number), CHART_VERSION: revision.chart_version, **known}
 
 
 def revision(raw: Mapping[str, Any]) -> Revision | None:
@@ -56,6 +61,7 @@ def revision(raw: Mapping[str, Any]) -> Revision | None:
         chart_digest=_digest(labels.get(CHART_DIGEST, "")) if ours else "",
         values_digest=_digest(labels.get(VALUES_DIGEST, "")) if ours else "",
         ref_digest=_digest(labels.get(CHART_REF, "")) if ours else "",
+        wish=_digest(labels.get(WISH, "")) if ours else "",
         copies=_copies(labels, number),
     )
 
@@ -109,6 +115,15 @@ def payload(secret: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
 
 
+def manifests(secret: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The objects that a revision was made of; none where it cannot be read."""
+    text = (payload(secret) or {}).get("manifest")
+    try:
+        return [found for found in yaml.load_all(text or "", Loader=yaml.CSafeLoader) if isinstance(found, Mapping)]
+    except yaml.YAMLError:
+        return []
+
+
 def released_pool(secret: Mapping[str, Any]) -> PoolConfig | None:
     """The IPAM facts that a revision was released with; None where it cannot be read, or does not say."""
     try:
@@ -144,6 +159,8 @@ def _label(digest: str) -> str:
 
 
 def _digest(label: str) -> str:
+    if not label:
+        return ""
     try:
         return f"sha256:{base64.b32decode(label.upper() + _BASE32_PADDING).hex()}"
     except binascii.Error:

@@ -93,9 +93,9 @@ class KubeClient:
         """JSON patch; 422 where a test among the operations does not hold."""
         return await self._call("PATCH", path, body=operations, headers={"Content-Type": "application/json-patch+json"})
 
-    async def apply(self, path: str, body: Mapping[str, Any], field_manager: str) -> Any:
-        """Server-side apply, taking over what others hold of the fields in `body`."""
-        query = {"fieldManager": field_manager, "force": "true"}
+    async def apply(self, path: str, body: Mapping[str, Any], field_manager: str, *, dry_run: bool = False) -> Any:
+        """Server-side apply, taking over what others hold of the fields in `body`; a dry run changes nothing."""
+        query = {"fieldManager": field_manager, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
         headers = {"Content-Type": "application/apply-patch+yaml"}
         return await self._call("PATCH", path, query=query, body=body, headers=headers)
 

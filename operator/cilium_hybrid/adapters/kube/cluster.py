@@ -7,9 +7,10 @@ from typing import Any, Final
 from cilium_hybrid.adapters.helm.storage import revision
 from cilium_hybrid.adapters.kube import facts
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
+from cilium_hybrid.adapters.kube.rehearsal import rehearse
 from cilium_hybrid.adapters.kube.survey import survey
 from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index, Source
-from cilium_hybrid.api.v1alpha1 import GROUP, KIND, NAME, PLURAL, VERSION
+from cilium_hybrid.api.v1alpha1 import APPROVE, GROUP, KIND, NAME, PLURAL, VERSION
 from cilium_hybrid.plan.judge import Question
 from cilium_hybrid.plan.observation import Observation, Record, Revision, Survey
 from cilium_hybrid.plan.release import NAMESPACE
@@ -135,6 +136,13 @@ class KubeCluster:
         """What is not watched, looked up now; ClusterUnavailableError."""
         return await survey(self._client, question, self._nodes.facts)
 
+    async def rehearse(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+        """What the API server would not take of these, a sentence each; nothing is changed; ClusterUnavailableError."""
+        try:
+            return await rehearse(self._client, manifests)
+        except ApiError as error:
+            raise ClusterUnavailableError(f"cannot rehearse what is to be applied: {error}") from None
+
     async def resource(self) -> Resource | None:
         """The CiliumHybrid, read now; None where there is none."""
         try:
@@ -151,6 +159,7 @@ class KubeCluster:
             status=raw.get("status") or {},
             finalizers=tuple(metadata.get("finalizers") or ()),
             deleting="deletionTimestamp" in metadata,
+            approved=(metadata.get("annotations") or {}).get(APPROVE),
         )
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:

@@ -1,0 +1,106 @@
+"""What comes before a change of what runs: a person's approval, and the preflight of another version."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.api.status import PreflightResult, PreflightStatus
+from cilium_hybrid.api.v1alpha1 import APPROVE, Approval, Spec
+from cilium_hybrid.plan.actions import Decision, EndPreflight, Nothing, StartPreflight
+from cilium_hybrid.plan.observation import PreflightObservation
+from cilium_hybrid.plan.preflight import PreflightVerdict, preflight_values
+from cilium_hybrid.plan.release import Wanted
+from cilium_hybrid.plan.route import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """The preflight as far as it is: what the status of this generation says, and what there is to be seen now."""
+
+    told: PreflightStatus | None = None
+    seen: PreflightObservation = field(default_factory=PreflightObservation)
+    verdict: PreflightVerdict | None = None
+
+
+def awaited_approval(spec: Spec, route: Route, approved: str | None) -> Decision | None:
+    """Wait until a person approved exactly this plan; `approved` is what the annotation says."""
+    if spec.upgrade.approval is Approval.AUTOMATIC or approved == route.digest:
+        return None
+    way = " → ".join([route.present.chart_version, *route.left]) if route.left else "a change of configuration"
+    stale = f"{APPROVE}={approved} is of another plan; " if approved else ""
+    message = (
+        f"{stale}waiting for approval of {way}: run `cilium-hybrid approve`, or annotate "
+        f"ciliumhybrid/default with {APPROVE}={route.digest}"
+    )
+    return Decision(Nothing(), Reason.AWAITING_APPROVAL, message)
+
+
+def awaited_preflight(spec: Spec, want: Wanted, checks: Checks) -> Decision | None:
+    """Run the preflight of what is wanted next, and take it away again; None once it passed, or where it is off.
+
+    What it finds is told before it is taken away: an operator that dies in between does not run it twice.
+    """
+    if not spec.upgrade.preflight.enabled:
+        return None
+    told, seen = checks.told, checks.seen
+    if told is None or told.version != want.chart_version:
+        return _start(spec, want, checks)
+    match told.result:
+        case PreflightResult.RUNNING:
+            return _judged(spec, want, checks)
+        case PreflightResult.PASSED:
+            return _clear(want, told) if seen.there else None
+        case PreflightResult.FAILED:
+            return _clear(want, told) if seen.there else _failed(told)
+        case unknown:
+            assert_never(unknown)
+
+
+def _start(spec: Spec, want: Wanted, checks: Checks) -> Decision:
+    expected = 0 if checks.verdict is None else checks.verdict.expected
+    status = PreflightStatus(version=want.chart_version, result=PreflightResult.RUNNING, expected=expected)
+    message = f"starting the preflight of Cilium {want.chart_version}; nothing is changed before it passed"
+    action = StartPreflight(want, preflight_values(spec))
+    return Decision(action, Reason.PREFLIGHT_RUNNING, message, preflight=status)
+
+
+def _judged(spec: Spec, want: Wanted, checks: Checks) -> Decision:
+    verdict, release = checks.verdict, checks.seen.release
+    if verdict is None or release is None or release.status != "deployed":
+        # Whoever was to start it was interrupted: what is left of it is nothing to judge by.
+        return _start(spec, want, checks)
+    status = PreflightStatus(
+        version=want.chart_version,
+        result=verdict.result,
+        ready=verdict.ready,
+        expected=verdict.expected,
+        findings=verdict.findings,
+    )
+    if verdict.result is not PreflightResult.RUNNING:
+        return _clear(want, status)
+    found = f"; {_some(verdict.findings)}" if verdict.findings else ""
+    message = f"preflight of Cilium {want.chart_version}: {verdict.ready} of {verdict.expected} nodes passed{found}"
+    return Decision(Nothing(), Reason.PREFLIGHT_RUNNING, message, preflight=status)
+
+
+def _clear(want: Wanted, status: PreflightStatus) -> Decision:
+    if status.result is PreflightResult.FAILED:
+        return _failed(status, EndPreflight())
+    message = f"the preflight of Cilium {want.chart_version} passed on {status.ready} of {status.expected} nodes"
+    return Decision(EndPreflight(), Reason.PREFLIGHT_RUNNING, message, preflight=status)
+
+
+def _failed(status: PreflightStatus, action: EndPreflight | Nothing | None = None) -> Decision:
+    found = _some(status.findings or ("it was not ready in time",))
+    message = (
+        f"the preflight of Cilium {status.version} failed: {found}; nothing was upgraded, and it is not tried again: "
+        "mend the cause and change the spec, or set spec.upgrade.preflight.enabled to false"
+    )
+    return Decision(action or Nothing(), Reason.PREFLIGHT_FAILED, message, stalled=True, preflight=status)
+
+
+def _some(findings: Sequence[str]) -> str:
+    """The first, and how many more."""
+    more = f" and {len(findings) - 1} more" if len(findings) > 1 else ""
+    return f"{findings[0]}{more}"

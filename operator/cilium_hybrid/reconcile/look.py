@@ -1,0 +1,202 @@
+"""What one pass makes of what it saw: a decision, and the status that tells of it. No input and no output."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from cilium_hybrid.api.durations import duration
+from cilium_hybrid.api.status import Status
+from cilium_hybrid.api.v1alpha1 import RolloutStrategy, Spec, parse_spec
+from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.plan.actions import Decision
+from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
+from cilium_hybrid.plan.gates import Checks
+from cilium_hybrid.plan.judge import judge
+from cilium_hybrid.plan.nodes import NodesVerdict, Since, judge_nodes
+from cilium_hybrid.plan.observation import Observation, Survey
+from cilium_hybrid.plan.preflight import PreflightProgress, PreflightVerdict, judge_preflight
+from cilium_hybrid.plan.progress import plan_steps
+from cilium_hybrid.plan.release import is_ours, is_what, released_digest
+from cilium_hybrid.plan.removal import Removal, decide_removal
+from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, plan_rollout
+from cilium_hybrid.plan.route import VERSIONS_LAST, Route, find_route
+from cilium_hybrid.plan.setback import setback_of
+from cilium_hybrid.plan.status import Report, next_status
+from cilium_hybrid.plan.values import CONFIG_DIGEST
+from cilium_hybrid.ports import Resource
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """All that a pass looks at.
+
+    `survey` and `available` (the registry's versions) are None where they were not looked up. `blind`: how long nothing
+    could be seen before. `failure_of`: how the last try of the same thing went wrong.
+    """
+
+    resource: Resource
+    observation: Observation
+    now: datetime
+    failure_of: Callable[[object], Failure | None]
+    survey: Survey | None = None
+    available: Sequence[CiliumVersion] | None = None
+    since: Since | None = None
+    blind: timedelta = timedelta()
+    preflight: PreflightProgress | None = None
+    registries: Sequence[str] = ()
+    own_node: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a pass made of it; `asked` is the input that a failure is remembered by.
+
+    `surveyed`: something was looked up for it that is not watched. `again`: when time alone changes the answer.
+    `preflight`: what the next pass remembers of it.
+    """
+
+    decision: Decision
+    status: Status
+    nodes: NodesVerdict
+    previous: Status
+    asked: object
+    surveyed: bool = False
+    again: datetime | None = None
+    preflight: PreflightProgress | None = None
+
+
+def look(sight: Sight) -> View:
+    """Judge, decide, and say so."""
+    resource, observation, previous = sight.resource, sight.observation, _previous(sight.resource)
+    if resource.deleting:
+        asked: object = ("removal", resource.generation)
+        removal = Removal(resource.spec, observation, resource.held, sight.now, sight.failure_of(asked))
+        return _without_a_spec(sight, previous, decide_removal(removal), asked)
+    verdict = judge(resource.spec, observation, sight.survey, sight.registries, ours=is_ours(observation))
+    try:
+        spec = parse_spec(resource.spec)
+    except (ValidationError, RecursionError):
+        return _without_a_spec(sight, previous, refuse(verdict.refusals), None)
+    route = find_route(spec, observation, previous, resource.generation, sight.available)
+    refusals = verdict.refusals or (() if route.refusal is None else (route.refusal,))
+    released, rollout = _rollout(sight, spec, route, previous)
+    checks, checked = _checks(sight, spec, previous)
+    asked = (resource.generation, route.next.chart_version, route.next.pinned_digest, route.next.values_digest)
+    situation = Situation(
+        spec=spec,
+        observation=observation,
+        route=route,
+        violations=refusals,
+        now=sight.now,
+        failure=sight.failure_of(asked),
+        held=resource.held,
+        rollout=rollout,
+        generation=resource.generation,
+        checks=checks,
+        approved=resource.approved,
+    )
+    decision = decide(situation)
+    nodes = judge_nodes(observation, released, _since(sight, previous), sight.now)
+    report = Report(
+        previous=previous,
+        generation=resource.generation,
+        target=spec.version,
+        chart_ref=spec.chart.ref,
+        observation=observation,
+        decision=decision,
+        nodes=nodes,
+        now=sight.now,
+        in_sync=situation.in_sync,
+        warnings=verdict.warnings,
+        rollout=None if spec.suspend or refusals else rollout.status,
+        plan=plan_steps(situation, decision, previous),
+        plan_digest=route.digest,
+        preflight=decision.preflight or checks.told,
+    )
+    return View(
+        decision,
+        next_status(report),
+        nodes,
+        previous,
+        asked,
+        sight.survey is not None,
+        _again(sight, route, rollout, checked),
+        None if checked is None else checked.progress,
+    )
+
+
+def _again(sight: Sight, route: Route, rollout: RolloutPlan, checked: PreflightVerdict | None) -> datetime | None:
+    times = (
+        rollout.again,
+        None if checked is None else checked.deadline,
+        # The registry may have the missing version by then.
+        None if route.refusal is None else sight.now + VERSIONS_LAST,
+    )
+    return min((time for time in times if time is not None), default=None)
+
+
+def _rollout(sight: Sight, spec: Spec, route: Route, previous: Status) -> tuple[str | None, RolloutPlan]:
+    """The configuration that the agents shall run, and how they get there."""
+    observation, settings = sight.observation, spec.upgrade.rollout
+    newest, released = observation.newest, released_digest(observation)
+    back = setback_of(observation, route.goal, sight.resource.generation) is not None
+    ours = newest is not None and newest.ours and newest.status == "deployed"
+    if ours and newest is not None and is_what(newest, route.present):
+        released = route.present.values["podAnnotations"][CONFIG_DIGEST]
+    elif not back and not (ours and route.enters_a_minor):
+        # Another configuration is about to be released: whoever would be moved now would be moved twice.
+        return released, NO_ROLLOUT
+    if settings.strategy is RolloutStrategy.ROLLING_UPDATE:
+        return released, NO_ROLLOUT
+    if back:
+        # What is gone back to has proven itself, and nodes wait for it.
+        settings = settings.model_copy(update={"soak": "0s"})
+    before = previous.rollout
+    if before is not None and sight.blind:
+        before = before.model_copy(update={"last_progress_at": before.last_progress_at + sight.blind})
+    return released, plan_rollout(observation, released, settings, before, sight.own_node, sight.now)
+
+
+def _checks(sight: Sight, spec: Spec, previous: Status) -> tuple[Checks, PreflightVerdict | None]:
+    """The preflight as far as it is; what was told of an earlier generation is of another spec."""
+    current = previous.observed_generation == sight.resource.generation
+    told, timeout = previous.preflight if current else None, duration(spec.upgrade.preflight.timeout)
+    before = sight.preflight
+    if before is not None and sight.blind:
+        before = replace(before, at=before.at + sight.blind)
+    verdict = judge_preflight(sight.observation, before, timeout, sight.now)
+    running = sight.observation.preflight.release is not None
+    return Checks(told, sight.observation.preflight, verdict), verdict if running else None
+
+
+def _without_a_spec(sight: Sight, previous: Status, decision: Decision, asked: object) -> View:
+    """The view of a resource that is being deleted, or whose spec cannot be read."""
+    resource, observation = sight.resource, sight.observation
+    nodes = judge_nodes(observation, released_digest(observation), _since(sight, previous), sight.now)
+    target = resource.spec.get("version")
+    report = Report(
+        previous=previous,
+        generation=resource.generation,
+        target=target if isinstance(target, str) else None,
+        chart_ref="",
+        observation=observation,
+        decision=decision,
+        nodes=nodes,
+        now=sight.now,
+    )
+    return View(decision, next_status(report), nodes, previous, asked)
+
+
+def _since(sight: Sight, previous: Status) -> Since:
+    """Since when nodes fail; the status remembers those it names over a restart."""
+    return {(node.name, node.leg): node.since for node in previous.nodes.unready} | dict(sight.since or {})
+
+
+def _previous(resource: Resource) -> Status:
+    """The status as last written; an empty one where another version of the operator wrote it differently."""
+    try:
+        return Status.model_validate(resource.status)
+    except ValidationError:
+        return Status()
