@@ -95,7 +95,7 @@ async def _act(
     releases = HelmReleases(command, client, cluster.revisions, may_act)
     reconciler = Reconciler(
         cluster,
-        Executor(charts, releases, cluster, clock),
+        Executor(charts, releases, _Null(), cluster, clock),
         clock,
         telemetry,
         settings.chart_registries,
@@ -136,3 +136,11 @@ async def _first(*parts: Awaitable[Any]) -> None:
     for task in tasks:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
+
+
+class _Null:
+    async def start(self, *_):  # type: ignore
+        raise AssertionError
+
+    async def end(self):  # type: ignore
+        pass

@@ -91,6 +91,26 @@ class Site:
         # One that was made a moment ago has no node yet.
         return {pod["spec"]["nodeName"]: pod["metadata"]["uid"] for pod in pods if "nodeName" in pod["spec"]}
 
+    def moved(self, before: Mapping[str, str]) -> set[str]:
+        """The nodes whose agent is another one than before."""
+        return {node for node, pod in self.agents().items() if before.get(node) != pod}
+
+    @property
+    def good(self) -> str | None:
+        """The last revision that all agents ran well on, as the record says."""
+        record = self.cluster.get("configmap", "cilium-hybrid-applied", "kube-system") or {}
+        revision: str | None = record.get("data", {}).get("goodRevision")
+        return revision
+
+    def running(self) -> dict[str, str]:
+        """The version of the agent pod of each node, by its image."""
+        pods = self.cluster.objects("pods", "kube-system", selector="k8s-app=cilium")
+        return {
+            pod["spec"]["nodeName"]: pod["spec"]["containers"][0]["image"].rpartition(":")[2].removeprefix("v")
+            for pod in pods
+            if "nodeName" in pod["spec"]
+        }
+
     def calls(self, verb: str, resource: str) -> list[dict[str, Any]]:
         """What the operator asked of the API server, by the audit log: requests that were answered."""
         return [

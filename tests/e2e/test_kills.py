@@ -129,7 +129,7 @@ def test_killed_at_any_write_it_ends_where_it_would_have_ended(
         site.apply(**({"deletionPolicy": "Uninstall"} if change == "delete" else {}))
         site.wait_for("InSync", ready="True")
     if change == "rollback":
-        wait_until(lambda: _is_good(site), timeout=20, what="the install has proven itself", needs=[site.operator])
+        wait_until(lambda: site.good == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
     interposer.stop_at(point, when, lambda: _kill(site.operator, victim))
     _act(site, change)
     wait_until(lambda: interposer.stopped, timeout=30, what=f"{point} comes", needs=[])
@@ -142,11 +142,6 @@ def test_killed_at_any_write_it_ends_where_it_would_have_ended(
         _went_back(site)
     else:
         _is_whole(site, changed=change == "change", interrupted=point in OF_HELM)
-
-
-def _is_good(site: Site) -> bool:
-    record = site.cluster.get("configmap", "cilium-hybrid-applied", "kube-system") or {}
-    return bool(record.get("data", {}).get("goodRevision") == "1")
 
 
 def _went_back(site: Site) -> None:

@@ -34,17 +34,6 @@ def _changed(site: Site, values: dict[str, Any] | None = None, **rollout: Any) -
     site.apply(values=values or {"debug": {"enabled": True}}, upgrade={"rollout": FAST | rollout})
 
 
-def _moved(site: Site, before: dict[str, str]) -> set[str]:
-    return {node for node, pod in site.agents().items() if before.get(node) != pod}
-
-
-def _good(site: Site) -> str | None:
-    """The last revision that all agents ran well on, as the record says."""
-    record = site.cluster.get("configmap", "cilium-hybrid-applied", "kube-system") or {}
-    good: str | None = record.get("data", {}).get("goodRevision")
-    return good
-
-
 def _ended(site: Site) -> list[str]:
     """The pods of agents that the operator ended, in its order."""
     return [event["objectRef"]["name"] for event in site.calls("delete", "pods")]
@@ -69,14 +58,14 @@ def test_a_canary_then_the_rest_one_at_a_time(site: Site) -> None:
     wait_until(reached, timeout=90, what="every node is moved", needs=[site.operator])
 
     assert [names[pod] for pod in _ended(site)] == NODES
-    assert _moved(site, before) == set(NODES)
+    assert site.moved(before) == set(NODES)
     assert max(seen) == 1
     assert site.revisions() == [(1, "superseded"), (2, "deployed")]
 
 
 def test_a_canary_that_crashes_is_the_only_one_and_what_ran_before_comes_back(site: Site) -> None:
     before = _installed(site)
-    wait_until(lambda: _good(site) == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
+    wait_until(lambda: site.good == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
     ended = len(_ended(site))
     _changed(site, BROKEN, progressDeadline="5s")
     ready = site.wait_for("RolledBack", ready="False")
@@ -94,7 +83,7 @@ def test_a_canary_that_crashes_is_the_only_one_and_what_ran_before_comes_back(si
     )
     site.wait_for("RolledBack", ready="False")
 
-    assert _moved(site, before) == {NODES[0]}
+    assert site.moved(before) == {NODES[0]}
     assert len(_ended(site)) == ended + 2
     assert f"the new agent fails on {NODES[0]} (CrashLoopBackOff" in ready["message"]
     assert "not tried again: change the spec" in ready["message"]
@@ -108,7 +97,7 @@ def test_a_canary_that_crashes_is_the_only_one_and_what_ran_before_comes_back(si
 
 def test_an_operator_that_is_killed_on_the_way_back_goes_on(site: Site) -> None:
     before = _installed(site)
-    wait_until(lambda: _good(site) == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
+    wait_until(lambda: site.good == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
     _changed(site, BROKEN, progressDeadline="5s")
     site.wait_for("RollingBack", ready="False")
     site.operator.kill()
@@ -117,7 +106,7 @@ def test_an_operator_that_is_killed_on_the_way_back_goes_on(site: Site) -> None:
     site.apply(upgrade={"rollout": FAST})
     site.wait_for("InSync", ready="True", timeout=90)
 
-    assert _moved(site, before) == {NODES[0]}
+    assert site.moved(before) == {NODES[0]}
     assert [status for _, status in site.revisions()].count("deployed") == 1
 
 
@@ -128,13 +117,13 @@ def test_a_canary_that_crashes_may_be_left_as_it_is(site: Site) -> None:
     site.apply(values=BROKEN, upgrade=pause)
     ready = site.wait_for("RolloutStuck", ready="False")
 
-    assert _moved(site, before) == {NODES[0]}
+    assert site.moved(before) == {NODES[0]}
     assert len(_ended(site)) == ended + 1
     assert f"the new agent fails on {NODES[0]} (CrashLoopBackOff" in ready["message"]
     assert "change the spec" in ready["message"]
     site.apply(upgrade={"rollout": FAST})
     site.wait_for("InSync", ready="True")
-    assert _moved(site, before) == {NODES[0]}
+    assert site.moved(before) == {NODES[0]}
 
 
 def test_nodes_that_do_not_report_are_moved_when_they_come_back(site: Site) -> None:
@@ -142,7 +131,7 @@ def test_nodes_that_do_not_report_are_moved_when_they_come_back(site: Site) -> N
     site.cluster.disconnect(NODES[0])
     _changed(site)
     site.wait_for("NodesDisconnected", ready="True", timeout=90)
-    meanwhile = _moved(site, before)
+    meanwhile = site.moved(before)
     site.cluster.reconnect(NODES[0])
     wait_until(lambda: site.status()["nodes"]["upToDate"] == 5, timeout=60, what="it is moved", needs=[site.operator])
     site.wait_for("InSync", ready="True")
@@ -153,14 +142,14 @@ def test_nodes_that_do_not_report_are_moved_when_they_come_back(site: Site) -> N
 def test_an_operator_that_is_killed_goes_on_where_it_was(site: Site) -> None:
     before = _installed(site)
     _changed(site, soak="4s")
-    wait_until(lambda: _moved(site, before), timeout=60, what="the canary is moved", needs=[site.operator])
+    wait_until(lambda: site.moved(before), timeout=60, what="the canary is moved", needs=[site.operator])
     started = site.status()["rollout"]["lastProgressAt"]
     site.operator.kill()
     site.operator.start()
     site.wait_for("InSync", ready="True", timeout=90)
 
     assert started
-    assert _moved(site, before) == set(NODES)
+    assert site.moved(before) == set(NODES)
 
 
 def test_the_daemon_set_may_be_left_to_move_them(site: Site) -> None:
@@ -171,7 +160,7 @@ def test_the_daemon_set_may_be_left_to_move_them(site: Site) -> None:
     strategy = site.cluster.get("daemonset", "cilium", "kube-system")["spec"]["updateStrategy"]
 
     assert strategy == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 3, "maxSurge": 0}}
-    assert _moved(site, before) == set(NODES)
+    assert site.moved(before) == set(NODES)
     assert len(_ended(site)) == ended
 
 
@@ -204,7 +193,7 @@ def test_an_edit_back_in_the_middle_moves_the_canary_back(site: Site) -> None:
     site.apply(upgrade={"rollout": FAST})
     site.wait_for("InSync", ready="True", timeout=90)
 
-    assert _moved(site, before) == {NODES[0]}
+    assert site.moved(before) == {NODES[0]}
     assert site.agents()[NODES[0]] != canary
 
 
@@ -213,7 +202,7 @@ def test_an_edit_to_something_else_in_the_middle_goes_on_to_that(site: Site) -> 
     site.apply(values={"debug": {"enabled": True, "verbose": "flow"}}, upgrade={"rollout": FAST})
     site.wait_for("InSync", ready="True", timeout=90)
 
-    assert _moved(site, before) == set(NODES)
+    assert site.moved(before) == set(NODES)
     assert site.revisions()[-1] == (3, "deployed")
 
 
@@ -232,18 +221,18 @@ def test_it_stands_still_while_it_may_not_go_on(site: Site, edit: dict[str, Any]
     # A node that joins wakes the operator, and shows that it looked again.
     site.cluster.add_node("mi-of-late")
     wait_until(lambda: site.status()["nodes"]["total"] == 6, timeout=30, what="it looked", needs=[site.operator])
-    meanwhile = _moved(site, before) - {"mi-of-late"}
+    meanwhile = site.moved(before) - {"mi-of-late"}
     site.cluster.remove_node("mi-of-late")
     site.apply(**changed)
     site.wait_for("InSync", ready="True", timeout=90)
 
     assert meanwhile == {NODES[0]}
-    assert _moved(site, before) == set(NODES)
+    assert site.moved(before) == set(NODES)
 
 
 def test_the_third_node_that_fails_is_the_last_that_is_touched(site: Site) -> None:
     before = _installed(site)
-    wait_until(lambda: _good(site) == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
+    wait_until(lambda: site.good == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
     _changed(site, canary=3, soak="1h", progressDeadline="5s")
     wait_until(
         lambda: site.status().get("rollout", {}).get("updated") == 3, timeout=60, what="it soaks", needs=[site.operator]
@@ -254,14 +243,14 @@ def test_the_third_node_that_fails_is_the_last_that_is_touched(site: Site) -> No
     ready = site.wait_for("RolledBack", ready="False", timeout=90)
 
     assert f"the new agent fails on {NODES[2]} (" in ready["message"]
-    assert _moved(site, before) == set(NODES[:3])
+    assert site.moved(before) == set(NODES[:3])
     wait_until(lambda: site.cluster.ready_nodes() == 7, timeout=30, what="every node is Ready", needs=[site.operator])
 
 
 def test_the_clock_stands_still_while_the_api_server_is_away(site: Site) -> None:
     before = _installed(site)
     _changed(site, progressDeadline="40s")
-    wait_until(lambda: _moved(site, before), timeout=60, what="it began", needs=[site.operator])
+    wait_until(lambda: site.moved(before), timeout=60, what="it began", needs=[site.operator])
     site.cluster.pause_api_server()
     began = time.monotonic()
     wait_until(lambda: not site.operator.alive, timeout=30, what="the operator lost its Lease, and ended")
@@ -271,20 +260,20 @@ def test_the_clock_stands_still_while_the_api_server_is_away(site: Site) -> None
     site.operator.start()
     site.wait_for("InSync", ready="True", timeout=120)
 
-    assert _moved(site, before) == set(NODES)
+    assert site.moved(before) == set(NODES)
     assert not {"RolloutStuck", "RollingBack"} & set(site.operator.log.read_text().rpartition("leading as")[2].split())
 
 
 def test_a_node_that_was_broken_before_has_nothing_rolled_back(site: Site) -> None:
     before = _installed(site)
-    wait_until(lambda: _good(site) == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
+    wait_until(lambda: site.good == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
     site.cluster.break_agent(NODES[1], "crash")
     wait_until(lambda: site.status()["nodes"]["ready"] == 4, timeout=30, what="it is seen", needs=[site.operator])
     _changed(site, progressDeadline="5s")
-    wait_until(lambda: len(_moved(site, before)) == 5, timeout=90, what="all are moved", needs=[site.operator])
+    wait_until(lambda: len(site.moved(before)) == 5, timeout=90, what="all are moved", needs=[site.operator])
     revisions = site.revisions()
     site.cluster.mend_agent(NODES[1])
     site.wait_for("InSync", ready="True", timeout=60)
 
     assert revisions == [(1, "superseded"), (2, "deployed")]
-    assert _moved(site, before) == set(NODES)
+    assert site.moved(before) == set(NODES)

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from chart.package import package
+from chart.package import package_all
 from testbed import binaries
 from testbed.cluster import Cluster
 from testbed.operator import ROOT, install, operator
@@ -37,9 +37,10 @@ def up(chart: str, version: str) -> None:
             env["SSL_CERT_FILE"] = os.environ["SSL_CERT_FILE"]
     else:
         sample["spec"]["version"] = version or sample["spec"]["version"]
-        _say("starting a registry with the stand-in chart")
+        _say("starting a registry with every version of the stand-in chart")
         registry = Registry.start(FOLDER / "registry", detached=True)
-        registry.push(package(sample["spec"]["version"], FOLDER))
+        for archive in package_all(FOLDER / "charts"):
+            registry.push(archive)
         sample["spec"] |= {"chart": {"ref": registry.ref}}
         env["SSL_CERT_FILE"] = str(registry.ca_file)
     _say(f"starting a cluster of {HYBRID} hybrid and {CLOUD} cloud nodes")

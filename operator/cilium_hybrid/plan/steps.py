@@ -7,6 +7,7 @@ from itertools import pairwise
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.rules.rule import Violation
+from cilium_hybrid.rules.via import misplaced, of_via
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +68,14 @@ def _newest(versions: Sequence[CiliumVersion], wanted: CiliumVersion, *, same_ki
 
 
 def _by_hand(running: CiliumVersion, wanted: CiliumVersion, via: Sequence[CiliumVersion]) -> Steps | Violation:
-    for step, after in pairwise((*via, wanted)):
-        if step.major != wanted.major:
-            return _misplaced(f"{step} is of another major release than {wanted}", "take it out")
-        if step >= wanted:
-            return _misplaced(f"{step} is not older than spec.version, which is {wanted}", "take it out")
-        if step >= after:
-            return _misplaced(f"{step} stands before {after}, which is not newer", "write the older version first")
+    for violation in misplaced(via, wanted):
+        return violation
     left = [step for step in via if step > running]
     for step, after in pairwise((running, *left, wanted)):
         if after.minor > step.minor + 1:
             series = f"{step.major}.{step.minor + 1}"
-            return _misplaced(f"the step from {step} to {after} skips {series}", f"add a version of {series}")
+            return of_via(f"the step from {step} to {after} skips {series}", f"add a version of {series}")
     return Steps((*left, wanted))
-
-
-def _misplaced(message: str, fix: str) -> Violation:
-    return Violation(Reason.VERSION_UNSUPPORTED, "spec.upgrade.via", message, fix)
 
 
 def _refused(running: CiliumVersion, wanted: CiliumVersion, why: str, fix: str) -> Violation:

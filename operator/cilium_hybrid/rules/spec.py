@@ -11,6 +11,7 @@ from cilium_hybrid.rules.form import faults_of_form
 from cilium_hybrid.rules.minors import MINORS
 from cilium_hybrid.rules.rule import Rule, Violation, all_violations
 from cilium_hybrid.rules.values import VALUES_RULES, VALUES_WARNINGS
+from cilium_hybrid.rules.via import pinned_steps_have_digests, the_steps_lead_up
 from cilium_hybrid.rules.written import WrittenSpec, read_spec
 
 
@@ -37,7 +38,13 @@ def the_minor_is_supported(spec: WrittenSpec) -> Iterator[Violation]:
         )
 
 
-SPEC_RULES: Final[tuple[Rule[WrittenSpec], ...]] = (the_minor_is_supported, *CIDR_RULES, *VALUES_RULES)
+SPEC_RULES: Final[tuple[Rule[WrittenSpec], ...]] = (
+    the_minor_is_supported,
+    the_steps_lead_up,
+    pinned_steps_have_digests,
+    *CIDR_RULES,
+    *VALUES_RULES,
+)
 SPEC_WARNINGS: Final[tuple[Rule[WrittenSpec], ...]] = VALUES_WARNINGS
 
 

@@ -11,7 +11,7 @@ from cilium_hybrid.rules.form import shown
 
 NETWORKS: Final = ("nodeCIDRs", "vpcCIDRs", "serviceCIDRs", "remotePodCIDRs")
 MOST_READ: Final = 64
-"""So many entries of a list of CIDRs are read: a list that may be released is shorter by far."""
+"""So many entries of a list are read: a list that may be released is shorter by far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,14 @@ class CIDR:
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenStep:
+    """A version on the way; `pinned`: it names the digest of its chart."""
+
+    version: CiliumVersion | None
+    pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WrittenSpec:
     """What the rules look at; None and empty where the spec does not say, or says it in no usable form."""
 
@@ -54,6 +62,8 @@ class WrittenSpec:
     networks: Mapping[str, tuple[CIDR, ...]] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
     allow_unsupported: bool = False
+    pinned: bool = False
+    via: tuple[WrittenStep, ...] = ()
 
     def pools(self) -> Iterator[tuple[CIDR, IPv4Network]]:
         """The pod CIDRs that are networks."""
@@ -78,7 +88,14 @@ def read_spec(raw: object) -> WrittenSpec:
         networks={name: _cidrs(f"spec.networks.{name}", networks.get(name)) for name in NETWORKS},
         values=_map(spec.get("values")),
         allow_unsupported=spec.get("allowUnsupported") is True,
+        pinned=chart.get("digest") is not None,
+        via=_steps(_map(spec.get("upgrade")).get("via")),
     )
+
+
+def _steps(raw: object) -> tuple[WrittenStep, ...]:
+    steps = [_map(step) for step in raw[:MOST_READ]] if isinstance(raw, list) else []
+    return tuple(WrittenStep(_version(step.get("version")), step.get("digest") is not None) for step in steps)
 
 
 def _usable(cidrs: tuple[CIDR, ...]) -> Iterator[tuple[CIDR, IPv4Network]]:
