@@ -22,6 +22,7 @@ from cilium_hybrid.handlers.resource import watch_resource
 from cilium_hybrid.reconcile.context import PASS
 from cilium_hybrid.reconcile.execute import Executor
 from cilium_hybrid.reconcile.loop import run_passes
+from cilium_hybrid.reconcile.published import Published
 from cilium_hybrid.reconcile.reconciler import Reconciler
 from cilium_hybrid.reconcile.wakes import Wakes
 from cilium_hybrid.settings import Settings
@@ -93,6 +94,7 @@ async def _act(
     command = HelmCommand(settings.helm, settings.cache / "helm", telemetry.called_helm)
     charts = HelmCharts(command, settings.cache, await client.server_version())
     releases = HelmReleases(command, client, cluster.revisions, may_act)
+    published = Published(charts, wakes.ring)
     reconciler = Reconciler(
         cluster,
         Executor(charts, releases, _Null(), cluster, clock),
@@ -101,6 +103,7 @@ async def _act(
         settings.chart_registries,
         settings.node_name,
         looked_before,
+        published.of,
     )
 
     async def passes() -> None:
@@ -120,7 +123,7 @@ async def _act(
                     raise
             log.warning("the definition of CiliumHybrid is gone: waiting for it")
 
-    await _first(passes(), resource(), *cluster.watches())
+    await _first(passes(), resource(), published.run(), *cluster.watches())
 
 
 async def _first(*parts: Awaitable[Any]) -> None:

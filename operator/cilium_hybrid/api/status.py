@@ -82,6 +82,8 @@ class Version(_Model):
     """Chart version that the spec asks for."""
     initial: str | None = None
     """Minor release first installed in this cluster, X.Y: Cilium's upgradeCompatibility."""
+    latest_patch: str | None = None
+    """Newest chart version of the running minor release that the registry has; looked up a few times a day."""
 
 
 class Release(_Model):

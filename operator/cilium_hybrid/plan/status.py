@@ -25,6 +25,7 @@ from cilium_hybrid.plan.actions import Decision, Nothing
 from cilium_hybrid.plan.nodes import NodesVerdict
 from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.release import APPLIED, initial_version, last_deployed
+from cilium_hybrid.plan.steps import newest_patch
 from cilium_hybrid.rules.rule import Violation, all_named
 
 Truth = Literal["True", "False", "Unknown"]
@@ -51,6 +52,7 @@ class Report:
     plan: tuple[PlanStep, ...] = ()
     plan_digest: str = ""
     preflight: PreflightStatus | None = None
+    published: Sequence[CiliumVersion] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ def next_status(report: Report) -> Status:
             running=running,
             target=report.target,
             initial=None if initial is None else CiliumVersion.parse(initial).series,
+            latest_patch=_latest_patch(report, running),
         ),
         release=_release(report),
         plan=report.plan,
@@ -88,6 +91,15 @@ def next_status(report: Report) -> Status:
         history=_history(report.previous.history, observation.revisions),
         conditions=_conditions(report, summary),
     )
+
+
+def _latest_patch(report: Report, running: str | None) -> str | None:
+    """What was found last still holds where nothing was found since, as after a restart."""
+    before = report.previous.version
+    if running is None or report.published is None:
+        return before.latest_patch if before.running == running else None
+    newest = newest_patch(CiliumVersion.parse(running), report.published)
+    return None if newest is None else str(newest)
 
 
 def summarize(report: Report) -> Summary:

@@ -38,6 +38,12 @@ def find_steps(
     return Steps((wanted,)) if wanted.minor == running.minor else _by_patches(running, wanted, available)
 
 
+def newest_patch(running: CiliumVersion, available: Sequence[CiliumVersion]) -> CiliumVersion | None:
+    """The newest version of the running minor release and kind, which may be that itself; None where none is known."""
+    newest = _newest(available, running, same_kind=True).get(running.minor)
+    return None if newest is None else max(newest, running)
+
+
 def _by_patches(running: CiliumVersion, wanted: CiliumVersion, available: Sequence[CiliumVersion]) -> Steps | Violation:
     """First the newest patch of the present minor release, then that of each one in between (Cilium's upgrade guide).
 

@@ -32,7 +32,8 @@ from cilium_hybrid.ports import Resource
 class Sight:
     """All that a pass looks at.
 
-    `survey` and `available` (the registry's versions) are None where they were not looked up. `blind`: how long nothing
+    `survey` and `available` (the registry's versions) are None where they were not looked up. `published` are the same
+    as they were some hours ago. `blind`: how long nothing
     could be seen before. `failure_of`: how the last try of the same thing went wrong.
     """
 
@@ -42,6 +43,7 @@ class Sight:
     failure_of: Callable[[object], Failure | None]
     survey: Survey | None = None
     available: Sequence[CiliumVersion] | None = None
+    published: Sequence[CiliumVersion] | None = None
     since: Since | None = None
     blind: timedelta = timedelta()
     preflight: PreflightProgress | None = None
@@ -114,6 +116,7 @@ def look(sight: Sight) -> View:
         plan=plan_steps(situation, decision, previous),
         plan_digest=route.digest,
         preflight=decision.preflight or checks.told,
+        published=sight.published,
     )
     return View(
         decision,

@@ -1,7 +1,7 @@
 """The pass: parse, observe, judge, decide, announce, act, report. Killed on any line, the next pass goes on."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -9,6 +9,7 @@ from typing import Any, Final
 from cilium_hybrid.api.conditions import ConditionType
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import NAME
+from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import (
     Apply,
     EndPreflight,
@@ -28,6 +29,7 @@ from cilium_hybrid.ports import Clock, Cluster, ClusterUnavailableError, Resourc
 from cilium_hybrid.reconcile.context import note
 from cilium_hybrid.reconcile.execute import Executor
 from cilium_hybrid.reconcile.look import Sight, View, look
+from cilium_hybrid.rules.written import read_spec
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +78,7 @@ class Reconciler:
     """One pass at a time over the ports.
 
     `registries`: the only ones that a chart may come from, if any are named. `own_node`: where this operator runs.
-    `looked_before`: when the process before this one could last see the cluster.
+    `looked_before`: when the process before this one could last see the cluster. `published`: the versions of a chart.
     """
 
     def __init__(
@@ -88,9 +90,10 @@ class Reconciler:
         registries: Sequence[str] = (),
         own_node: str | None = None,
         looked_before: datetime | None = None,
+        published: Callable[[str], Sequence[CiliumVersion] | None] = lambda _: None,
     ) -> None:
         self._cluster, self._executor, self._clock, self._telemetry = cluster, executor, clock, telemetry
-        self._registries, self._own_node = registries, own_node
+        self._registries, self._own_node, self._published = registries, own_node, published
         self._memory = Memory(looked=looked_before)
 
     async def run_pass(self) -> datetime | None:
@@ -158,6 +161,7 @@ class Reconciler:
             failure_of=self._memory.failure_of,
             survey=self._surveyed(question(resource.spec, observation)),
             available=self._executor.versions(resource),
+            published=self._published(read_spec(resource.spec).chart_ref),
             since=self._memory.since,
             blind=self._memory.blind,
             preflight=self._memory.preflight,

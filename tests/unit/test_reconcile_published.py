@@ -1,0 +1,88 @@
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from builders import REF, VERSION
+from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.reconcile.published import Published
+from fake_charts import FakeCharts
+
+OTHER_REF = f"{REF}-of-another-place"
+
+
+class Watched(FakeCharts):
+    """Charts that remember what they were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    async def versions(self, ref: str) -> Sequence[CiliumVersion]:
+        self.asked.append(ref)
+        return await super().versions(ref)
+
+
+def charts() -> Watched:
+    made = Watched()
+    made.publish(REF, VERSION)
+    made.publish(OTHER_REF, "1.18.8-1")
+    return made
+
+
+async def told(published: Published, ref: str, rung: asyncio.Event) -> Sequence[CiliumVersion] | None:
+    """What is known once the registry was asked."""
+    assert published.of(ref) is None
+    await asyncio.wait_for(rung.wait(), 5)
+    rung.clear()
+    return published.of(ref)
+
+
+def test_it_is_asked_once_and_again_where_another_chart_is_wanted() -> None:
+    async def scenario() -> None:
+        asked, rung = charts(), asyncio.Event()
+        published = Published(asked, rung.set)
+        running = asyncio.ensure_future(published.run())
+
+        assert await told(published, REF, rung) == [CiliumVersion.parse(VERSION)]
+        assert await told(published, OTHER_REF, rung) == [CiliumVersion.parse("1.18.8-1")]
+        assert asked.asked == [REF, OTHER_REF]
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_it_is_asked_again_after_a_while_also_where_it_did_not_say() -> None:
+    async def scenario() -> None:
+        asked, rung = charts(), asyncio.Event()
+        asked.away = "the registry is away"
+        published = Published(asked, rung.set, every=0.01, again=0.01)
+        published.of(REF)
+        running = asyncio.ensure_future(published.run())
+        while len(asked.asked) < 3:
+            await asyncio.sleep(0)
+        assert published.of(REF) is None
+        asked.away = None
+
+        await asyncio.wait_for(rung.wait(), 5)
+        assert published.of(REF) == [CiliumVersion.parse(VERSION)]
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("ref", [None, "/charts/cilium"])
+def test_a_chart_on_disk_is_in_no_registry(ref: str | None) -> None:
+    async def scenario() -> None:
+        asked, rung = charts(), asyncio.Event()
+        published = Published(asked, rung.set)
+        running = asyncio.ensure_future(published.run())
+        if ref is not None:
+            published.of(ref)
+        # Until it waits, which is as far as it gets.
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not asked.asked
+        running.cancel()
+
+    asyncio.run(scenario())
