@@ -24,12 +24,15 @@ RELEASE_2 = "PUT sh.helm.release.v1.cilium.v2"
 RELEASE_3 = "PUT sh.helm.release.v1.cilium.v3"
 POD = "DELETE /pods/cilium-"
 AGENTS = "PATCH daemonsets/cilium"
+CHECKED = "PUT sh.helm.release.v1.cilium-preflight.v1"
+CHECK_ENDS = "DELETE daemonsets/cilium-pre-flight-check"
 APPLIED = "PATCH configmaps/cilium-hybrid-applied"
 FINALIZER = "PATCH ciliumhybrids/default"
 
 FAULTS = {
     "install": (STATUS, NEW_RECORD, "PATCH serviceaccounts/cilium", AGENTS, RELEASE_1, APPLIED),
     "change": (STATUS, NEW_RECORD, AGENTS, RELEASE_1, RELEASE_2, APPLIED, POD),
+    "upgrade": (CHECKED, CHECK_ENDS, RELEASE_2, POD),
     "rollback": (POD, RELEASE_3),
     "delete": (STATUS, RELEASE_1, "DELETE daemonsets/cilium", "DELETE /secrets/sh.helm", FINALIZER),
 }
@@ -41,6 +44,8 @@ OF_HELM = (
     RELEASE_3,
     "PATCH serviceaccounts/cilium",
     "DELETE daemonsets/cilium",
+    CHECKED,
+    CHECK_ENDS,
 )
 WHENS: tuple[When, When] = ("before", "after")
 VICTIMS: tuple[Victim, ...] = ("operator", "helm", "both")
@@ -113,6 +118,8 @@ def _act(site: Site, change: str) -> None:
             site.apply()
         case "change":
             site.apply(values={"debug": {"enabled": True}})
+        case "upgrade":
+            site.apply(version="1.17.15-1")
         case "rollback":
             broken = {"image": {"override": "registry.example/cilium/broken:v1"}}
             site.apply(values=broken, upgrade={"rollout": {"soak": "1s", "progressDeadline": "5s"}})
@@ -140,6 +147,8 @@ def test_killed_at_any_write_it_ends_where_it_would_have_ended(
         _is_gone(site)
     elif change == "rollback":
         _went_back(site)
+    elif change == "upgrade":
+        _is_upgraded(site)
     else:
         _is_whole(site, changed=change == "change", interrupted=point in OF_HELM)
 
@@ -161,6 +170,18 @@ def _went_back(site: Site) -> None:
     assert revisions[-1][1] == "deployed"
     assert len(revisions) <= 4, revisions
     assert "broken" not in image
+
+
+def _is_upgraded(site: Site) -> None:
+    site.wait_for("InSync", ready="True")
+    revisions, cluster = site.revisions(), site.cluster
+
+    assert set(site.running().values()) == {"1.17.15-1"}
+    assert revisions[-1][1] == "deployed"
+    assert len(revisions) <= 3, revisions
+    assert [status for _, status in revisions].count("deployed") == 1
+    assert not cluster.objects("secrets", "kube-system", selector="owner=helm,name=cilium-preflight")
+    assert cluster.get("daemonset", "cilium-pre-flight-check", "kube-system") is None
 
 
 def _is_whole(site: Site, *, changed: bool, interrupted: bool) -> None:
