@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cilium_hybrid.api.versions import VERSION_PATTERN, CiliumVersion
+from cilium_hybrid.plan.release import RELEASE
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import ChartRefusedError, ChartUnavailableError, FetchedChart, ValuesRefusedError
 
@@ -36,10 +37,14 @@ class Published:
 
 
 class FakeCharts:
-    """Charts in memory. `pulls` tells each way to the registry; `away` is what it says while it is away."""
+    """Charts in memory. `pulls` tells each way to the registry; `away` is what it says while it is away.
+
+    `rendered` names the release of each rendering.
+    """
 
     def __init__(self) -> None:
         self.pulls: list[tuple[str, str]] = []
+        self.rendered: list[str] = []
         self.away: str | None = None
         self._served: dict[tuple[str, str], Published] = {}
         self._kept: dict[tuple[str, str], Published] = {}
@@ -74,8 +79,9 @@ class FakeCharts:
             )
         return sorted(CiliumVersion.parse(tag) for tag in tags if re.fullmatch(VERSION_PATTERN, tag))
 
-    async def render(self, chart: FetchedChart, values: Values) -> Manifests:
-        """What the chart makes of the values, object by object; ValuesRefusedError."""
+    async def render(self, chart: FetchedChart, values: Values, release: str = RELEASE) -> Manifests:
+        """What the chart makes of the values for a release, object by object; ValuesRefusedError."""
+        self.rendered.append(release)
         published = next(made for at, made in self._served.items() if _path(*at) == chart.path)
         fault = published.refuses(values)
         if fault is not None:

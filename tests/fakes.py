@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from typing import Any
 
-from builders import NOW, a_cilium_node, an_agent
+from builders import a_cilium_node, an_agent
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.plan.judge import Question
 from cilium_hybrid.plan.observation import (
@@ -27,28 +26,10 @@ from cilium_hybrid.ports import (
     StaleError,
 )
 from fake_charts import FakeCharts, Published, Values
+from fake_clock import FixedClock
+from fake_preflights import FakePreflights
 
-__all__ = ["FakeCharts", "FakeCluster", "FakeReleases", "FixedClock", "Published", "Tally"]
-
-
-class FixedClock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self, now: datetime = NOW) -> None:
-        self._now = now
-
-    def now(self) -> datetime:
-        """UTC, in whole seconds."""
-        return self._now
-
-    def advance(self, **duration: float) -> None:
-        """Move on, by the arguments of timedelta."""
-        self._now += timedelta(**duration)
-
-    def advance_to(self, moment: datetime) -> None:
-        """Move on to a moment that has not passed."""
-        assert moment >= self._now
-        self._now = moment
+__all__ = ["FakeCharts", "FakeCluster", "FakePreflights", "FakeReleases", "FixedClock", "Published", "Tally"]
 
 
 @dataclass
@@ -141,14 +122,14 @@ class FakeReleases:
 
 
 class FakeCluster:
-    """A cluster in memory, in which Helm's revisions show at once.
+    """A cluster in memory, in which Helm's revisions show at once, and the preflight.
 
     `meanwhile` holds what happens right after the next looks, one each; `away` is what the API says while it is away,
     and `refuses_finalizers` what it says to those alone; `refused` counts how often it did. `answer` is what a survey
     finds, and `asked` what was asked for. `ended` are the agent pods that were deleted; new ones are Ready at once.
     """
 
-    def __init__(self, releases: FakeReleases) -> None:
+    def __init__(self, releases: FakeReleases, preflights: FakePreflights | None = None) -> None:
         self.away: str | None = None
         self.refuses_finalizers: str | None = None
         self.refused = 0
@@ -160,7 +141,7 @@ class FakeCluster:
         self.rest = Observation()
         self.answer = Survey()
         self.asked: list[Question] = []
-        self._releases = releases
+        self._releases, self._preflights = releases, preflights or FakePreflights(releases.clock)
         self._resource: Resource | None = None
 
     def edit(self, spec: Mapping[str, Any]) -> None:
@@ -208,6 +189,7 @@ class FakeCluster:
             record=record,
             nodes=dict(self.nodes),
             nodes_with_pods=frozenset(self.rest.agents),
+            preflight=self._preflights.seen,
         )
         if self.meanwhile:
             self.meanwhile.pop(0)()

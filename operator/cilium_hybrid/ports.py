@@ -11,6 +11,7 @@ from cilium_hybrid.api.v1alpha1 import FINALIZER
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.judge import Question
 from cilium_hybrid.plan.observation import Observation, Record, Revision, Survey
+from cilium_hybrid.plan.release import RELEASE
 
 
 class PortError(Exception):
@@ -84,8 +85,10 @@ class Charts(Protocol):
     async def versions(self, ref: str) -> Sequence[CiliumVersion]:
         """The versions that `ref` has, asked anew each time; ChartUnavailableError, ChartRefusedError."""
 
-    async def render(self, chart: FetchedChart, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-        """What the chart makes of the values, object by object; ValuesRefusedError."""
+    async def render(
+        self, chart: FetchedChart, values: Mapping[str, Any], release: str = RELEASE
+    ) -> Sequence[Mapping[str, Any]]:
+        """What the chart makes of the values for a release, object by object; ValuesRefusedError."""
 
 
 class Releases(Protocol):
@@ -105,6 +108,19 @@ class Releases(Protocol):
 
     async def unlock(self, revision: int) -> None:
         """Mark a pending newest revision failed; StaleError where it is not the newest, or not pending."""
+
+
+class Preflights(Protocol):
+    """Helm release `cilium-preflight` in kube-system: one at a time, in one revision."""
+
+    async def start(self, chart: FetchedChart, values: Mapping[str, Any], expected: Revision) -> None:
+        """Install it as exactly `expected`, its revision 1, in the place of whatever is left of one before.
+
+        StaleError, ApplyFailedError, and all that `end` raises.
+        """
+
+    async def end(self) -> None:
+        """Take it away, whatever of it is there; StaleError, UninstallFailedError, ClusterUnavailableError."""
 
 
 class Cluster(Protocol):

@@ -11,6 +11,7 @@ import pytest
 from builders import DIGEST, REF, VERSION
 from cilium_hybrid.adapters.helm.charts import HelmCharts
 from cilium_hybrid.adapters.helm.command import HelmCommand
+from cilium_hybrid.plan.preflight import PREFLIGHT
 from cilium_hybrid.ports import ChartRefusedError, ChartUnavailableError, FetchedChart, ValuesRefusedError
 
 METADATA = f"name: cilium\nversion: {VERSION}\n"
@@ -226,8 +227,8 @@ def test_a_helm_that_names_no_digest_is_not_believed(charts: MakeCharts) -> None
 CHART = FetchedChart(Path("/charts/cilium.tgz"), VERSION, DIGEST)
 
 
-def render(charts: HelmCharts, values: dict[str, Any]) -> Any:
-    return asyncio.run(charts.render(CHART, values))
+def render(charts: HelmCharts, values: dict[str, Any], *release: str) -> Any:
+    return asyncio.run(charts.render(CHART, values, *release))
 
 
 def test_values_are_given_to_helm_as_yaml(charts: MakeCharts) -> None:
@@ -250,9 +251,22 @@ def test_helm_renders_for_the_version_of_the_cluster(charts: MakeCharts) -> None
     assert "--kube-version v1.35.4" in said
 
 
-def test_values_that_the_chart_refuses(charts: MakeCharts) -> None:
-    with pytest.raises(ValuesRefusedError, match=r"correct spec.values: debug: want a map"):
-        render(charts("echo 'Error: debug: want a map' >&2; exit 1"), {})
+def test_helm_renders_for_the_release_that_is_named(charts: MakeCharts) -> None:
+    ((said,),) = [list(made.values()) for made in render(charts("echo \"said: '$*'\""), {}, PREFLIGHT)]
+
+    assert said.startswith(f"template cilium-preflight {CHART.path} --namespace kube-system")
+
+
+@pytest.mark.parametrize(
+    ("release", "whose"),
+    [
+        pytest.param((), "the values", id="cilium"),
+        pytest.param((PREFLIGHT,), f"the values of release {PREFLIGHT}", id="preflight"),
+    ],
+)
+def test_values_that_the_chart_refuses(charts: MakeCharts, release: tuple[str, ...], whose: str) -> None:
+    with pytest.raises(ValuesRefusedError, match=rf"refuses {whose}, correct spec.values: debug: want a map"):
+        render(charts("echo 'Error: debug: want a map' >&2; exit 1"), {}, *release)
 
 
 @pytest.mark.parametrize("make", [an_archive, a_folder], ids=["an archive", "a folder"])

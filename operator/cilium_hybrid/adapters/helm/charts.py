@@ -55,16 +55,17 @@ class HelmCharts:
         """The versions that `ref` has, asked anew each time; ChartUnavailableError, ChartRefusedError."""
         return await self._listed(ref) if ref.startswith(OCI) else (_version_on_disk(Path(ref)),)
 
-    async def render(self, chart: FetchedChart, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-        """What the chart makes of the values, object by object; ValuesRefusedError."""
-        arguments = ["template", RELEASE, str(chart.path), "--namespace", NAMESPACE, "--values", "-"]
+    async def render(
+        self, chart: FetchedChart, values: Mapping[str, Any], release: str = RELEASE
+    ) -> Sequence[Mapping[str, Any]]:
+        """What the chart makes of the values for a release, object by object; ValuesRefusedError."""
+        arguments = ["template", release, str(chart.path), "--namespace", NAMESPACE, "--values", "-"]
         arguments += ["--skip-crds", "--kube-version", self._kube_version]
         try:
             said = await self._command.say(arguments, yaml.safe_dump(dict(values)).encode())
         except HelmError as error:
-            raise ValuesRefusedError(
-                f"chart {chart.version} refuses the values, correct spec.values: {error}"
-            ) from None
+            whose = "the values" if release == RELEASE else f"the values of release {release}"
+            raise ValuesRefusedError(f"chart {chart.version} refuses {whose}, correct spec.values: {error}") from None
         return [manifest for manifest in yaml.load_all(said.out, Loader=yaml.CSafeLoader) if manifest]
 
     def _place(self, ref: str, version: str) -> Path:
