@@ -1,11 +1,12 @@
 """The preflight before a change of version: its values, and whether it passed. Nothing of `cilium` is touched by it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cilium_hybrid.api.status import MAX_FINDINGS, PreflightResult
+from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.plan.observation import HybridNode, Observation, PolicyValidator, PreflightObservation, PreflightPod
 from cilium_hybrid.plan.policies import refused_policies
 from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
@@ -49,24 +50,32 @@ class _Finding:
     known: bool
 
 
-def preflight_values() -> dict[str, Any]:
+def preflight_values(spec: Spec) -> dict[str, Any]:
     """The whole values of release `cilium-preflight`.
 
-    Never the user's: with them the chart renders objects of release `cilium` as well, and Helm refuses, or takes them
-    away with the preflight. The parts of `tls` are for 1.17.0 to 1.17.3, that of Envoy is for 1.18.1 to 1.18.5.
+    Of the user's only what an image is pulled by: with the others the chart renders objects of release `cilium` as
+    well, and Helm refuses, or takes them away with the preflight. The chart has an image of its own for the preflight,
+    with the same keys; it pulls the one that the agents will run. The parts of `tls` are for 1.17.0 to 1.17.3, that of
+    Envoy is for 1.18.1 to 1.18.5.
     """
+    image, secrets = spec.values.get("image"), spec.values.get("imagePullSecrets")
     return {
         "agent": False,
         "envoy": {"enabled": False},
         "hubble": {"enabled": False},
         "operator": {"enabled": False},
         # The chart adds the label to its own affinity, to the nodes where an agent pod is.
-        "preflight": {"enabled": True, "nodeSelector": {HYBRID_LABEL: HYBRID_VALUE}},
+        "preflight": {
+            "enabled": True,
+            "nodeSelector": {HYBRID_LABEL: HYBRID_VALUE},
+            **({"image": image} if isinstance(image, Mapping) else {}),
+        },
         "tls": {
             "readSecretsOnlyFromSecretsNamespace": False,
             "secretSync": {"enabled": False},
             "secretsNamespace": {"create": False},
         },
+        **({"imagePullSecrets": secrets} if isinstance(secrets, list) else {}),
     }
 
 

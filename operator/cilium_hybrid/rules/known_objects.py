@@ -1,4 +1,4 @@
-"""The objects of Cilium that the operator knows, and how far the pods of each reach into their node.
+"""The objects of Cilium and its preflight that the operator knows, and how far the pods of each reach into their node.
 
 Exactly these are in deploy/operator/rbac-cilium.yaml; a test holds the two against one another.
 Source: what the charts of Cilium 1.17 to 1.20 render on hybrid nodes, Hubble's relay and UI with it.
@@ -100,3 +100,32 @@ REACHES: Final[Mapping[tuple[str, str], Reach]] = {
     ("Deployment", "cilium-operator"): Reach(host_network=True),
 }
 """By kind and name; other pods reach for nothing. A path that a value sets is known by the chart's default alone."""
+
+PREFLIGHT_OBJECTS: Final[Mapping[tuple[str, str, str], frozenset[str]]] = {
+    ("v1", "ServiceAccount", KUBE_SYSTEM): frozenset({"cilium-pre-flight"}),
+    ("apps/v1", "DaemonSet", KUBE_SYSTEM): frozenset({"cilium-pre-flight-check"}),
+    ("apps/v1", "Deployment", KUBE_SYSTEM): frozenset({"cilium-pre-flight-check"}),
+    (RBAC, "ClusterRole", CLUSTER): frozenset({"cilium-pre-flight"}),
+    (RBAC, "ClusterRoleBinding", CLUSTER): frozenset({"cilium-pre-flight"}),
+}
+
+PREFLIGHT_REACHES: Final[Mapping[tuple[str, str], Reach]] = {
+    ("DaemonSet", "cilium-pre-flight-check"): Reach(
+        host_network=True,
+        host_paths=frozenset({"/sys/fs/bpf", "/var/run/cilium"}),
+        containers={"clean-cilium-state": frozenset(), "cilium-pre-flight-check": frozenset()},
+    ),
+    ("Deployment", "cilium-pre-flight-check"): Reach(host_network=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The objects that one release may make, and how far their pods may reach."""
+
+    objects: Mapping[tuple[str, str, str], frozenset[str]]
+    reaches: Mapping[tuple[str, str], Reach]
+
+
+OF_CILIUM: Final = Known(KNOWN_OBJECTS, REACHES)
+OF_PREFLIGHT: Final = Known(PREFLIGHT_OBJECTS, PREFLIGHT_REACHES)

@@ -1,9 +1,12 @@
 """Rules on what the chart renders: nothing on a cloud node changes, and nothing but Cilium is made."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.rules.known_objects import OF_PREFLIGHT
 from cilium_hybrid.rules.objects import only_known_objects_are_made, pods_reach_into_the_node_as_ciliums_do
 from cilium_hybrid.rules.rendered import Manifest, dig, maps, one_by_one, pods, title
 from cilium_hybrid.rules.rule import Rule, Violation
@@ -65,3 +68,22 @@ MANIFEST_RULES: Final[tuple[Rule[Sequence[Manifest]], ...]] = (
     only_known_objects_are_made,
     pods_reach_into_the_node_as_ciliums_do,
 )
+
+
+def _of_the_chart(rule: Rule[Sequence[Manifest]]) -> Rule[Sequence[Manifest]]:
+    """The same rule, where the values are the operator's and only the chart can be at fault."""
+
+    def judge(manifests: Sequence[Manifest]) -> Iterator[Violation]:
+        for broken in rule(manifests):
+            yield replace(broken, fix="this is not the preflight of Cilium's own chart: correct spec.chart")
+
+    return judge
+
+
+PREFLIGHT_RULES: Final[tuple[Rule[Sequence[Manifest]], ...]] = (
+    _of_the_chart(workloads_stay_on_hybrid_nodes),
+    _of_the_chart(objects_of_the_cloud_half_are_left_alone),
+    _of_the_chart(partial(only_known_objects_are_made, known=OF_PREFLIGHT)),
+    _of_the_chart(partial(pods_reach_into_the_node_as_ciliums_do, known=OF_PREFLIGHT)),
+)
+"""The same for release `cilium-preflight`."""

@@ -8,17 +8,17 @@ from typing import Any, Final
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.rules.form import shown
-from cilium_hybrid.rules.known_objects import ADDED_BY, CLUSTER, KNOWN_OBJECTS, KUBE_SYSTEM, NOTHING, REACHES, Reach
+from cilium_hybrid.rules.known_objects import ADDED_BY, CLUSTER, KUBE_SYSTEM, NOTHING, OF_CILIUM, Known, Reach
 from cilium_hybrid.rules.rendered import Manifest, dig, maps, one_by_one, pods, title
 from cilium_hybrid.rules.rule import Violation
 
 _OFF: Final = (None, False)
 
 
-def only_known_objects_are_made(manifests: Sequence[Manifest]) -> Iterator[Violation]:
+def only_known_objects_are_made(manifests: Sequence[Manifest], known: Known = OF_CILIUM) -> Iterator[Violation]:
     """The operator has no right to make any other: the release would be half applied."""
     for manifest in one_by_one(manifests):
-        if not _known(manifest):
+        if not _is_known(manifest, known):
             kind, name = manifest.get("kind"), dig(manifest, ("metadata",)).get("name")
             value = ADDED_BY.get(f"{kind} {name}") or ADDED_BY.get(str(kind))
             yield Violation(
@@ -29,22 +29,24 @@ def only_known_objects_are_made(manifests: Sequence[Manifest]) -> Iterator[Viola
             )
 
 
-def pods_reach_into_the_node_as_ciliums_do(manifests: Sequence[Manifest]) -> Iterator[Violation]:
+def pods_reach_into_the_node_as_ciliums_do(
+    manifests: Sequence[Manifest], known: Known = OF_CILIUM
+) -> Iterator[Violation]:
     """A known workload is near the whole node: nothing may be added to its pods that takes hold of more."""
     for manifest, pod in pods(manifests):
-        if not _known(manifest):
+        if not _is_known(manifest, known):
             continue
         name = dig(manifest, ("metadata",)).get("name")
-        reach = REACHES.get((str(manifest.get("kind")), str(name)), NOTHING)
+        reach = known.reaches.get((str(manifest.get("kind")), str(name)), NOTHING)
         for message in (*_namespaces(pod, reach), *_volumes(pod, reach), *_containers(pod, reach)):
             yield Violation(Reason.RENDER_REFUSED, title(manifest), message, "take out what adds it from spec.values")
 
 
-def _known(manifest: Manifest) -> bool:
+def _is_known(manifest: Manifest, known: Known) -> bool:
     metadata, api, kind = dig(manifest, ("metadata",)), str(manifest.get("apiVersion")), str(manifest.get("kind"))
     # Helm puts what names no namespace into the release's; a cluster-wide object is in none.
-    at_home = CLUSTER if (api, kind, CLUSTER) in KNOWN_OBJECTS else KUBE_SYSTEM
-    names = KNOWN_OBJECTS.get((api, kind, str(metadata.get("namespace") or at_home)), ())
+    at_home = CLUSTER if (api, kind, CLUSTER) in known.objects else KUBE_SYSTEM
+    names = known.objects.get((api, kind, str(metadata.get("namespace") or at_home)), ())
     return str(metadata.get("name")) in names
 
 
