@@ -13,6 +13,7 @@ from cilium_hybrid.adapters import health
 from cilium_hybrid.adapters.clock import SystemClock
 from cilium_hybrid.adapters.helm.charts import HelmCharts
 from cilium_hybrid.adapters.helm.command import HelmCommand
+from cilium_hybrid.adapters.helm.preflight import HelmPreflights
 from cilium_hybrid.adapters.helm.releases import HelmReleases
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
@@ -94,10 +95,11 @@ async def _act(
     command = HelmCommand(settings.helm, settings.cache / "helm", telemetry.called_helm)
     charts = HelmCharts(command, settings.cache, await client.server_version())
     releases = HelmReleases(command, client, cluster.revisions, may_act)
+    preflights = HelmPreflights(command, client, cluster.preflight, may_act)
     published = Published(charts, wakes.ring)
     reconciler = Reconciler(
         cluster,
-        Executor(charts, releases, _Null(), cluster, clock),
+        Executor(charts, releases, preflights, cluster, clock),
         clock,
         telemetry,
         settings.chart_registries,
@@ -139,11 +141,3 @@ async def _first(*parts: Awaitable[Any]) -> None:
     for task in tasks:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
-
-
-class _Null:
-    async def start(self, *_):  # type: ignore
-        raise AssertionError
-
-    async def end(self):  # type: ignore
-        pass

@@ -15,6 +15,7 @@ from builders import (
     a_preflight,
     a_preflight_pod,
     a_revision,
+    a_spec,
     a_validator,
     an_agent,
     an_observation,
@@ -52,15 +53,34 @@ def running(*pods: PreflightPod, **more: Any) -> PreflightObservation:
 BOTH = a_preflight_pod(FIRST), a_preflight_pod(SECOND)
 
 
-def test_the_values_are_none_of_the_users_and_keep_to_hybrid_nodes() -> None:
-    values = preflight_values()
+def test_the_values_make_the_preflight_alone_and_keep_it_to_hybrid_nodes() -> None:
+    values = preflight_values(a_spec())
 
     assert values["preflight"] == {"enabled": True, "nodeSelector": {HYBRID_LABEL: "hybrid"}}
     assert (values["agent"], values["operator"], values["envoy"], values["hubble"]) == (
         False,
         *({"enabled": False},) * 3,
     )
-    assert preflight_values() == values
+
+
+def test_images_are_pulled_as_those_of_the_agents() -> None:
+    image, secrets = {"repository": "mirror/cilium", "useDigest": False}, [{"name": "mirror"}]
+    plain = preflight_values(a_spec())
+    values = preflight_values(a_spec(values={"image": image, "imagePullSecrets": secrets}))
+
+    assert values == plain | {"imagePullSecrets": secrets, "preflight": plain["preflight"] | {"image": image}}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"debug": {"enabled": True}, "hubble": {"relay": {"enabled": True}}}, id="other values"),
+        pytest.param({"image": None, "imagePullSecrets": None}, id="nothing said of images"),
+        pytest.param({"operator": {"image": {"repository": "x"}}, "extraConfig": {"a": "b"}}, id="another image"),
+    ],
+)
+def test_no_other_value_of_the_users_reaches_the_preflight(values: dict[str, Any]) -> None:
+    assert preflight_values(a_spec(values=values)) == preflight_values(a_spec())
 
 
 @pytest.mark.parametrize(

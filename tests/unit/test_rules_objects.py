@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.rules.known_objects import ADDED_BY, CLUSTER, KNOWN_OBJECTS, KUBE_SYSTEM, SECRETS
+from cilium_hybrid.rules.known_objects import ADDED_BY, CLUSTER, KNOWN_OBJECTS, KUBE_SYSTEM, PREFLIGHT_OBJECTS, SECRETS
 from cilium_hybrid.rules.objects import only_known_objects_are_made, pods_reach_into_the_node_as_ciliums_do
 from cilium_hybrid.rules.rule import all_violations
 from testbed.operator import ROOT
@@ -16,6 +16,7 @@ RULES = (only_known_objects_are_made, pods_reach_into_the_node_as_ciliums_do)
 UNKNOWN = "is none of the objects that the operator knows and may make: take out what adds it"
 RBAC = "rbac.authorization.k8s.io/v1"
 KNOWN = [(*place, name) for place, names in KNOWN_OBJECTS.items() for name in sorted(names)]
+OF_THE_PREFLIGHT = [(*place, name) for place, names in PREFLIGHT_OBJECTS.items() for name in sorted(names)]
 
 
 def an_object(api: str, kind: str, namespace: str | None, name: str) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def as_granted(api: str, kind: str, namespace: str, name: str) -> tuple[str, str
 
 
 def test_exactly_what_is_known_may_be_made() -> None:
-    known = {as_granted(*one) for one in KNOWN}
+    known = {as_granted(*one) for one in (*KNOWN, *OF_THE_PREFLIGHT)}
     # Helm's own records need the rest of the rights on Secrets, and their names cannot be told.
     no_secrets = {one for one in known if one[1] != "secrets"}
     roles = {one for one in known if one[1] in {"roles", "clusterroles"}}

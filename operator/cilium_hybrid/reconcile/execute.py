@@ -115,7 +115,7 @@ class Executor:
     async def end_preflight(self) -> Failure | None:
         """Take away what a resource that is gone left; StaleError passes through."""
         try:
-            await self._preflights.end()
+            await self._end_preflight()
         except tuple(_REASONS) as error:
             return Failure(_REASONS[type(error)], str(error), 1, self._clock.now() + FIRST_PAUSE)
         return None
@@ -137,7 +137,7 @@ class Executor:
                 versions = await self._charts.versions(ref)
                 self._found = _Found(resource.generation, versions, self._clock.now() + VERSIONS_LAST)
             case EndPreflight():
-                await self._preflights.end()
+                await self._end_preflight()
             case Apply() | StartPreflight() | Nothing():
                 pass
             case unknown:
@@ -176,6 +176,13 @@ class Executor:
                 raise PolicyRejectsError(
                     f"the API server would reject {whose}: {rejected[0]}{more}; nothing was changed: correct the policy"
                 )
+
+    async def _end_preflight(self) -> None:
+        try:
+            await self._preflights.end()
+        except UninstallFailedError as error:
+            # What is said of an uninstall is said of Cilium's.
+            raise ApplyFailedError(str(error)) from None
 
     async def _start_preflight(self, action: StartPreflight) -> Failure | None:
         want = action.wanted
