@@ -117,10 +117,10 @@ def a_node(
 
 
 def an_agent(
-    node: str = NODE, *, ready: bool = True, config_digest: str | None = DIGEST, trouble: str = ""
+    node: str = NODE, *, ready: bool = True, config_digest: str | None = DIGEST, trouble: str = "", crash: str = ""
 ) -> AgentPod:
     """An agent that is well."""
-    return AgentPod(f"cilium-{node}", node, ready, config_digest, trouble)
+    return AgentPod(f"cilium-{node}", node, ready, config_digest, trouble, crash=crash)
 
 
 def a_cilium_node(name: str = NODE, *, pod_cidrs: Iterable[str] = ("10.85.0.0/25",), error: str = "") -> CiliumNode:

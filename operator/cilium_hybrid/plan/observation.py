@@ -96,7 +96,10 @@ class HybridNode:
 
 @dataclass(frozen=True, slots=True)
 class AgentPod:
-    """A pod of the DaemonSet `cilium`. `started`: every container of it runs, well or not."""
+    """A pod of the DaemonSet `cilium`. `started`: every container of it runs, well or not.
+
+    `trouble`: why a container waits. `crash`: why one ended that runs again, while the pod is not Ready.
+    """
 
     name: str
     node: str
@@ -106,6 +109,7 @@ class AgentPod:
     leaving: bool = False
     started: bool = False
     ready_since: datetime | None = None
+    crash: str = ""
 
 
 @dataclass(frozen=True, slots=True)

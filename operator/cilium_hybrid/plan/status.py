@@ -14,19 +14,17 @@ from cilium_hybrid.api.status import (
     Release,
     RolloutStatus,
     Status,
-    UnreadyNode,
     Version,
 )
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Decision, Nothing
-from cilium_hybrid.plan.nodes import NodesVerdict
+from cilium_hybrid.plan.nodes import NodesVerdict, named
 from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.release import APPLIED, initial_version, last_deployed
 from cilium_hybrid.rules.rule import Violation, all_named
 
 Truth = Literal["True", "False"]
 
-_NAMED_IN_A_MESSAGE: Final = 3
 _HELD_BY_THE_CRD: Final = frozenset({Reason.MASK_CHANGED, Reason.POD_CIDR_REMOVED})
 
 
@@ -117,10 +115,10 @@ def _of_the_nodes(report: Report) -> Summary:
     settled = _settled(report)
     blocking = nodes.fault_of_cilium(now) if settled else nodes.connected_failing
     if blocking:
-        return _waiting(report, f"{_counted(report)}: {_named(nodes.connected_failing)}", settled)
+        return _waiting(report, f"{_counted(report)}: {named(nodes.connected_failing)}", settled)
     if not settled and (waits := _operator_waits(report)):
         return _waiting(report, waits, settled)
-    told = f"{_counted(report)}: {_named(nodes.failing)}" if nodes.failing else _counted(report)
+    told = f"{_counted(report)}: {named(nodes.failing)}" if nodes.failing else _counted(report)
     if report.warnings:
         told += f" ({len(report.warnings)} to be looked at, see condition Valid)"
     if nodes.grace_ends(now) is not None:
@@ -145,12 +143,6 @@ def _waiting(report: Report, message: str, settled: bool) -> Summary:
 def _counted(report: Report) -> str:
     ready = report.nodes.total - len(report.nodes.failing)
     return f"Cilium {report.target} runs on {ready} of {report.nodes.total} hybrid nodes"
-
-
-def _named(failing: Sequence[UnreadyNode]) -> str:
-    names = [f"{node.name} ({node.leg}: {node.message})" for node in failing[:_NAMED_IN_A_MESSAGE]]
-    more = len(failing) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 def _operator_waits(report: Report) -> str | None:
@@ -256,7 +248,7 @@ def _conditions(report: Report, summary: Summary) -> tuple[Condition, ...]:
     else:
         made.append((ConditionType.RELEASED, "False", decision.reason, decision.message))
     if nodes.failing:
-        made.append((ConditionType.NODES_READY, "False", _nodes_reason(nodes), _named(nodes.failing)))
+        made.append((ConditionType.NODES_READY, "False", _nodes_reason(nodes), named(nodes.failing)))
     elif nodes.total == 0:
         made.append((ConditionType.NODES_READY, "True", Reason.NO_HYBRID_NODES, "no hybrid node has joined"))
     else:

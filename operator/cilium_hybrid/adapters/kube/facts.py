@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
+from cilium_hybrid.adapters.kube.words import crash, short, trouble
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.observation import (
     AgentPod,
@@ -26,8 +27,6 @@ from cilium_hybrid.rules.surroundings import Taken, all_taken
 Raw = Mapping[str, Any]
 
 AGENT_TAINT: Final = "node.cilium.io/agent-not-ready"
-_STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
-_LONGEST_MESSAGE: Final = 200
 
 
 def hybrid_node(raw: Raw) -> HybridNode:
@@ -39,7 +38,7 @@ def hybrid_node(raw: Raw) -> HybridNode:
     return HybridNode(
         name=name,
         ready=status,
-        message="" if status == "True" else _short(str(ready.get("message") or "")),
+        message="" if status == "True" else short(str(ready.get("message") or "")),
         agent_taint=any(taint.get("key") == AGENT_TAINT for taint in taints),
         kernel=str(((raw.get("status") or {}).get("nodeInfo") or {}).get("kernelVersion") or ""),
         addresses=node_addresses(raw),
@@ -79,15 +78,17 @@ def agent_pod(raw: Raw) -> AgentPod | None:
     metadata, node = raw["metadata"], (raw.get("spec") or {}).get("nodeName")
     if not node:
         return None
+    status, ready = raw.get("status") or {}, _condition(raw, "Ready")
     return AgentPod(
         name=str(metadata["name"]),
         node=str(node),
-        ready=_condition(raw, "Ready").get("status") == "True",
+        ready=ready.get("status") == "True",
         config_digest=(metadata.get("annotations") or {}).get(CONFIG_DIGEST),
-        trouble=_trouble(raw.get("status") or {}),
+        trouble=trouble(status),
         leaving="deletionTimestamp" in metadata,
-        started=_started(raw.get("status") or {}),
-        ready_since=_since(_condition(raw, "Ready")),
+        started=_started(status),
+        ready_since=_since(ready),
+        crash="" if ready.get("status") == "True" else crash(status),
     )
 
 
@@ -99,20 +100,6 @@ def _started(status: Raw) -> bool:
 def _since(condition: Raw) -> datetime | None:
     at = condition.get("lastTransitionTime")
     return moment(at) if at and condition.get("status") == "True" else None
-
-
-def _trouble(status: Raw) -> str:
-    """Why a container waits or crashed, in the kubelet's words; empty where none does."""
-    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    for container in containers:
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") and waiting["reason"] not in _STARTING:
-            last = (container.get("lastState") or {}).get("terminated") or {}
-            words = last.get("message") or waiting.get("message") or ""
-            return _short(f"{waiting['reason']}: {words}" if words else str(waiting["reason"]))
-    if status.get("phase") == "Failed":
-        return _short(f"{status.get('reason') or 'Failed'}: {status.get('message') or 'the pod ended'}")
-    return ""
 
 
 def agent_set(raw: Raw) -> AgentSet:
@@ -140,7 +127,7 @@ def cilium_node(raw: Raw) -> CiliumNode:
     ipam = (raw.get("spec") or {}).get("ipam") or {}
     operator = ((raw.get("status") or {}).get("ipam") or {}).get("operator-status") or {}
     blocks = tuple(map(str, ipam.get("podCIDRs") or []))
-    return CiliumNode(name, blocks, _short(str(operator.get("error") or "")))
+    return CiliumNode(name, blocks, short(str(operator.get("error") or "")))
 
 
 def pool_config(raw: Raw) -> PoolConfig:
@@ -200,8 +187,3 @@ def _condition(raw: Raw, kind: str) -> Raw:
 
 def _observed(raw: Raw) -> bool:
     return bool((raw.get("status") or {}).get("observedGeneration", 0) >= raw["metadata"].get("generation", 0))
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"
