@@ -43,8 +43,10 @@ def test_every_hybrid_node_turns_ready_from_one_manifest(installed: Site) -> Non
 def test_ready_repeats_what_an_admin_reads_in_one_line(installed: Site) -> None:
     header, line, *_ = installed.cluster.kubectl("get", "ciliumhybrid", "-o", "wide").splitlines()
 
-    assert header.split() == ["NAME", "VERSION", "TARGET", "NODES", "READY", "REASON", "AGE", "REVISION", "MESSAGE"]
+    columns = ["NAME", "VERSION", "TARGET", "NODES", "READY", "REASON", "AGE", "REVISION", "FREE-BLOCKS", "MESSAGE"]
+    assert header.split() == columns
     assert line.split()[1:6] == [VERSION, VERSION, "5/5", "True", "InSync"]
+    assert line.split()[7:9] == ["1", "507"]
 
 
 def test_cloud_nodes_carry_no_cilium_pod(installed: Site) -> None:

@@ -1,6 +1,6 @@
 """Frozen facts of one pass: all that a decision may look at."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -205,6 +205,7 @@ class Observation:
     definition_leaving: bool = False
     secrets_namespace_leaving: bool = False
     preflight: PreflightObservation = PreflightObservation()
+    cloud_nodes: Collection[str] = frozenset()
 
     @property
     def installed(self) -> bool:

@@ -14,10 +14,13 @@ from cilium_hybrid.api.status import (
     Release,
     RolloutStatus,
     Status,
+    UnreadyNode,
     Version,
 )
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Decision, Nothing
+from cilium_hybrid.plan.findings import findings
+from cilium_hybrid.plan.ipam import IpamVerdict
 from cilium_hybrid.plan.nodes import NodesVerdict, named
 from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.release import APPLIED, initial_version, last_deployed
@@ -43,6 +46,7 @@ class Report:
     in_sync: bool = False
     warnings: tuple[Violation, ...] = ()
     rollout: RolloutStatus | None = None
+    ipam: IpamVerdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ def next_status(report: Report) -> Status:
         release=_release(report),
         nodes=report.nodes.report(),
         rollout=report.rollout,
+        ipam=None if report.ipam is None else report.ipam.ipam,
+        findings=findings(observation, report.ipam),
         history=_history(report.previous.history, observation.revisions),
         conditions=_conditions(report, summary),
     )
@@ -115,12 +121,10 @@ def _of_the_nodes(report: Report) -> Summary:
     settled = _settled(report)
     blocking = nodes.fault_of_cilium(now) if settled else nodes.connected_failing
     if blocking:
-        return _waiting(report, f"{_counted(report)}: {named(nodes.connected_failing)}", settled)
+        return _waiting(report, _told(report, nodes.connected_failing), settled)
     if not settled and (waits := _operator_waits(report)):
         return _waiting(report, waits, settled)
-    told = f"{_counted(report)}: {named(nodes.failing)}" if nodes.failing else _counted(report)
-    if report.warnings:
-        told += f" ({len(report.warnings)} to be looked at, see condition Valid)"
+    told = _told(report, nodes.failing)
     if nodes.grace_ends(now) is not None:
         return Summary("True", Reason.NODES_JOINING, told, Phase.READY)
     if nodes.disconnected:
@@ -140,9 +144,21 @@ def _waiting(report: Report, message: str, settled: bool) -> Summary:
     return Summary("False", Reason.NODES_NOT_READY, message, Phase.DEGRADED, working=True)
 
 
-def _counted(report: Report) -> str:
+def _told(report: Report, failing: Sequence[UnreadyNode]) -> str:
     ready = report.nodes.total - len(report.nodes.failing)
-    return f"Cilium {report.target} runs on {ready} of {report.nodes.total} hybrid nodes"
+    told = f"Cilium {report.target} runs on {ready} of {report.nodes.total} hybrid nodes"
+    if failing:
+        told += f": {named(failing)}"
+    told += _forecast(report)
+    if report.warnings:
+        told += f" ({len(report.warnings)} to be looked at, see condition Valid)"
+    if others := len(findings(report.observation, report.ipam)) - bool(_forecast(report)):
+        told += f" ({others} to be looked at, see status.findings)"
+    return told
+
+
+def _forecast(report: Report) -> str:
+    return f"; {report.ipam.forecast}" if report.ipam is not None and report.ipam.forecast else ""
 
 
 def _operator_waits(report: Report) -> str | None:
@@ -248,7 +264,8 @@ def _conditions(report: Report, summary: Summary) -> tuple[Condition, ...]:
     else:
         made.append((ConditionType.RELEASED, "False", decision.reason, decision.message))
     if nodes.failing:
-        made.append((ConditionType.NODES_READY, "False", _nodes_reason(nodes), named(nodes.failing)))
+        message = named(nodes.failing) + _forecast(report)
+        made.append((ConditionType.NODES_READY, "False", _nodes_reason(nodes), message))
     elif nodes.total == 0:
         made.append((ConditionType.NODES_READY, "True", Reason.NO_HYBRID_NODES, "no hybrid node has joined"))
     else:

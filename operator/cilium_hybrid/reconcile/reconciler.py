@@ -13,6 +13,7 @@ from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import NAME, RolloutStrategy, Spec, parse_spec
 from cilium_hybrid.plan.actions import Apply, Decision, Move, Nothing, Rollback, Uninstall, Unlock
 from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
+from cilium_hybrid.plan.ipam import judge_ipam
 from cilium_hybrid.plan.judge import Question, judge, question
 from cilium_hybrid.plan.nodes import NodesVerdict, Since, judge_nodes
 from cilium_hybrid.plan.observation import Observation, Survey
@@ -181,6 +182,7 @@ class Reconciler:
             in_sync,
             verdict.warnings,
             None if spec.suspend or verdict.refusals else rollout.status,
+            judge_ipam(observation, resource.spec),
         )
         return _View(decision, next_status(report), nodes, previous, asked, survey is not None, rollout.again)
 
@@ -224,6 +226,7 @@ class Reconciler:
             decision,
             nodes,
             now,
+            ipam=judge_ipam(observation, resource.spec),
         )
         return _View(decision, next_status(report), nodes, previous, asked)
 

@@ -129,6 +129,7 @@ class KubeCluster:
             nodes_with_pods=frozenset(pod.node for pod in pods),
             secrets_namespace_leaving=self._namespace.facts.get(SECRETS_NAMESPACE, False),
             definition_leaving=self._own_definition.facts.get(OWN_DEFINITION, False),
+            cloud_nodes=self._cloud_nodes.facts,
         )
 
     async def survey(self, question: Question) -> Survey:
