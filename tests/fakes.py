@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from builders import NOW, a_cilium_node, an_agent, blocks
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.plan.judge import Question
+from cilium_hybrid.plan.news import News
 from cilium_hybrid.plan.observation import (
     AgentPod,
     AgentSet,
@@ -155,6 +157,7 @@ class FakeCluster:
         self.refused = 0
         self.meanwhile: list[Callable[[], None]] = []
         self.written: list[Mapping[str, Any]] = []
+        self.told: list[News] = []
         self.records: list[Record] = []
         self.ended: list[str] = []
         self.nodes: dict[str, HybridNode] = {}
@@ -168,7 +171,7 @@ class FakeCluster:
         """What `kubectl apply` of a user does."""
         before = self._resource
         if before is None:
-            self._resource = Resource(1, "1", spec, {})
+            self._resource = Resource(1, "1", spec, {}, uid=str(uuid4()))
         else:
             self._resource = replace(
                 before, generation=before.generation + 1, resource_version=_after(before), spec=spec
@@ -225,6 +228,11 @@ class FakeCluster:
         now = self._same(resource)
         self._resource = replace(now, resource_version=_after(now), status=status)
         self.written.append(status)
+
+    def tell(self, resource: Resource, news: Sequence[News]) -> None:
+        """Tell people what changed."""
+        assert resource.uid
+        self.told += news
 
     async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:
         """Replace the finalizers of exactly this version of the resource; StaleError, ClusterUnavailableError."""

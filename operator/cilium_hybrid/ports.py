@@ -10,6 +10,7 @@ from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import FINALIZER
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.judge import Question
+from cilium_hybrid.plan.news import News
 from cilium_hybrid.plan.observation import Observation, Record, Revision, Survey
 
 
@@ -68,6 +69,7 @@ class Resource:
     status: Mapping[str, Any]
     finalizers: tuple[str, ...] = ()
     deleting: bool = False
+    uid: str = ""
 
     @property
     def held(self) -> bool:
@@ -121,6 +123,9 @@ class Cluster(Protocol):
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
         """Replace the status of exactly this version of the resource; StaleError, ClusterUnavailableError."""
+
+    def tell(self, resource: Resource, news: Sequence[News]) -> None:
+        """Tell people what changed. Takes no time and never fails: what cannot be told is lost."""
 
     async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:
         """Replace the finalizers of exactly this version of the resource; StaleError, ClusterUnavailableError."""

@@ -15,6 +15,7 @@ from cilium_hybrid.plan.actions import Apply, Decision, Move, Nothing, Rollback,
 from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
 from cilium_hybrid.plan.ipam import judge_ipam
 from cilium_hybrid.plan.judge import Question, judge, question
+from cilium_hybrid.plan.news import news
 from cilium_hybrid.plan.nodes import NodesVerdict, Since, judge_nodes
 from cilium_hybrid.plan.observation import Observation, Survey
 from cilium_hybrid.plan.release import ReleaseState, is_ours, release_state, released_digest, wanted
@@ -240,6 +241,7 @@ class Reconciler:
         if view.status != view.previous:
             _log_what_changed(view.previous, view.status)
             await self._cluster.write_status(resource, dump(view.status))
+            self._cluster.tell(resource, news(view.previous, view.status))
 
     def _look_again(self, view: "_View") -> datetime | None:
         failure, now = self._memory.failure_of(view.asked), self._clock.now()

@@ -7,10 +7,12 @@ from typing import Any, Final
 from cilium_hybrid.adapters.helm.storage import revision
 from cilium_hybrid.adapters.kube import facts
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
+from cilium_hybrid.adapters.kube.events import Events
 from cilium_hybrid.adapters.kube.survey import survey
 from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index, Source
 from cilium_hybrid.api.v1alpha1 import GROUP, KIND, NAME, PLURAL, VERSION
 from cilium_hybrid.plan.judge import Question
+from cilium_hybrid.plan.news import News
 from cilium_hybrid.plan.observation import Observation, Record, Revision, Survey
 from cilium_hybrid.plan.release import NAMESPACE
 from cilium_hybrid.ports import ClusterUnavailableError, Resource, StaleError
@@ -44,7 +46,7 @@ class KubeCluster:
     """Watches what Cilium and its nodes are made of. `changed` is called after each change of a fact."""
 
     def __init__(self, client: KubeClient, changed: Callable[[], None]) -> None:
-        self._client = client
+        self._client, self._events = client, Events(client.post)
 
         def named(path: str, name: str) -> Source:
             return Source(path, fields=f"metadata.name={name}")
@@ -73,8 +75,8 @@ class KubeCluster:
         )
 
     def watches(self) -> list[Coroutine[Any, Any, None]]:
-        """The watches, to be run side by side for ever."""
-        return [index.run() for index in self._indexes()]
+        """The watches and the writer of Events, to be run side by side for ever."""
+        return [*(index.run() for index in self._indexes()), self._events.run()]
 
     async def synced(self) -> None:
         """Return once every watch has listed what there is."""
@@ -152,6 +154,7 @@ class KubeCluster:
             status=raw.get("status") or {},
             finalizers=tuple(metadata.get("finalizers") or ()),
             deleting="deletionTimestamp" in metadata,
+            uid=metadata["uid"],
         )
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
@@ -169,6 +172,10 @@ class KubeCluster:
             if error.status in {NOT_FOUND, CONFLICT}:
                 raise StaleError(f"{KIND} {NAME} changed while it was looked at") from None
             raise ClusterUnavailableError(f"cannot write the status of {KIND} {NAME}: {error}") from None
+
+    def tell(self, resource: Resource, news: Sequence[News]) -> None:
+        """Tell people what changed, as Events."""
+        self._events.tell(resource, news)
 
     async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:
         """Replace the finalizers of exactly this version of the resource."""
