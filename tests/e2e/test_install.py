@@ -72,6 +72,21 @@ def test_a_pass_that_finds_everything_in_step_writes_nothing(installed: Site) ->
     assert installed.revisions() == [(1, "deployed")]
 
 
+def test_what_changed_is_told_as_events(installed: Site) -> None:
+    describe = installed.cluster.kubectl("describe", "ciliumhybrid", "default")
+    events = describe.partition("Events:")[2]
+
+    assert [reason for reason in ("Installing", "InSync") if reason not in events] == []
+    assert len(installed.calls("create", "events")) < len(installed.calls("update", "ciliumhybrids"))
+
+
+def test_every_status_that_was_written_is_there_to_be_judged(installed: Site) -> None:
+    (run,) = installed.written()
+
+    assert len(run) == len(installed.calls("update", "ciliumhybrids"))
+    assert run[-1]["status"] == installed.status()
+
+
 def test_a_node_that_joins_later_turns_ready_without_a_new_revision(installed: Site) -> None:
     installed.cluster.add_node("mi-0000000000000006")
     wait_until(lambda: installed.status()["nodes"]["summary"] == "6/6", timeout=20, what="the new node is Ready")
