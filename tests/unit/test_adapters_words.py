@@ -36,6 +36,11 @@ RUNS_AGAIN = {"state": {"running": {}}, "lastState": ended("kernel too old")}
         ),
         pytest.param({"containerStatuses": [waiting("ErrImagePull")]}, "ErrImagePull", id="without a message"),
         pytest.param(
+            {"containerStatuses": [waiting("ImagePullBackOff", "no such image", ended("kernel too old"))]},
+            "ImagePullBackOff: no such image",
+            id="its image is missing, and it crashed before",
+        ),
+        pytest.param(
             {"containerStatuses": [waiting("CrashLoopBackOff", "back-off 5m0s restarting", ended("kernel too old"))]},
             "CrashLoopBackOff: kernel too old",
             id="its own last words go before the kubelet's",
@@ -84,6 +89,21 @@ def test_why_a_container_waits(status: dict[str, Any], words: str) -> None:
 )
 def test_why_a_container_ended(status: dict[str, Any], words: str) -> None:
     assert crash(status) == words
+
+
+@pytest.mark.parametrize(
+    ("unready_since", "words"),
+    [
+        pytest.param("2026-03-01T11:00:00Z", "CrashLoopBackOff: kernel too old", id="since the crash"),
+        pytest.param("2026-03-01T11:00:10Z", "CrashLoopBackOff: kernel too old", id="since the very start of this run"),
+        pytest.param("2026-03-01T12:00:00Z", "", id="since later, so that the crash is an old story"),
+    ],
+)
+def test_a_crash_is_the_cause_only_while_the_pod_was_not_ready_since(unready_since: str, words: str) -> None:
+    container = {"state": {"running": {"startedAt": "2026-03-01T11:00:10Z"}}, "lastState": ended("kernel too old")}
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": unready_since}
+
+    assert crash({"conditions": [ready], "containerStatuses": [container]}) == words
 
 
 def test_a_crash_is_told_in_the_same_words_before_while_and_after_the_container_waits() -> None:

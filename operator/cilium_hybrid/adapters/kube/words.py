@@ -13,6 +13,7 @@ _MOMENT: Final = re.compile(r'(?:time=)?"?\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?
 _DURATION: Final = re.compile(r"\b(?:\d+h)?(?:\d+m)?\d+(?:\.\d+)?(?:ms|s)\b")
 _LAST_WORDS: Final = re.compile(r"fatal|panic", re.IGNORECASE)
 _PULL: Final = "ErrImagePull: "
+_CRASH: Final = "CrashLoopBackOff"
 
 
 def trouble(status: Raw) -> str:
@@ -28,9 +29,15 @@ def trouble(status: Raw) -> str:
 
 def crash(status: Raw) -> str:
     """Why a container that is not well ended, told as while it waits for its next start; empty where none did."""
+    conditions = status.get("conditions") or []
+    unready_since = next((one.get("lastTransitionTime") for one in conditions if one.get("type") == "Ready"), None)
     for container in _containers(status):
+        started = ((container.get("state") or {}).get("running") or {}).get("startedAt")
+        # Moments sort as text. A pod that was Ready in this run is not Ready for another reason.
+        if unready_since and started and started < unready_since:
+            continue
         if not container.get("ready") and (words := _ended(container)):
-            return short(f"CrashLoopBackOff: {words}")
+            return short(f"{_CRASH}: {words}")
     return ""
 
 
@@ -49,7 +56,7 @@ def _waits(reason: str, message: str, container: Raw) -> str:
     # Between two tries the kubelet repeats what the last one said: one cause, told in one way.
     if _PULL in message:
         return message[message.index(_PULL) :]
-    words = _ended(container) or message
+    words = (_ended(container) if reason == _CRASH else "") or message
     return f"{reason}: {words}" if words else reason
 
 
