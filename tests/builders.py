@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import IPv4Network
 from typing import Any
 
 from cilium_hybrid.api.conditions import Condition, ConditionType, Reason
@@ -10,6 +11,7 @@ from cilium_hybrid.api.status import Leg, Status
 from cilium_hybrid.api.v1alpha1 import Spec, parse_spec
 from cilium_hybrid.plan.actions import Apply, Decision, Nothing
 from cilium_hybrid.plan.decide import Situation
+from cilium_hybrid.plan.ipam import judge_ipam
 from cilium_hybrid.plan.nodes import judge_nodes
 from cilium_hybrid.plan.observation import (
     AgentPod,
@@ -118,10 +120,10 @@ def a_node(
 
 
 def an_agent(
-    node: str = NODE, *, ready: bool = True, config_digest: str | None = DIGEST, trouble: str = ""
+    node: str = NODE, *, ready: bool = True, config_digest: str | None = DIGEST, trouble: str = "", crash: str = ""
 ) -> AgentPod:
     """An agent that is well."""
-    return AgentPod(f"cilium-{node}", node, ready, config_digest, trouble)
+    return AgentPod(f"cilium-{node}", node, ready, config_digest, trouble, crash=crash)
 
 
 def a_cilium_node(name: str = NODE, *, pod_cidrs: Iterable[str] = ("10.85.0.0/25",), error: str = "") -> CiliumNode:
@@ -176,6 +178,7 @@ def an_observation(
     definition_leaving: bool = False,
     secrets_namespace_leaving: bool = False,
     preflight: PreflightObservation | None = None,
+    cloud_nodes: Iterable[str] = (),
 ) -> Observation:
     """A cluster in which nothing is installed, plus what is named."""
     return Observation(
@@ -193,7 +196,13 @@ def an_observation(
         definition_leaving=definition_leaving,
         secrets_namespace_leaving=secrets_namespace_leaving,
         preflight=preflight or PreflightObservation(),
+        cloud_nodes=frozenset(cloud_nodes),
     )
+
+
+def blocks(pool: str = POOL, mask: int | None = MASK) -> Iterable[str]:
+    """The blocks of a pool, as Cilium's operator gives them out."""
+    return map(str, IPv4Network(pool).subnets(new_prefix=mask or MASK))
 
 
 def a_healthy_observation(*revisions: Revision, record: Record | None = None, nodes: int = 1) -> Observation:
@@ -207,7 +216,7 @@ def a_healthy_observation(*revisions: Revision, record: Record | None = None, no
         cilium_operator=CiliumOperator(replicas=2, available=2, observed=True),
         nodes=map(a_node, names),
         agents=map(an_agent, names),
-        cilium_nodes=map(a_cilium_node, names),
+        cilium_nodes=[a_cilium_node(name, pod_cidrs=[block]) for name, block in zip(names, blocks(), strict=False)],
     )
 
 
@@ -239,6 +248,7 @@ def a_report(observation: Observation | None = None, **more: Any) -> Report:
     """What a status is made of; the nodes are judged by the digest that the builders give to agents."""
     observation = observation or a_healthy_observation(a_revision())
     now, decision = more.get("now", NOW), more.get("decision", IN_STEP)
+    pools = (POOL,) if observation.pool is None else observation.pool.pod_cidrs
     facts: dict[str, Any] = {
         "previous": Status(),
         "decision": decision,
@@ -248,6 +258,7 @@ def a_report(observation: Observation | None = None, **more: Any) -> Report:
         "nodes": judge_nodes(observation, DIGEST, {}, now),
         "now": now,
         "in_sync": decision.reason is Reason.IN_SYNC,
+        "ipam": judge_ipam(observation, a_raw_spec(pod_cidrs=pools)),
     }
     return Report(observation=observation, **(facts | more))
 

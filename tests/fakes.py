@@ -3,11 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import uuid4
 
-from builders import a_cilium_node, an_agent
+from builders import a_cilium_node, an_agent, blocks
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.plan.judge import Question
+from cilium_hybrid.plan.news import News
 from cilium_hybrid.plan.observation import (
+    AgentPod,
     AgentSet,
     CiliumOperator,
     HybridNode,
@@ -142,6 +145,7 @@ class FakeCluster:
         self.refused = 0
         self.meanwhile: list[Callable[[], None]] = []
         self.written: list[Mapping[str, Any]] = []
+        self.told: list[News] = []
         self.records: list[Record] = []
         self.ended: list[str] = []
         self.nodes: dict[str, HybridNode] = {}
@@ -156,7 +160,7 @@ class FakeCluster:
         """What `kubectl apply` of a user does."""
         before = self._resource
         if before is None:
-            self._resource = Resource(1, "1", spec, {})
+            self._resource = Resource(1, "1", spec, {}, uid=str(uuid4()))
         else:
             self._resource = replace(
                 before, generation=before.generation + 1, resource_version=_after(before), spec=spec
@@ -222,6 +226,11 @@ class FakeCluster:
         self._resource = replace(now, resource_version=_after(now), status=status)
         self.written.append(status)
 
+    def tell(self, resource: Resource, news: Sequence[News]) -> None:
+        """Tell people what changed."""
+        assert resource.uid
+        self.told += news
+
     async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:
         """Replace the finalizers of exactly this version of the resource; StaleError, ClusterUnavailableError."""
         now = self._same(resource)
@@ -257,13 +266,22 @@ class FakeCluster:
         )
 
     def roll_out(self, *names: str) -> None:
-        """The agents of these nodes, or of all, run what is released."""
+        """The agents of these nodes, or of all, run what is released, and have a block."""
         assert self.rest.agent_set is not None
-        run = self.rest.agent_set.config_digest
-        for name in names or self.nodes:
-            agents = {**self.rest.agents, name: an_agent(name, config_digest=run)}
-            cilium_nodes = {**self.rest.cilium_nodes, name: a_cilium_node(name)}
-            self.rest = replace(self.rest, agents=agents, cilium_nodes=cilium_nodes)
+        assert self.rest.pool is not None
+        run, cilium_nodes = self.rest.agent_set.config_digest, dict(self.rest.cilium_nodes)
+        held = {cidr for cilium_node in cilium_nodes.values() for cidr in cilium_node.pod_cidrs}
+        free = (block for block in blocks(self.rest.pool.pod_cidrs[0], self.rest.pool.mask_size) if block not in held)
+        chosen = names or tuple(self.nodes)
+        for name in chosen:
+            cilium_nodes.setdefault(name, a_cilium_node(name, pod_cidrs=[next(free)]))
+        agents = {name: an_agent(name, config_digest=run) for name in chosen}
+        self.rest = replace(self.rest, agents={**self.rest.agents, **agents}, cilium_nodes=cilium_nodes)
+
+    def put_agent(self, agent: AgentPod) -> None:
+        """The agent of one node fares otherwise; it runs the configuration that it ran."""
+        run = self.rest.agents[agent.node].config_digest
+        self.rest = replace(self.rest, agents={**self.rest.agents, agent.node: replace(agent, config_digest=run)})
 
     def lose_agent(self, name: str) -> None:
         """The agent of one node is gone."""

@@ -35,6 +35,7 @@ from cilium_hybrid.api.v1alpha1 import DeletionPolicy, Spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.decide import Failure, Situation, decide
 from cilium_hybrid.plan.gates import Checks
+from cilium_hybrid.plan.ipam import judge_ipam
 from cilium_hybrid.plan.nodes import judge_nodes
 from cilium_hybrid.plan.observation import (
     AgentSet,
@@ -168,7 +169,9 @@ AGENTS = st.lists(
 CILIUM_NODES = st.lists(
     st.builds(a_cilium_node, st.sampled_from(NAMES), pod_cidrs=st.sampled_from([(), ("10.85.0.0/25",)])), max_size=2
 )
-POOLS = st.sampled_from([None, PoolConfig((POOL,), MASK), PoolConfig((POOL,), None)])
+POOLS = st.sampled_from(
+    [None, PoolConfig((POOL,), MASK), PoolConfig((POOL,), None), PoolConfig(("10.85.0.0/25",), MASK)]
+)
 AGENT_SETS = st.sampled_from([None, AgentSet(None, observed=True), AgentSet(DIGEST, observed=True)])
 OPERATORS = st.sampled_from([None, *(CiliumOperator(2, available, observed=True) for available in (0, 2))])
 
@@ -227,7 +230,7 @@ def reports(draw: st.DrawFn, passes: int = 2) -> Report:
     """All that a status can be made of; its previous status was made in the same way."""
     situation = draw(situations())
     previous = next_status(draw(reports(passes - 1))) if passes > 1 and draw(BOOLEANS) else Status()
-    decision = decide(situation)
+    decision, spec = decide(situation), situation.spec.model_dump(mode="json", by_alias=True)
     since = {(node.name, node.leg): node.since for node in previous.nodes.unready}
     return Report(
         previous=previous,
@@ -242,6 +245,7 @@ def reports(draw: st.DrawFn, passes: int = 2) -> Report:
         plan=plan_steps(situation, decision, previous),
         plan_digest=situation.route.digest,
         preflight=decision.preflight or situation.checks.told,
+        ipam=judge_ipam(situation.observation, spec),
     )
 
 

@@ -10,6 +10,7 @@ from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import FINALIZER
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.judge import Question
+from cilium_hybrid.plan.news import News
 from cilium_hybrid.plan.observation import Observation, Record, Revision, Survey
 from cilium_hybrid.plan.release import RELEASE
 
@@ -75,6 +76,7 @@ class Resource:
     deleting: bool = False
     approved: str | None = None
     """The digest that the annotation of an approval holds."""
+    uid: str = ""
 
     @property
     def held(self) -> bool:
@@ -149,6 +151,9 @@ class Cluster(Protocol):
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
         """Replace the status of exactly this version of the resource; StaleError, ClusterUnavailableError."""
+
+    def tell(self, resource: Resource, news: Sequence[News]) -> None:
+        """Tell people what changed. Takes no time and never fails: what cannot be told is lost."""
 
     async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:
         """Replace the finalizers of exactly this version of the resource; StaleError, ClusterUnavailableError."""

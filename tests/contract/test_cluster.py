@@ -158,7 +158,8 @@ def test_a_new_resource_is_of_generation_one_and_has_no_status(side: Side) -> No
     side.edit(a_raw_spec())
     resource = the_resource(side)
 
-    assert resource == Resource(1, resource.resource_version, a_raw_spec(), {})
+    assert resource == Resource(1, resource.resource_version, a_raw_spec(), {}, uid=resource.uid)
+    assert resource.uid
     assert not resource.held
 
 

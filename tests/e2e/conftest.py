@@ -6,12 +6,8 @@ from pathlib import Path
 import pytest
 
 from chart.package import package_all
-from e2e.site import Site
-from testbed.cluster import Cluster
-from testbed.operator import install, operator
+from e2e.site import Site, a_site
 from testbed.registry import Registry
-
-PLAIN_LOG = {"CILIUM_HYBRID_LOG_FORMAT": "text"}
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +31,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory, charts: Path) -> Iterator
 @pytest.fixture(scope="module")
 def bare_site(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Iterator[Site]:
     """A cluster of five hybrid and two cloud nodes with deploy/ applied; the operator is not started yet."""
-    with Cluster.start(tmp_path_factory.mktemp("cluster")) as cluster:
-        install(cluster)
-        env = {"SSL_CERT_FILE": str(registry.ca_file), **PLAIN_LOG}
-        yield Site(cluster, registry, operator(cluster, env=env))
+    with a_site(tmp_path_factory.mktemp("cluster"), registry) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

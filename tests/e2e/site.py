@@ -1,12 +1,16 @@
 """One site under test: a cluster, a registry with the stand-in chart, the operator as its ServiceAccount."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
+from kstatus import faults
 from testbed.cluster import Cluster
-from testbed.operator import ACCOUNT, NAMESPACE
+from testbed.operator import ACCOUNT, NAMESPACE, install, operator
 from testbed.processes import Process, wait_until
 from testbed.registry import Registry
 
@@ -14,6 +18,7 @@ VERSION = "1.17.13-1"
 LIMIT = 60.0
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 RELEASE_SECRETS = "owner=helm,name=cilium"
+PLAIN_LOG = {"CILIUM_HYBRID_LOG_FORMAT": "text"}
 
 
 @dataclass
@@ -121,6 +126,21 @@ class Site:
             and event.get("objectRef", {}).get("resource") == resource
         ]
 
+    def written(self) -> list[list[dict[str, Any]]]:
+        """The resource after each write of its status by the operator: one list for each run of its writes alone."""
+        runs: list[list[dict[str, Any]]] = []
+        before = None
+        for event in self.cluster.audit_events():
+            resource = event.get("responseObject", {})
+            if resource.get("kind") != "CiliumHybrid" or event["responseStatus"]["code"] != HTTPStatus.OK:
+                continue
+            writer = (event["user"]["username"], resource["metadata"]["uid"])
+            if writer[0] == USER:
+                runs += [[]] if writer != before else []
+                runs[-1].append({**resource, "at": event["requestReceivedTimestamp"]})
+            before = writer
+        return runs
+
     def install_by_hand(self) -> None:
         """Install Cilium as the guide's commands do, with the pool that the specs here ask for."""
         # Helm does not wait for what is left of an uninstall before.
@@ -139,3 +159,15 @@ class Site:
         cluster.kubectl("delete", *secrets)
         cluster.kubectl("delete", "configmap", "-n", "kube-system", "cilium-hybrid-applied", "--ignore-not-found")
         cluster.kubectl("wait", "--for=delete", "pods", "-n", "kube-system", "-l", "k8s-app=cilium", "--timeout=60s")
+
+
+@contextmanager
+def a_site(folder: Path, registry: Registry, *, hybrid: int = 5) -> Iterator[Site]:
+    """A cluster with deploy/ applied and an operator that is not started; at the end every status is judged."""
+    with Cluster.start(folder, hybrid=hybrid) as cluster:
+        install(cluster)
+        env = {"SSL_CERT_FILE": str(registry.ca_file), **PLAIN_LOG}
+        site = Site(cluster, registry, operator(cluster, env=env))
+        yield site
+        broken = [fault for run in site.written() for fault in faults(run)]
+        assert not broken, "\n".join(broken)

@@ -43,8 +43,10 @@ def test_every_hybrid_node_turns_ready_from_one_manifest(installed: Site) -> Non
 def test_ready_repeats_what_an_admin_reads_in_one_line(installed: Site) -> None:
     header, line, *_ = installed.cluster.kubectl("get", "ciliumhybrid", "-o", "wide").splitlines()
 
-    assert header.split() == ["NAME", "VERSION", "TARGET", "NODES", "READY", "REASON", "AGE", "REVISION", "MESSAGE"]
+    columns = ["NAME", "VERSION", "TARGET", "NODES", "READY", "REASON", "AGE", "REVISION", "FREE-BLOCKS", "MESSAGE"]
+    assert header.split() == columns
     assert line.split()[1:6] == [VERSION, VERSION, "5/5", "True", "InSync"]
+    assert line.split()[7:9] == ["1", "507"]
 
 
 def test_cloud_nodes_carry_no_cilium_pod(installed: Site) -> None:
@@ -68,6 +70,21 @@ def test_a_pass_that_finds_everything_in_step_writes_nothing(installed: Site) ->
     assert installed.wait_for("InSync", ready="True")
     assert len(installed.calls("update", "ciliumhybrids")) == writes
     assert installed.revisions() == [(1, "deployed")]
+
+
+def test_what_changed_is_told_as_events(installed: Site) -> None:
+    describe = installed.cluster.kubectl("describe", "ciliumhybrid", "default")
+    events = describe.partition("Events:")[2]
+
+    assert [reason for reason in ("Installing", "InSync") if reason not in events] == []
+    assert len(installed.calls("create", "events")) < len(installed.calls("update", "ciliumhybrids"))
+
+
+def test_every_status_that_was_written_is_there_to_be_judged(installed: Site) -> None:
+    (run,) = installed.written()
+
+    assert len(run) == len(installed.calls("update", "ciliumhybrids"))
+    assert run[-1]["status"] == installed.status()
 
 
 def test_a_node_that_joins_later_turns_ready_without_a_new_revision(installed: Site) -> None:

@@ -143,7 +143,7 @@ class Cluster:
         return self._pki.write_kubeconfig(path, server=self.server, token=token)
 
     def audit_events(self) -> Iterator[dict[str, Any]]:
-        """Yield the audit log's events up to now: who did which verb to what, without any content."""
+        """Yield the audit log's events up to now: who did which verb to what; no content but statuses."""
         with (self.folder / "audit.jsonl").open() as log:
             # The last line may still be in the writing.
             yield from (json.loads(line) for line in log if line.endswith("\n"))

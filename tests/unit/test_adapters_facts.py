@@ -117,7 +117,7 @@ def a_raw_pod(status: Any = None, **metadata: Any) -> dict[str, Any]:
 def waiting(reason: str, message: str = "", last: str | None = None) -> dict[str, Any]:
     container: dict[str, Any] = {"state": {"waiting": {"reason": reason, "message": message}}}
     if last is not None:
-        container["lastState"] = {"terminated": {"message": last}}
+        container["lastState"] = {"terminated": {"message": last, "exitCode": 1}}
     return container
 
 
@@ -142,41 +142,19 @@ def test_an_agent(raw: dict[str, Any], expected: AgentPod | None) -> None:
     assert facts.agent_pod(raw) == expected
 
 
-@pytest.mark.parametrize(
-    ("status", "trouble"),
-    [
-        pytest.param({}, "", id="nothing is known"),
-        pytest.param({"containerStatuses": [{"state": {"running": {}}}]}, "", id="it runs"),
-        pytest.param({"containerStatuses": [waiting("ContainerCreating")]}, "", id="it is being created"),
-        pytest.param({"initContainerStatuses": [waiting("PodInitializing")]}, "", id="it initializes"),
-        pytest.param(
-            {"containerStatuses": [waiting("ImagePullBackOff", "no such image")]},
-            "ImagePullBackOff: no such image",
-            id="its image is missing",
-        ),
-        pytest.param({"containerStatuses": [waiting("ErrImagePull")]}, "ErrImagePull", id="without a message"),
-        pytest.param(
-            {"containerStatuses": [waiting("CrashLoopBackOff", "back-off 5m", "kernel too old")]},
-            "CrashLoopBackOff: kernel too old",
-            id="its own last words go before the kubelet's",
-        ),
-        pytest.param(
-            {
-                "initContainerStatuses": [waiting("CrashLoopBackOff", "first")],
-                "containerStatuses": [waiting("PodInitializing")],
-            },
-            "CrashLoopBackOff: first",
-            id="an init container",
-        ),
-        pytest.param({"phase": "Failed", "reason": "Evicted", "message": "no disk"}, "Evicted: no disk", id="evicted"),
-        pytest.param({"phase": "Failed"}, "Failed: the pod ended", id="it failed without a word"),
-    ],
-)
-def test_the_trouble_of_an_agent(status: dict[str, Any], trouble: str) -> None:
-    pod = facts.agent_pod(a_raw_pod({"conditions": [], **status}))
+def test_an_agent_tells_what_it_waits_for_and_how_it_ended() -> None:
+    crashed = waiting("CrashLoopBackOff", last="kernel too old")
+    waits = facts.agent_pod(a_raw_pod({"containerStatuses": [crashed]}))
+    runs_again = facts.agent_pod(a_raw_pod({"containerStatuses": [crashed | RUNS]}))
+    well = {"conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [crashed | RUNS]}
+    is_well = facts.agent_pod(a_raw_pod(well))
 
-    assert pod is not None
-    assert pod.trouble == trouble
+    assert waits is not None
+    assert runs_again is not None
+    assert is_well is not None
+    assert (waits.trouble, waits.crash) == ("CrashLoopBackOff: kernel too old",) * 2
+    assert (runs_again.trouble, runs_again.crash) == ("", "CrashLoopBackOff: kernel too old")
+    assert (is_well.trouble, is_well.crash) == ("", "")
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from builders import DIGEST, EARLIER, NODE, NOW, OTHER_DIGEST, a_cilium_node, a_node, an_agent, an_observation
-from cilium_hybrid.api.status import Leg
-from cilium_hybrid.plan.nodes import JOINING_GRACE, NodesVerdict, judge_nodes
+from cilium_hybrid.api.status import Leg, UnreadyNode
+from cilium_hybrid.plan.nodes import JOINING_GRACE, NodesVerdict, judge_nodes, named
 from cilium_hybrid.plan.observation import AgentPod, CiliumNode, HybridNode
 
 WELL = a_node(), an_agent(), a_cilium_node()
@@ -45,11 +47,35 @@ ALL_WRONG: dict[str, Any] = {
         ),
         pytest.param(a_node(ready="False"), None, None, Leg.AGENT, "no Cilium agent pod on the node", id="no agent"),
         pytest.param(
+            a_node(),
+            None,
+            a_cilium_node(),
+            Leg.AGENT,
+            "no Cilium agent pod on the node, which is Ready by CNI files that were left on it",
+            id="a node that is Ready without an agent",
+        ),
+        pytest.param(
+            a_node(ready="False"),
+            an_agent(ready=False, crash="CrashLoopBackOff: kernel too old"),
+            a_cilium_node(pod_cidrs=()),
+            Leg.AGENT,
+            "CrashLoopBackOff: kernel too old; no block of pod addresses: not allocated yet",
+            id="an agent that crashed and tries once more",
+        ),
+        pytest.param(
+            a_node(ready="False"),
+            an_agent(ready=False, trouble="ErrImagePull: not found"),
+            a_cilium_node(),
+            Leg.AGENT,
+            "ErrImagePull: not found",
+            id="an agent whose image is missing",
+        ),
+        pytest.param(
             a_node(ready="False"),
             an_agent(**ALL_WRONG["agent"]),
             a_cilium_node(**ALL_WRONG["cilium_node"]),
             Leg.AGENT,
-            f"pod cilium-{NODE}: CrashLoopBackOff",
+            "CrashLoopBackOff; no block of pod addresses: allocator full",
             id="an agent that crashes, before its missing block",
         ),
         pytest.param(
@@ -65,7 +91,7 @@ ALL_WRONG: dict[str, Any] = {
             an_agent(),
             a_cilium_node(error="overlaps"),
             Leg.POD_CIDR,
-            "no block of pod addresses: overlaps",
+            "its block of pod addresses: overlaps",
             id="a block with an error",
         ),
         pytest.param(
@@ -81,7 +107,7 @@ ALL_WRONG: dict[str, Any] = {
             an_agent(ready=False, config_digest=OTHER_DIGEST),
             None,
             Leg.AGENT,
-            f"pod cilium-{NODE} is starting",
+            "the agent is starting",
             id="an agent that starts, before its CiliumNode is there",
         ),
         pytest.param(
@@ -105,7 +131,7 @@ ALL_WRONG: dict[str, Any] = {
             an_agent(config_digest=OTHER_DIGEST),
             a_cilium_node(),
             Leg.VERSION,
-            f"pod cilium-{NODE} runs an older configuration",
+            "the agent runs an older configuration",
             id="an agent of an older configuration",
         ),
         pytest.param(
@@ -215,3 +241,42 @@ def test_the_next_look_is_when_a_grace_ends() -> None:
     assert FAILS_SINCE_EARLIER.grace_ends(ends - timedelta(seconds=1)) == ends
     assert FAILS_SINCE_EARLIER.grace_ends(ends) is None
     assert judge(*WELL).grace_ends(NOW) is None
+
+
+def failing(*nodes: tuple[str, Leg, str]) -> list[UnreadyNode]:
+    return [UnreadyNode(name=name, leg=leg, message=message, since=NOW) for name, leg, message in nodes]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "line"),
+    [
+        pytest.param([("a", Leg.AGENT, "x")], "a (Agent: x)", id="one"),
+        pytest.param([(name, Leg.AGENT, "x") for name in "abc"], "a, b, c (Agent: x)", id="three alike"),
+        pytest.param([(name, Leg.AGENT, "x") for name in "abcde"], "a, b and 3 more (Agent: x)", id="five alike"),
+        pytest.param(
+            [("a", Leg.AGENT, "x"), ("b", Leg.AGENT, "y"), ("c", Leg.AGENT, "y")],
+            "b, c (Agent: y), a (Agent: x)",
+            id="what most suffer from comes first",
+        ),
+        pytest.param(
+            [("a", Leg.DISCONNECTED, "x"), ("b", Leg.DISCONNECTED, "x"), ("c", Leg.TAINT, "x")],
+            "c (Taint: x), a, b (Disconnected: x)",
+            id="and the worst leg before it",
+        ),
+        pytest.param(
+            [("a", Leg.AGENT, "1"), ("b", Leg.AGENT, "2"), ("c", Leg.AGENT, "3"), ("d", Leg.AGENT, "4")],
+            "a (Agent: 1), b (Agent: 2), c (Agent: 3) and 1 more",
+            id="of many causes three are told",
+        ),
+        pytest.param([], "", id="none"),
+    ],
+)
+def test_failing_nodes_are_told_in_one_line(nodes: list[tuple[str, Leg, str]], line: str) -> None:
+    assert named(failing(*nodes)) == line
+
+
+@given(st.permutations([("a", Leg.AGENT, "x"), ("b", Leg.AGENT, "x"), ("c", Leg.AGENT, "y"), ("d", Leg.KUBELET, "y")]))
+def test_the_line_names_each_node_once_in_whatever_order(nodes: list[tuple[str, Leg, str]]) -> None:
+    told = named(sorted(failing(*nodes), key=lambda node: node.name))
+
+    assert told == "a, b (Agent: x), c (Agent: y), d (Kubelet: y)"

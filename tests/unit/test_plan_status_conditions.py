@@ -73,10 +73,9 @@ BROKEN = (
         ),
         pytest.param(
             a_judged_report(replace(a_healthy_observation(a_revision(), nodes=5), agents={})),
-            f"Cilium {VERSION} runs on 0 of 5 hybrid nodes: mi-0000000000000001 (Agent: no Cilium agent pod on the "
-            "node), mi-0000000000000002 (Agent: no Cilium agent pod on the node), mi-0000000000000003 (Agent: no "
-            "Cilium agent pod on the node) and 2 more",
-            id="three nodes are named and the others counted",
+            f"Cilium {VERSION} runs on 0 of 5 hybrid nodes: mi-0000000000000001, mi-0000000000000002 and 3 more "
+            "(Agent: no Cilium agent pod on the node, which is Ready by CNI files that were left on it)",
+            id="nodes of one cause are told as one",
         ),
         pytest.param(
             a_judged_report(WELL, decision=refuse(BROKEN)),

@@ -83,3 +83,16 @@ def test_a_node_that_joins_is_told_before_one_that_is_away() -> None:
     assert (world.ready.status, world.ready.reason) == ("True", Reason.NODES_JOINING)
     assert NODE in world.ready.message
     assert OTHER_NODE in world.ready.message
+
+
+def test_what_changed_is_told_once_and_looks_are_not() -> None:
+    world = an_installed_world()
+    installed = [news.reason for news in world.cluster.told]
+    world.cluster.lose_agent(NODE)
+    for _ in range(3):
+        world.settle()
+    after = [(news.reason, news.warning) for news in world.cluster.told[len(installed) :]]
+
+    assert installed[0] is Reason.INSTALLING
+    assert installed[-1] is Reason.IN_SYNC
+    assert after == [(Reason.NODES_JOINING, False)]

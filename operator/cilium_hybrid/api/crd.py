@@ -16,6 +16,7 @@ _COLUMNS: Final = (
     ("Reason", "string", f"{_READY}.reason", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
     ("Revision", "integer", ".status.release.revision", 1),
+    ("Free-Blocks", "integer", ".status.ipam.nodeBlocks.free", 1),
     ("Message", "string", f"{_READY}.message", 1),
 )
 

@@ -176,6 +176,28 @@ class RolloutStatus(_Model):
     """When an agent was last moved, got Ready, or was Ready no longer."""
 
 
+class NodeBlocks(_Model):
+    """Blocks of pod addresses, of which every node has one."""
+
+    total: int = 0
+    """All that the pools that run can be cut into."""
+    used: int = 0
+    """Those that a CiliumNode has."""
+    free: int = 0
+    """Those that are left: as many nodes can still join."""
+
+
+class Ipam(_Model):
+    """The addresses of pods, as Cilium's operator gives them out."""
+
+    node_blocks: NodeBlocks = NodeBlocks()
+    """Blocks of pod addresses, counted over all pools."""
+    pods_per_node: int = 0
+    """Pods with an address of their own that fit on a node, by the size of its block."""
+    exhausted: tuple[str, ...] = ()
+    """Pools with nothing left."""
+
+
 class HistoryEntry(_Model):
     """One Helm revision that the operator made."""
 
@@ -214,6 +236,10 @@ class Status(_Model):
     """Hybrid nodes, counted."""
     rollout: RolloutStatus | None = None
     """Agents that are being moved to what is released; absent where none is."""
+    ipam: Ipam | None = None
+    """The addresses of pods; absent where no pool is known to run."""
+    findings: tuple[str, ...] = Field((), max_length=MAX_FINDINGS)
+    """What is out of order and blocks nothing, a sentence each with what to do."""
     history: tuple[HistoryEntry, ...] = Field((), max_length=MAX_HISTORY)
     """The last ten Helm revisions that the operator made."""
     conditions: tuple[Condition, ...] = Field(

@@ -1,18 +1,20 @@
 """The truth about each hybrid node: which leg it fails, by root cause."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from cilium_hybrid.api.status import MAX_UNREADY, Leg, Nodes, UnreadyNode
 from cilium_hybrid.plan.observation import AgentPod, CiliumNode, HybridNode, Observation
+from cilium_hybrid.plan.wording import some
 
 JOINING_GRACE: Final = timedelta(minutes=2)
 
 # What is nobody's fault but the line's or the kubelet's comes last.
 _WORST_FIRST: Final = (Leg.AGENT, Leg.POD_CIDR, Leg.VERSION, Leg.TAINT, Leg.KUBELET, Leg.DISCONNECTED)
 _NOT_OF_CILIUM: Final = frozenset({Leg.DISCONNECTED, Leg.KUBELET})
+_CAUSES_TOLD: Final = 3
 
 Since = Mapping[tuple[str, Leg], datetime]
 
@@ -85,23 +87,44 @@ def judge_nodes(observation: Observation, config_digest: str | None, since: Sinc
     return NodesVerdict(len(observation.nodes), agents_ready, up_to_date, tuple(failing))
 
 
+def named(failing: Sequence[UnreadyNode]) -> str:
+    """The failing nodes in one line: those of one leg and cause as one, the worst causes first."""
+    causes: dict[tuple[Leg, str], list[str]] = {}
+    for node in failing:
+        causes.setdefault((node.leg, node.message), []).append(node.name)
+    # What most nodes suffer from first; names settle the rest, so that the line stands still.
+    ordered = sorted(causes.items(), key=lambda item: (_WORST_FIRST.index(item[0][0]), -len(item[1]), item[1]))
+    told = [f"{some(names)} ({leg}: {message})" for (leg, message), names in ordered[:_CAUSES_TOLD]]
+    others = sum(len(names) for _, names in ordered[_CAUSES_TOLD:])
+    return ", ".join(told) + (f" and {others} more" if others else "")
+
+
 def _failing_leg(
     node: HybridNode, agent: AgentPod | None, cilium_node: CiliumNode | None, current: bool
 ) -> tuple[Leg, str] | None:
     if node.ready == "Unknown":
         return Leg.DISCONNECTED, "the node does not report to the API server"
+    if agent is None and node.ready == "True":
+        return Leg.AGENT, "no Cilium agent pod on the node, which is Ready by CNI files that were left on it"
     if agent is None:
         return Leg.AGENT, "no Cilium agent pod on the node"
-    if agent.trouble:
-        return Leg.AGENT, f"pod {agent.name}: {agent.trouble}"
-    if cilium_node is not None and (cilium_node.error or not cilium_node.pod_cidrs):
-        return Leg.POD_CIDR, f"no block of pod addresses: {cilium_node.error or 'not allocated yet'}"
+    missing = "" if cilium_node is None else _no_block(cilium_node)
+    if trouble := agent.trouble or agent.crash:
+        return Leg.AGENT, f"{trouble}; {missing}" if missing else trouble
+    if missing:
+        return Leg.POD_CIDR, missing
     if not agent.ready:
-        return Leg.AGENT, f"pod {agent.name} is starting"
+        return Leg.AGENT, "the agent is starting"
     if node.ready != "True":
         return Leg.KUBELET, node.message or "kubelet reports NotReady"
     if not current:
-        return Leg.VERSION, f"pod {agent.name} runs an older configuration"
+        return Leg.VERSION, "the agent runs an older configuration"
     if node.agent_taint:
         return Leg.TAINT, "taint node.cilium.io/agent-not-ready is still there"
     return None
+
+
+def _no_block(cilium_node: CiliumNode) -> str:
+    if not cilium_node.pod_cidrs:
+        return f"no block of pod addresses: {cilium_node.error or 'not allocated yet'}"
+    return f"its block of pod addresses: {cilium_node.error}" if cilium_node.error else ""

@@ -1,6 +1,6 @@
 """Frozen facts of one pass: all that a decision may look at."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -98,7 +98,10 @@ class HybridNode:
 
 @dataclass(frozen=True, slots=True)
 class AgentPod:
-    """A pod of the DaemonSet `cilium`. `started`: every container of it runs, well or not."""
+    """A pod of the DaemonSet `cilium`. `started`: every container of it runs, well or not.
+
+    `trouble`: why a container waits. `crash`: why one ended that runs again, while the pod is not Ready.
+    """
 
     name: str
     node: str
@@ -108,6 +111,7 @@ class AgentPod:
     leaving: bool = False
     started: bool = False
     ready_since: datetime | None = None
+    crash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +212,7 @@ class Observation:
     definition_leaving: bool = False
     secrets_namespace_leaving: bool = False
     preflight: PreflightObservation = PreflightObservation()
+    cloud_nodes: Collection[str] = frozenset()
 
     @property
     def installed(self) -> bool:

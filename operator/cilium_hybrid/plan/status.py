@@ -22,7 +22,9 @@ from cilium_hybrid.api.status import (
 )
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Decision, Nothing
-from cilium_hybrid.plan.nodes import NodesVerdict
+from cilium_hybrid.plan.findings import findings
+from cilium_hybrid.plan.ipam import IpamVerdict
+from cilium_hybrid.plan.nodes import NodesVerdict, named
 from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.release import APPLIED, initial_version, last_deployed
 from cilium_hybrid.plan.steps import newest_patch
@@ -30,7 +32,6 @@ from cilium_hybrid.rules.rule import Violation, all_named
 
 Truth = Literal["True", "False", "Unknown"]
 
-_NAMED_IN_A_MESSAGE: Final = 3
 _HELD_BY_THE_CRD: Final = frozenset({Reason.MASK_CHANGED, Reason.POD_CIDR_REMOVED})
 
 
@@ -53,6 +54,7 @@ class Report:
     plan_digest: str = ""
     preflight: PreflightStatus | None = None
     published: Sequence[CiliumVersion] | None = None
+    ipam: IpamVerdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ def next_status(report: Report) -> Status:
         preflight=report.preflight,
         nodes=report.nodes.report(),
         rollout=report.rollout,
+        ipam=None if report.ipam is None else report.ipam.ipam,
+        findings=findings(observation, report.ipam),
         history=_history(report.previous.history, observation.revisions),
         conditions=_conditions(report, summary),
     )
@@ -140,12 +144,10 @@ def _of_the_nodes(report: Report) -> Summary:
     settled = _settled(report)
     blocking = nodes.fault_of_cilium(now) if settled else nodes.connected_failing
     if blocking:
-        return _waiting(report, f"{_counted(report)}: {_named(nodes.connected_failing)}", settled)
+        return _waiting(report, _told(report, nodes.connected_failing), settled)
     if not settled and (waits := _operator_waits(report)):
         return _waiting(report, waits, settled)
-    told = f"{_counted(report)}: {_named(nodes.failing)}" if nodes.failing else _counted(report)
-    if report.warnings:
-        told += f" ({len(report.warnings)} to be looked at, see condition Valid)"
+    told = _told(report, nodes.failing)
     if nodes.grace_ends(now) is not None:
         return Summary("True", Reason.NODES_JOINING, told, Phase.READY)
     if nodes.disconnected:
@@ -165,15 +167,21 @@ def _waiting(report: Report, message: str, settled: bool) -> Summary:
     return Summary("False", Reason.NODES_NOT_READY, message, Phase.DEGRADED, working=True)
 
 
-def _counted(report: Report) -> str:
+def _told(report: Report, failing: Sequence[UnreadyNode]) -> str:
     ready = report.nodes.total - len(report.nodes.failing)
-    return f"Cilium {report.target} runs on {ready} of {report.nodes.total} hybrid nodes"
+    told = f"Cilium {report.target} runs on {ready} of {report.nodes.total} hybrid nodes"
+    if failing:
+        told += f": {named(failing)}"
+    told += _forecast(report)
+    if report.warnings:
+        told += f" ({len(report.warnings)} to be looked at, see condition Valid)"
+    if others := len(findings(report.observation, report.ipam)) - bool(_forecast(report)):
+        told += f" ({others} to be looked at, see status.findings)"
+    return told
 
 
-def _named(failing: Sequence[UnreadyNode]) -> str:
-    names = [f"{node.name} ({node.leg}: {node.message})" for node in failing[:_NAMED_IN_A_MESSAGE]]
-    more = len(failing) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
+def _forecast(report: Report) -> str:
+    return f"; {report.ipam.forecast}" if report.ipam is not None and report.ipam.forecast else ""
 
 
 def _operator_waits(report: Report) -> str | None:
@@ -283,7 +291,8 @@ def _conditions(report: Report, summary: Summary) -> tuple[Condition, ...]:
     else:
         made.append((ConditionType.RELEASED, "False", decision.reason, decision.message))
     if nodes.failing:
-        made.append((ConditionType.NODES_READY, "False", _nodes_reason(nodes), _named(nodes.failing)))
+        message = named(nodes.failing) + _forecast(report)
+        made.append((ConditionType.NODES_READY, "False", _nodes_reason(nodes), message))
     elif nodes.total == 0:
         made.append((ConditionType.NODES_READY, "True", Reason.NO_HYBRID_NODES, "no hybrid node has joined"))
     else:

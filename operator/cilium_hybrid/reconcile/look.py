@@ -13,6 +13,7 @@ from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Decision
 from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
 from cilium_hybrid.plan.gates import Checks
+from cilium_hybrid.plan.ipam import judge_ipam
 from cilium_hybrid.plan.judge import judge
 from cilium_hybrid.plan.nodes import NodesVerdict, Since, judge_nodes
 from cilium_hybrid.plan.observation import Observation, Survey
@@ -117,6 +118,7 @@ def look(sight: Sight) -> View:
         plan_digest=route.digest,
         preflight=decision.preflight or checks.told,
         published=sight.published,
+        ipam=judge_ipam(observation, resource.spec),
     )
     return View(
         decision,
@@ -188,6 +190,7 @@ def _without_a_spec(sight: Sight, previous: Status, decision: Decision, asked: o
         decision=decision,
         nodes=nodes,
         now=sight.now,
+        ipam=judge_ipam(observation, resource.spec),
     )
     return View(decision, next_status(report), nodes, previous, asked)
 

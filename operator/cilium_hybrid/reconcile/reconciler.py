@@ -22,6 +22,7 @@ from cilium_hybrid.plan.actions import (
 )
 from cilium_hybrid.plan.decide import Failure
 from cilium_hybrid.plan.judge import Question, question
+from cilium_hybrid.plan.news import news
 from cilium_hybrid.plan.nodes import Since
 from cilium_hybrid.plan.observation import Survey
 from cilium_hybrid.plan.preflight import PreflightProgress
@@ -176,6 +177,7 @@ class Reconciler:
         if view.status != view.previous:
             _log_what_changed(view.previous, view.status)
             await self._cluster.write_status(resource, dump(view.status))
+            self._cluster.tell(resource, news(view.previous, view.status))
 
     def _look_again(self, view: View) -> datetime | None:
         failure, now = self._memory.failure_of(view.asked), self._clock.now()

@@ -7,6 +7,7 @@ from typing import Any, Final
 from cilium_hybrid.adapters.helm.storage import revision
 from cilium_hybrid.adapters.kube import facts
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
+from cilium_hybrid.adapters.kube.events import Events
 from cilium_hybrid.adapters.kube.preflight import PreflightWatches
 from cilium_hybrid.adapters.kube.preflight_facts import OF_THE_AGENTS, OF_THE_CHECK, OF_THE_VALIDATOR, CheckPod, pod
 from cilium_hybrid.adapters.kube.rehearsal import rehearse
@@ -14,6 +15,7 @@ from cilium_hybrid.adapters.kube.survey import survey
 from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index, Source
 from cilium_hybrid.api.v1alpha1 import APPROVE, GROUP, KIND, NAME, PLURAL, VERSION
 from cilium_hybrid.plan.judge import Question
+from cilium_hybrid.plan.news import News
 from cilium_hybrid.plan.observation import AgentPod, Observation, Record, Revision, Survey
 from cilium_hybrid.plan.release import NAMESPACE
 from cilium_hybrid.ports import ClusterUnavailableError, Resource, StaleError
@@ -47,7 +49,7 @@ class KubeCluster:
     """Watches what Cilium and its nodes are made of. `changed` is called after each change of a fact."""
 
     def __init__(self, client: KubeClient, changed: Callable[[], None]) -> None:
-        self._client = client
+        self._client, self._events = client, Events(client.post)
 
         def named(path: str, name: str) -> Source:
             return Source(path, fields=f"metadata.name={name}")
@@ -80,8 +82,8 @@ class KubeCluster:
         )
 
     def watches(self) -> list[Coroutine[Any, Any, None]]:
-        """The watches, to be run side by side for ever."""
-        return [index.run() for index in self._indexes()]
+        """The watches and the writer of Events, to be run side by side for ever."""
+        return [*(index.run() for index in self._indexes()), self._events.run()]
 
     async def synced(self) -> None:
         """Return once every watch has listed what there is."""
@@ -139,6 +141,7 @@ class KubeCluster:
             secrets_namespace_leaving=self._namespace.facts.get(SECRETS_NAMESPACE, False),
             definition_leaving=self._own_definition.facts.get(OWN_DEFINITION, False),
             preflight=self.preflight.observe(checks),
+            cloud_nodes=self._cloud_nodes.facts,
         )
 
     async def survey(self, question: Question) -> Survey:
@@ -169,6 +172,7 @@ class KubeCluster:
             finalizers=tuple(metadata.get("finalizers") or ()),
             deleting="deletionTimestamp" in metadata,
             approved=(metadata.get("annotations") or {}).get(APPROVE),
+            uid=metadata["uid"],
         )
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
@@ -186,6 +190,10 @@ class KubeCluster:
             if error.status in {NOT_FOUND, CONFLICT}:
                 raise StaleError(f"{KIND} {NAME} changed while it was looked at") from None
             raise ClusterUnavailableError(f"cannot write the status of {KIND} {NAME}: {error}") from None
+
+    def tell(self, resource: Resource, news: Sequence[News]) -> None:
+        """Tell people what changed, as Events."""
+        self._events.tell(resource, news)
 
     async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:
         """Replace the finalizers of exactly this version of the resource."""

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
-from cilium_hybrid.adapters.kube.words import short, trouble
+from cilium_hybrid.adapters.kube.words import crash, short, trouble
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.observation import (
     AgentPod,
@@ -78,15 +78,17 @@ def agent_pod(raw: Raw) -> AgentPod | None:
     metadata, node = raw["metadata"], (raw.get("spec") or {}).get("nodeName")
     if not node:
         return None
+    status, ready = raw.get("status") or {}, condition(raw, "Ready")
     return AgentPod(
         name=str(metadata["name"]),
         node=str(node),
-        ready=condition(raw, "Ready").get("status") == "True",
+        ready=ready.get("status") == "True",
         config_digest=(metadata.get("annotations") or {}).get(CONFIG_DIGEST),
-        trouble=trouble(raw.get("status") or {}),
+        trouble=trouble(status),
         leaving="deletionTimestamp" in metadata,
-        started=_started(raw.get("status") or {}),
-        ready_since=ready_since(condition(raw, "Ready")),
+        started=_started(status),
+        ready_since=ready_since(ready),
+        crash="" if ready.get("status") == "True" else crash(status),
     )
 
 

@@ -1,29 +1,72 @@
-"""Why a pod does not run, in the words of kubelet and program."""
+"""Why a pod does not run, in the words of kubelet and program; the same as long as nothing but the time goes on."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 Raw = Mapping[str, Any]
 
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
 _LONGEST: Final = 200
+# A log line says when, and a kubelet how long: what only tells the time would make each look a change.
+_MOMENT: Final = re.compile(r'(?:time=)?"?\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)"?\s*')
+_DURATION: Final = re.compile(r"\b(?:\d+h)?(?:\d+m)?\d+(?:\.\d+)?(?:ms|s)\b")
+_LAST_WORDS: Final = re.compile(r"fatal|panic", re.IGNORECASE)
+_PULL: Final = "ErrImagePull: "
+_CRASH: Final = "CrashLoopBackOff"
 
 
 def trouble(status: Raw) -> str:
-    """Why a container waits or crashed, in the kubelet's words; empty where none does."""
-    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    for container in containers:
+    """Why a container waits; empty where none does."""
+    for container in _containers(status):
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") and waiting["reason"] not in _STARTING:
-            last = (container.get("lastState") or {}).get("terminated") or {}
-            words = last.get("message") or waiting.get("message") or ""
-            return short(f"{waiting['reason']}: {words}" if words else str(waiting["reason"]))
+            return short(_waits(str(waiting["reason"]), str(waiting.get("message") or ""), container))
     if status.get("phase") == "Failed":
         return short(f"{status.get('reason') or 'Failed'}: {status.get('message') or 'the pod ended'}")
     return ""
 
 
+def crash(status: Raw) -> str:
+    """Why a container that is not well ended, told as while it waits for its next start; empty where none did."""
+    conditions = status.get("conditions") or []
+    unready_since = next((one.get("lastTransitionTime") for one in conditions if one.get("type") == "Ready"), None)
+    for container in _containers(status):
+        started = ((container.get("state") or {}).get("running") or {}).get("startedAt")
+        # Moments sort as text. A pod that was Ready in this run is not Ready for another reason.
+        if unready_since and started and started < unready_since:
+            continue
+        if not container.get("ready") and (words := _ended(container)):
+            return short(f"{_CRASH}: {words}")
+    return ""
+
+
 def short(text: str) -> str:
-    """A text in one line of bounded length."""
-    line = " ".join(text.split())
+    """A text in one line of bounded length, without the time."""
+    line = " ".join(_DURATION.sub("…", _MOMENT.sub("", text)).split())
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def _containers(status: Raw) -> Iterator[Raw]:
+    yield from status.get("initContainerStatuses") or []
+    yield from status.get("containerStatuses") or []
+
+
+def _waits(reason: str, message: str, container: Raw) -> str:
+    # Between two tries the kubelet repeats what the last one said: one cause, told in one way.
+    if _PULL in message:
+        return message[message.index(_PULL) :]
+    words = (_ended(container) if reason == _CRASH else "") or message
+    return f"{reason}: {words}" if words else reason
+
+
+def _ended(container: Raw) -> str:
+    """The last words of a container that failed; empty of one that did not."""
+    ended = (container.get("state") or {}).get("terminated") or (container.get("lastState") or {}).get("terminated")
+    if not ended or not ended.get("exitCode"):
+        return ""
+    lines = [line for line in str(ended.get("message") or "").splitlines() if line.strip()]
+    if not lines:
+        return f"{ended.get('reason') or 'Error'}, exit code {ended['exitCode']}"
+    # The message may be the end of the log: the line that tells why is near its end.
+    return next((line for line in reversed(lines) if _LAST_WORDS.search(line)), lines[-1])

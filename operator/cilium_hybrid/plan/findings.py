@@ -1,0 +1,28 @@
+"""What is out of order in the cluster and blocks nothing: told with what to do about it."""
+
+from collections.abc import Iterator
+
+from cilium_hybrid.plan.ipam import IpamVerdict
+from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.plan.wording import some
+
+
+def findings(observation: Observation, ipam: IpamVerdict | None) -> tuple[str, ...]:
+    """A sentence for each kind of finding, in an order that stands still; what runs short comes first."""
+    return (*_forecast(ipam), *_on_cloud_nodes(observation), *(() if ipam is None else ipam.findings))
+
+
+def _forecast(ipam: IpamVerdict | None) -> tuple[str, ...]:
+    return (ipam.forecast,) if ipam is not None and ipam.forecast else ()
+
+
+def _on_cloud_nodes(observation: Observation) -> Iterator[str]:
+    """Another CNI runs there: two of them take the pods' traffic from one another."""
+    cloud = observation.cloud_nodes
+    agents = sorted((pod.node, pod.name) for pod in observation.agents.values() if pod.node in cloud)
+    if agents:
+        told = some([f"{name} on {node}" for node, name in agents])
+        yield f"agents on cloud nodes: {told}: see that the node affinity of DaemonSet cilium is the released one"
+    cilium_nodes = sorted(name for name in observation.cilium_nodes if name in cloud)
+    if cilium_nodes:
+        yield f"CiliumNodes of cloud nodes: {some(cilium_nodes)}: delete them once no agent is there"

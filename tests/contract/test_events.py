@@ -1,0 +1,37 @@
+"""Events as the API server takes them, and as kubectl shows them."""
+
+import asyncio
+
+from builders import a_raw_spec
+from cilium_hybrid.adapters.kube.client import KubeClient
+from cilium_hybrid.adapters.kube.cluster import KubeCluster
+from cilium_hybrid.adapters.kube.events import EVENTS
+from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.plan.news import News
+from contract.kube import with_watches
+from contract.test_cluster import KubeSide
+from testbed.cluster import Cluster
+
+
+def test_news_are_shown_with_the_resource(testbed_cluster: Cluster) -> None:
+    KubeSide(testbed_cluster).edit(a_raw_spec())
+
+    async def use(client: KubeClient, cluster: KubeCluster) -> None:
+        resource = await cluster.resource()
+        assert resource is not None
+        cluster.tell(
+            resource, [News(Reason.IN_SYNC, "all is well"), News(Reason.ROLLED_BACK, "x" * 3000, warning=True)]
+        )
+        of_the_resource = {"fieldSelector": "involvedObject.kind=CiliumHybrid"}
+        async with asyncio.timeout(10):
+            while len((await client.get(EVENTS, of_the_resource))["items"]) < 2:  # noqa: ASYNC110 # a server has no Event
+                await asyncio.sleep(0.05)
+
+    with_watches(testbed_cluster.kubeconfig, use)
+    described = testbed_cluster.kubectl("describe", "ciliumhybrid", "default")
+    events = described.partition("Events:")[2]
+
+    assert "InSync" in events
+    assert "RolledBack" in events
+    assert "cilium-hybrid-operator" in events
+    assert "all is well" in events

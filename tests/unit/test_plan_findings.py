@@ -1,0 +1,37 @@
+from builders import NODE, a_cilium_node, a_node, an_agent, an_observation
+from cilium_hybrid.api.status import Ipam
+from cilium_hybrid.plan.findings import findings
+from cilium_hybrid.plan.ipam import IpamVerdict
+
+CLOUD = "ip-192-168-0-1"
+ON_CLOUD = f"cilium-{CLOUD} on {CLOUD}"
+
+
+def test_agents_and_cilium_nodes_on_cloud_nodes_are_found() -> None:
+    observation = an_observation(
+        nodes=[a_node()],
+        agents=[an_agent(), an_agent(CLOUD), an_agent("gone")],
+        cilium_nodes=[a_cilium_node(), a_cilium_node(CLOUD), a_cilium_node("gone")],
+        cloud_nodes=[CLOUD, "ip-192-168-0-2"],
+    )
+
+    assert findings(observation, None) == (
+        f"agents on cloud nodes: {ON_CLOUD}: see that the node affinity of DaemonSet cilium is the released one",
+        f"CiliumNodes of cloud nodes: {CLOUD}: delete them once no agent is there",
+    )
+
+
+def test_where_all_is_in_its_place_nothing_is_found() -> None:
+    observation = an_observation(
+        nodes=[a_node()], agents=[an_agent(NODE)], cilium_nodes=[a_cilium_node(NODE)], cloud_nodes=[CLOUD]
+    )
+
+    assert findings(observation, IpamVerdict(Ipam())) == ()
+
+
+def test_what_runs_short_comes_first_and_what_is_wrong_with_blocks_last() -> None:
+    observation = an_observation(cilium_nodes=[a_cilium_node(CLOUD)], cloud_nodes=[CLOUD])
+    first, between, last = findings(observation, IpamVerdict(Ipam(), "few are left", ("blocks overlap",)))
+
+    assert (first, last) == ("few are left", "blocks overlap")
+    assert CLOUD in between
