@@ -19,7 +19,7 @@ from cilium_hybrid.api.status import (
     Status,
     Version,
 )
-from cilium_hybrid.cli.status_text import Line, Mood, awaits_approval, block, changes, lines, plan_lines, rows
+from cilium_hybrid.cli.status_text import Line, Mood, awaits_approval, block, changes, lines, proposal, rows
 from cilium_hybrid.cli.status_view import NodeRow, Ready, View
 from cilium_hybrid.ports import Resource
 
@@ -199,6 +199,17 @@ def test_the_digest_is_told_while_a_person_has_to_approve_it() -> None:
     assert told(a_view(goes_on), "approval") == []
 
 
+def test_a_proposal_is_the_way_its_notes_and_its_digest() -> None:
+    version = Version(running="1.17.9-0", target="1.18.8-1")
+
+    assert list(map(str, proposal(a_status(AWAITING, version=version, plan=PLAN[1:2], plan_digest=DIGEST)))) == [
+        "version: 1.17.9-0 runs, 1.18.8-1 is wanted",
+        "plan: 1.18.8-1: Rollout",
+        "note: 1.18.8-1: a note",
+        f"digest: {DIGEST}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("ipam", "expected"),
     [
@@ -333,7 +344,7 @@ def test_nothing_that_others_wrote_speaks_to_the_terminal() -> None:
         forbidden=HOSTILE,
         lost=HOSTILE,
     )
-    written = [*printed(view), *map(str, plan_lines(status))]
+    written = [*printed(view), *map(str, proposal(status))]
 
     assert [line for line in written if not line.isprintable()] == []
     assert sum("[2J" in line for line in written) == 14

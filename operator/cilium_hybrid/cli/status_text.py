@@ -87,9 +87,10 @@ def changes(before: Sequence[Printed], after: Sequence[Printed]) -> list[str]:
     return [printed.line for printed in after if printed.news not in known]
 
 
-def plan_lines(status: Status) -> tuple[Line, ...]:
-    """The steps of the plan and what to know before them."""
-    return tuple(_printable(line) for line in _plan(status))
+def proposal(status: Status) -> tuple[Line, ...]:
+    """What a person approves: the way, step by step, what to know before each, and the digest of all that."""
+    told = (*_versions(status), *_plan(status), Line("digest", str(status.plan_digest)))
+    return tuple(_printable(line) for line in told)
 
 
 def _plan(status: Status) -> Iterator[Line]:
@@ -97,6 +98,11 @@ def _plan(status: Status) -> Iterator[Line]:
         mood = {PlanPhase.DONE: Mood.GOOD, PlanPhase.PENDING: Mood.PLAIN}.get(step.step, Mood.BUSY)
         yield Line("plan", f"{step.version}: {step.step}", mood)
         yield from (Line("note", f"{step.version}: {note}") for note in step.notes)
+
+
+def plain(text: str) -> str:
+    """One line without what a terminal takes as a command: messages come from kubelets, charts and registries."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _columns(name: str, state: str, since: str, detail: str, *, widest: int) -> str:
@@ -221,9 +227,9 @@ def _nodes(view: View) -> Line:
 def _row(node: NodeRow, now: datetime | None) -> Row:
     since = "" if node.since is None else _told(node.since, now)
     if node.leg is None:
-        return Row(_plain(node.name), WELL, since, ", ".join(map(_plain, node.pod_cidrs)), Mood.GOOD)
+        return Row(plain(node.name), WELL, since, ", ".join(map(plain, node.pod_cidrs)), Mood.GOOD)
     mood = Mood.BUSY if node.leg is Leg.DISCONNECTED else Mood.BAD
-    return Row(_plain(node.name), node.leg, since, _plain(node.message), mood)
+    return Row(plain(node.name), node.leg, since, plain(node.message), mood)
 
 
 def _names(names: Sequence[str]) -> str:
@@ -243,9 +249,4 @@ def _told(moment: datetime, now: datetime | None) -> str:
 
 
 def _printable(line: Line) -> Line:
-    return Line(line.label, _plain(line.text), line.mood, line.bar)
-
-
-def _plain(text: str) -> str:
-    """One line without what a terminal takes as a command: messages come from kubelets, charts and registries."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    return Line(line.label, plain(line.text), line.mood, line.bar)

@@ -63,14 +63,14 @@ class View:
 def view(seen: "Seen", now: datetime) -> View:
     """What is seen, judged as the operator judges it."""
     resource = seen.resource
-    status = _readable(resource.status)
+    status = readable(resource.status)
     known = Status() if status is None else status
     if seen.observation is None:
         nodes = known.nodes
         rows = tuple(NodeRow(node.name, node.leg, node.message, node.since) for node in nodes.unready)
     else:
         nodes, rows = _judged(seen.observation, known, now)
-    return View(resource, _ready(resource), status, nodes, rows, seen.forbidden, seen.lost)
+    return View(resource, ready_of(resource), status, nodes, rows, seen.forbidden, seen.lost)
 
 
 def exit_code(told: View) -> int:
@@ -106,14 +106,16 @@ def instant(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-def _readable(status: Mapping[str, Any]) -> Status | None:
+def readable(status: Mapping[str, Any]) -> Status | None:
+    """The status; None where an operator of another version wrote it in words that are not known here."""
     try:
         return Status.model_validate(status)
     except ValidationError:
         return None
 
 
-def _ready(resource: Resource) -> Ready:
+def ready_of(resource: Resource) -> Ready:
+    """What Ready says, in known words or not."""
     conditions = resource.status.get("conditions") or []
     found = next((one for one in conditions if one.get("type") == ConditionType.READY), None)
     if found is None:

@@ -1,7 +1,7 @@
 """What a person looks at: the resource and its hybrid nodes, kept by watches like those of the operator."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -60,7 +60,7 @@ class Onlooker:
         client = await KubeClient.connect(kubeconfig)
         watches: list[asyncio.Future[None]] = []
         try:
-            await _check(client)
+            await find(client)
             onlooker = cls(client, changed, await _refusal(client))
             watches += [asyncio.ensure_future(index.run()) for index in onlooker._indexes()]
             await onlooker._synced()
@@ -107,16 +107,18 @@ async def _later() -> None:
     await asyncio.sleep(UNSERVED_SECONDS)
 
 
-async def _check(client: KubeClient) -> None:
-    """Fail at once, and say so, where a watch would wait."""
+async def find(client: KubeClient) -> Mapping[str, Any]:
+    """The resource, raw. Fails at once where a watch would wait; NothingToSeeError, ClusterUnavailableError."""
     try:
         listed = await client.get(_RESOURCE.path, _RESOURCE.query())
     except ApiError as error:
         if error.status == NOT_FOUND:
             raise NothingToSeeError(f"this cluster does not know {KIND}: install the operator first") from None
         raise ClusterUnavailableError(f"cannot read {KIND} {NAME}: {error}") from None
-    if not listed.get("items"):
-        raise NothingToSeeError(f"this cluster has no {KIND} {NAME}: apply a manifest of one first")
+    for raw in listed.get("items") or []:
+        found: Mapping[str, Any] = raw
+        return found
+    raise NothingToSeeError(f"this cluster has no {KIND} {NAME}: apply a manifest of one first")
 
 
 async def _refusal(client: KubeClient) -> str:
