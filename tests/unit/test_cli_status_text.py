@@ -259,14 +259,18 @@ def test_nodes_are_counted(nodes: Nodes, text: str, mood: Mood) -> None:
 
 def test_what_is_told_of_less_or_of_before_says_so() -> None:
     view = a_view(forbidden="nodes is forbidden", lost="no answer from the API server")
-    of_another_version = View(view.resource, AWAY, None, Nodes(), ())
+    text = f"Unknown: no answer from the API server; seen last: True InSync: {WELL.message}"
 
-    assert told(view, "stale") == [Line("stale", "no answer from the API server: this is what was seen last", Mood.BAD)]
+    assert lines(view)[0] == Line("Ready", text, Mood.BAD)
     assert told(view, "partial") == [
         Line("partial", "only nodes that fail, at most ten: nodes is forbidden", Mood.BUSY)
     ]
-    assert [line.label for line in lines(of_another_version)] == ["Ready", "status", "nodes"]
-    assert told(of_another_version, "status")[0].text.endswith("see --output json")
+
+
+def test_a_status_in_other_words_is_told_as_far_as_it_can_be() -> None:
+    view = a_view(raw={"ipam": {"nodeBlocks": {"total": 2, "used": 1, "free": 1}}})
+
+    assert [line.label for line in lines(replace(view, status=None))] == ["Ready", "status", "pool", "nodes"]
 
 
 FAILING = NodeRow("mi-9", Leg.AGENT, "pod x: CrashLoopBackOff", EARLIER, ("10.85.0.0/25",))
@@ -347,4 +351,4 @@ def test_nothing_that_others_wrote_speaks_to_the_terminal() -> None:
     written = [*printed(view), *map(str, proposal(status))]
 
     assert [line for line in written if not line.isprintable()] == []
-    assert sum("[2J" in line for line in written) == 14
+    assert sum("[2J" in line for line in written) == 13

@@ -110,9 +110,8 @@ def _columns(name: str, state: str, since: str, detail: str, *, widest: int) -> 
 
 
 def _lines(view: View, now: datetime | None) -> Iterator[Line]:
-    yield _ready(view)
-    if view.lost:
-        yield Line("stale", f"{view.lost}: this is what was seen last", Mood.BAD)
+    ready = _ready(view)
+    yield Line("Ready", f"Unknown: {view.lost}; seen last: {ready.text}", Mood.BAD) if view.lost else ready
     status = view.status
     if status is None:
         yield Line("status", "this command is of another version than the operator; see --output json", Mood.BAD)
