@@ -6,7 +6,9 @@ import os
 import typer
 
 from cilium_hybrid.api.crd import crd_yaml
+from cilium_hybrid.cli.approve import approve
 from cilium_hybrid.cli.plan import plan
+from cilium_hybrid.cli.status import status
 from cilium_hybrid.cli.validate import validate
 from cilium_hybrid.settings import Settings, SettingsError
 
@@ -20,6 +22,8 @@ def cilium_hybrid() -> None:
 
 app.command()(validate)
 app.command()(plan)
+app.command()(status)
+app.command()(approve)
 
 
 @app.command()

@@ -4,9 +4,11 @@ The typed groups of the library are avoided: `CoreV1Api` alone costs 100 MiB (do
 """
 
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any, Final, Self
 
 import aiohttp
@@ -49,6 +51,9 @@ class KubeClient:
         # Else one resource that is nested deeply enough would end every process that reads it, kopf's watch first.
         sys.setrecursionlimit(5 * DEEPEST_JSON)
         configuration = Configuration()
+        if kubeconfig is not None and not _is_there(kubeconfig):
+            # The library would speak of a key that the file lacks.
+            raise ClusterUnavailableError(f"cannot use {kubeconfig}: there is no such file")
         try:
             if kubeconfig is None:
                 load_incluster_config(client_configuration=configuration)
@@ -152,6 +157,11 @@ class KubeClient:
                 async with response:
                     raise _refusal(response.status, await response.read())
             return response
+
+
+def _is_there(kubeconfig: str) -> bool:
+    """Whether one of the files that are named is there."""
+    return any(Path(name).expanduser().exists() for name in kubeconfig.split(os.pathsep) if name)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The Cluster port: what the watches hold, the resource read afresh, the status and the record written."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from cilium_hybrid.adapters.helm.storage import revision
@@ -43,6 +43,10 @@ _SERVICE_CIDRS: Final = "/apis/networking.k8s.io/v1/servicecidrs"
 OTHER_CNIS: Final = "k8s-app in (aws-node,calico-node,canal,kube-router)"
 
 RELEASES: Final = Source(f"{_CORE}/secrets", labels="owner=helm,name=cilium", metadata_only=True)
+HYBRID_NODES: Final = Source("/api/v1/nodes", labels=f"{HYBRID_LABEL}={HYBRID_VALUE}")
+AGENTS: Final = Source(f"{_CORE}/pods", labels="k8s-app=cilium")
+AGENT_SET: Final = Source(f"{_APPS}/daemonsets", fields="metadata.name=cilium")
+CILIUM_NODES: Final = Source("/apis/cilium.io/v2/ciliumnodes")
 
 
 class KubeCluster:
@@ -57,11 +61,10 @@ class KubeCluster:
         self.revisions = Index(client, RELEASES, revision, changed)
         self._record = Index(client, named(f"{_CORE}/configmaps", RECORD), facts.record, changed)
         self._pool = Index(client, named(f"{_CORE}/configmaps", "cilium-config"), facts.pool_config, changed)
-        self._agent_set = Index(client, named(f"{_APPS}/daemonsets", "cilium"), facts.agent_set, changed)
+        self._agent_set = Index(client, AGENT_SET, facts.agent_set, changed)
         self._operator = Index(client, named(f"{_APPS}/deployments", "cilium-operator"), facts.cilium_operator, changed)
         self._namespace = Index(client, named("/api/v1/namespaces", SECRETS_NAMESPACE), facts.leaving, changed)
-        nodes = Source("/api/v1/nodes", labels=f"{HYBRID_LABEL}={HYBRID_VALUE}")
-        self._nodes = Index(client, nodes, facts.hybrid_node, changed)
+        self._nodes = Index(client, HYBRID_NODES, facts.hybrid_node, changed)
         others = Source("/api/v1/nodes", labels=f"{HYBRID_LABEL}!={HYBRID_VALUE}")
         self._cloud_nodes = Index(client, others, facts.node_addresses, changed)
         self._service_cidrs = Index(client, Source(_SERVICE_CIDRS), facts.service_cidrs, changed, _wait_for_an_upgrade)
@@ -77,9 +80,7 @@ class KubeCluster:
         self._definition = Index(client, definition, facts.leaving, lambda: None)
         own = Source(_CRDS, fields=f"metadata.name={OWN_DEFINITION}", metadata_only=True)
         self._own_definition = Index(client, own, facts.leaving, changed)
-        self._cilium_nodes = Index(
-            client, Source("/apis/cilium.io/v2/ciliumnodes"), facts.cilium_node, changed, self._cilium_nodes_appear
-        )
+        self._cilium_nodes = Index(client, CILIUM_NODES, facts.cilium_node, changed, self._cilium_nodes_appear)
 
     def watches(self) -> list[Coroutine[Any, Any, None]]:
         """The watches and the writer of Events, to be run side by side for ever."""
@@ -133,7 +134,7 @@ class KubeCluster:
             agent_set=self._agent_set.facts.get("cilium"),
             cilium_operator=self._operator.facts.get("cilium-operator"),
             nodes=self._nodes.facts,
-            agents={pod.node: pod for pod in pods if not pod.leaving},
+            agents=by_node(pods),
             cilium_nodes=self._cilium_nodes.facts,
             taken=tuple(taken for index in others for found in index.facts.values() for taken in found),
             foreign_pods=tuple(self._foreign_pods.facts.values()),
@@ -163,17 +164,7 @@ class KubeCluster:
             if error.status == NOT_FOUND:
                 return None
             raise ClusterUnavailableError(f"cannot read {KIND} {NAME}: {error}") from None
-        metadata = raw["metadata"]
-        return Resource(
-            generation=metadata["generation"],
-            resource_version=metadata["resourceVersion"],
-            spec=raw.get("spec") or {},
-            status=raw.get("status") or {},
-            finalizers=tuple(metadata.get("finalizers") or ()),
-            deleting="deletionTimestamp" in metadata,
-            approved=(metadata.get("annotations") or {}).get(APPROVE),
-            uid=metadata["uid"],
-        )
+        return as_resource(raw)
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
         """Replace the status of exactly this version of the resource."""
@@ -247,3 +238,23 @@ async def _wait_for_an_upgrade() -> None:
 def in_order(revisions: Mapping[str, Revision]) -> tuple[Revision, ...]:
     """Revisions by number."""
     return tuple(sorted(revisions.values(), key=lambda revision: revision.number))
+
+
+def by_node(pods: Iterable[AgentPod]) -> dict[str, AgentPod]:
+    """The agent of each node; one on its way out counts no longer."""
+    return {pod.node: pod for pod in pods if not pod.leaving}
+
+
+def as_resource(raw: Mapping[str, Any]) -> Resource:
+    """A CiliumHybrid."""
+    metadata = raw["metadata"]
+    return Resource(
+        generation=metadata["generation"],
+        resource_version=metadata["resourceVersion"],
+        spec=raw.get("spec") or {},
+        status=raw.get("status") or {},
+        finalizers=tuple(metadata.get("finalizers") or ()),
+        deleting="deletionTimestamp" in metadata,
+        approved=(metadata.get("annotations") or {}).get(APPROVE),
+        uid=metadata["uid"],
+    )

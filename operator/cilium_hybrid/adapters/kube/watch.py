@@ -51,6 +51,7 @@ class Index(Generic[Fact]):
 
     `changed` is called after each change of a fact, and not when an object changed in what is not kept.
     `appears` is for a kind whose definition may be missing: it is waited for where the path is not found.
+    `lost` says why nothing is heard of the API server, and is empty while it answers.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Index(Generic[Fact]):
         self._beat = asyncio.Condition()
         self.facts: dict[str, Fact] = {}
         self.synced = asyncio.Event()
+        self.lost = ""
 
     async def run(self) -> None:
         """List and watch for ever; an API server that goes away is waited for."""
@@ -75,7 +77,7 @@ class Index(Generic[Fact]):
                 version = await self._list()
                 if failures:
                     log.info("watching %s again", self._source.path)
-                failures = 0
+                failures, self.lost = 0, ""
                 while True:
                     version = await self._watch(version)
             except ApiError as error:
@@ -88,7 +90,7 @@ class Index(Generic[Fact]):
             except ClusterUnavailableError as error:
                 if not failures:
                     log.warning("lost the watch of %s: %s", self._source.path, error)
-                failures += 1
+                failures, self.lost = failures + 1, str(error)
             # Spread, so that the watches do not return to a weak API server all at once.
             await asyncio.sleep(min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE) * random.uniform(0.5, 1.0))  # noqa: S311
 
