@@ -15,6 +15,7 @@ from builders import (
     a_preflight,
     a_preflight_pod,
     a_revision,
+    a_spec,
     a_validator,
     an_agent,
     an_observation,
@@ -53,14 +54,31 @@ BOTH = a_preflight_pod(FIRST), a_preflight_pod(SECOND)
 
 
 def test_the_values_are_none_of_the_users_and_keep_to_hybrid_nodes() -> None:
-    values = preflight_values()
+    values = preflight_values(a_spec(values={"hubble": {"relay": {"enabled": True}}, "extraConfig": {"a": "b"}}))
 
     assert values["preflight"] == {"enabled": True, "nodeSelector": {HYBRID_LABEL: "hybrid"}}
     assert (values["agent"], values["operator"], values["envoy"], values["hubble"]) == (
         False,
         *({"enabled": False},) * 3,
     )
-    assert preflight_values() == values
+    assert preflight_values(a_spec()) == values
+
+
+@pytest.mark.parametrize(
+    ("values", "image", "secrets"),
+    [
+        pytest.param({"image": {"repository": "r/cilium"}}, {"repository": "r/cilium"}, None, id="the agents' image"),
+        pytest.param({"imagePullSecrets": [{"name": "s"}]}, None, [{"name": "s"}], id="what it is pulled by"),
+        pytest.param({"image": "r/cilium", "imagePullSecrets": "s"}, None, None, id="what has no form of theirs"),
+        pytest.param({"preflight": {"image": {"tag": "x"}}}, None, None, id="an image of its own"),
+    ],
+)
+def test_its_images_are_pulled_as_those_of_the_agents(values: dict[str, Any], image: object, secrets: object) -> None:
+    made = preflight_values(a_spec(values=values))
+
+    assert made["preflight"].get("image") == image
+    assert made.get("imagePullSecrets") == secrets
+    assert "image" not in made
 
 
 @pytest.mark.parametrize(
