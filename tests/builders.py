@@ -75,9 +75,10 @@ def a_revision(
     chart_digest: str = DIGEST,
     values_digest: str = DIGEST,
     chart_ref: str = REF,
+    wish: str = "",
 ) -> Revision:
     """A revision that the operator made."""
-    return Revision(number, status, made_at, True, version, chart_digest, values_digest, digest(chart_ref))
+    return Revision(number, status, made_at, True, version, chart_digest, values_digest, digest(chart_ref), wish)
 
 
 def a_foreign_revision(number: int = 1, *, status: str = "deployed", made_at: datetime = EARLIER) -> Revision:
@@ -85,11 +86,14 @@ def a_foreign_revision(number: int = 1, *, status: str = "deployed", made_at: da
     return Revision(number, status, made_at)
 
 
-def a_revision_of(want: Wanted, number: int = 1, *, status: str = "deployed", made_at: datetime = EARLIER) -> Revision:
-    """The revision that releases exactly what is wanted."""
+def a_revision_of(
+    want: Wanted, number: int = 1, *, status: str = "deployed", made_at: datetime = EARLIER, goal: Wanted | None = None
+) -> Revision:
+    """The revision that releases exactly what is wanted; `goal` is what the spec asked for, where that is known."""
     digests = {"chart_digest": want.pinned_digest or DIGEST, "values_digest": want.values_digest}
     chart = {"version": want.chart_version, "chart_ref": want.chart_ref}
-    return a_revision(number, status=status, made_at=made_at, **chart, **digests)
+    wished = "" if goal is None else wish(goal)
+    return a_revision(number, status=status, made_at=made_at, wish=wished, **chart, **digests)
 
 
 def a_record(
@@ -100,9 +104,10 @@ def a_record(
     revision: int = 1,
     chart_ref: str = REF,
     chart_version: str = VERSION,
+    good: int | None = None,
 ) -> Record:
     """What the operator remembers of one installed revision."""
-    return Record(initial_version, tuple(pod_cidrs), mask_size, revision, chart_ref, chart_version)
+    return Record(initial_version, tuple(pod_cidrs), mask_size, revision, chart_ref, chart_version, good)
 
 
 def a_node(

@@ -105,10 +105,19 @@ def chart_values(draw: st.DrawFn) -> dict[str, Any]:
     return values
 
 
+UPGRADES: tuple[dict[str, Any], ...] = (
+    {},
+    {"preflight": {"enabled": False}},
+    {"approval": "Manual", "rollout": {"strategy": "RollingUpdate"}},
+    {"via": [{"version": "1.17.15-1"}, {"version": "1.18.8-1", "digest": OTHER_DIGEST}], "onFailure": "Pause"},
+)
 SPECS = st.sampled_from(
     [
-        a_spec(version=version, pod_cidrs=pools, mask_size=mask, suspend=suspend, deletionPolicy=policy)
-        for version in (VERSION, "1.18.8-1")
+        a_spec(
+            version=version, pod_cidrs=pools, mask_size=mask, suspend=suspend, deletionPolicy=policy, upgrade=upgrade
+        )
+        for version in (VERSION, "1.18.8-1", "1.19.4-1", "1.16.19-1")
+        for upgrade in UPGRADES
         for pools in ((POOL,), (POOL, "10.86.0.0/16"))
         for mask in (MASK, 26)
         for suspend in (False, False, True)
@@ -123,6 +132,7 @@ RECORDS = st.none() | st.builds(
     revision=st.integers(1, 4),
     chart_ref=st.sampled_from([REF, "/charts/cilium"]),
     pod_cidrs=st.sampled_from([(POOL,), (POOL, "10.86.0.0/16")]),
+    good=st.none() | st.integers(1, 4),
 )
 FAILURES = st.none() | st.builds(
     Failure,
@@ -133,18 +143,25 @@ FAILURES = st.none() | st.builds(
 )
 VIOLATIONS = st.sampled_from([(), (), (Violation(Reason.INVALID_SPEC, "spec.version", "is wrong"),)])
 STATUSES = ("deployed", "superseded", "failed", "pending-upgrade", "uninstalling", "uninstalled")
-MADE = st.lists(st.tuples(st.sampled_from(["ours", "wanted", "foreign"]), st.sampled_from(STATUSES)), max_size=4)
+MADE = st.lists(
+    st.tuples(st.sampled_from(["ours", "step", "wanted", "foreign"]), st.sampled_from(STATUSES)), max_size=4
+)
 
 
 def history(made: Sequence[tuple[str, str]], spec: Spec) -> tuple[Revision, ...]:
-    """Revisions in any state, made by anybody; those called `wanted` release what the spec asks for."""
+    """Revisions in any state, made by anybody.
+
+    Those called `wanted` release what the spec asks for, those called `step` a version on the way to it.
+    """
     revisions: list[Revision] = []
     for number, (kind, status) in enumerate(made, 1):
         if kind == "foreign":
             revisions.append(a_foreign_revision(number, status=status))
-        elif kind == "wanted":
-            want = wanted(spec, an_observation(*revisions))
-            revisions.append(a_revision_of(want, number, status=status))
+        elif kind in {"step", "wanted"}:
+            goal = wanted(spec, an_observation(*revisions))
+            version = "1.18.3-0" if kind == "step" else spec.version
+            want = wanted(spec.model_copy(update={"version": version}), an_observation(*revisions))
+            revisions.append(a_revision_of(want, number, status=status, goal=goal if kind == "step" else None))
         else:
             revisions.append(a_revision(number, status=status, values_digest=OTHER_DIGEST))
     return tuple(revisions)
@@ -176,6 +193,24 @@ AGENT_SETS = st.sampled_from([None, AgentSet(None, observed=True), AgentSet(DIGE
 OPERATORS = st.sampled_from([None, *(CiliumOperator(2, available, observed=True) for available in (0, 2))])
 
 
+PREFLIGHT_PODS = st.builds(
+    a_preflight_pod,
+    st.sampled_from(NAMES),
+    ready=BOOLEANS,
+    ready_since=st.none() | MOMENTS,
+    trouble=st.sampled_from(["", "", "ErrImagePull"]),
+    last_words=st.sampled_from(["", "", "level=fatal msg=x"]),
+)
+PREFLIGHTS = st.just(PreflightObservation()) | st.builds(
+    lambda pods, **more: a_preflight(*pods, **more),
+    st.lists(PREFLIGHT_PODS, max_size=3),
+    release=st.builds(a_revision, status=st.sampled_from(["deployed", "deployed", "failed"]), made_at=MOMENTS),
+    nodes_observed=st.sampled_from([True, True, False, None]),
+    validator=st.none()
+    | st.builds(a_validator, ready=st.integers(0, 1), observed=BOOLEANS, pod=st.none() | PREFLIGHT_PODS),
+)
+
+
 @st.composite
 def observations(draw: st.DrawFn, spec: Spec) -> Observation:
     """Clusters in any state, for a spec that some of their revisions release."""
@@ -188,6 +223,7 @@ def observations(draw: st.DrawFn, spec: Spec) -> Observation:
         nodes=draw(NODES),
         agents=draw(AGENTS),
         cilium_nodes=draw(CILIUM_NODES),
+        preflight=draw(PREFLIGHTS),
     )
 
 
@@ -195,7 +231,9 @@ AVAILABLE = st.sampled_from(
     [None, (), tuple(map(CiliumVersion.parse, (VERSION, "1.17.15-1", "1.18.3-0", "1.18.8-1", "1.19.4-1")))]
 )
 TOLD = st.none() | st.builds(
-    PreflightStatus, version=st.sampled_from(["1.17.15-1", "1.18.8-1"]), result=st.sampled_from(PreflightResult)
+    PreflightStatus,
+    version=st.sampled_from(["1.16.19-1", "1.17.15-1", "1.18.8-1", "1.19.4-1"]),
+    result=st.sampled_from(PreflightResult),
 )
 ROLLOUTS = st.sampled_from(
     [NO_ROLLOUT, *(RolloutPlan(step, "it goes on", ("cilium-x",) if step is Step.MOVE else ()) for step in Step)]
@@ -208,7 +246,6 @@ def situations(draw: st.DrawFn) -> Situation:
     spec = draw(SPECS)
     observation = draw(observations(spec))
     route = find_route(spec, observation, Status(), 0, draw(AVAILABLE))
-    verdict = judge_preflight(observation, None, timedelta(minutes=10), NOW)
     return Situation(
         spec=spec,
         observation=observation,
@@ -247,24 +284,6 @@ def reports(draw: st.DrawFn, passes: int = 2) -> Report:
         preflight=decision.preflight or situation.checks.told,
         ipam=judge_ipam(situation.observation, spec),
     )
-
-
-PREFLIGHT_PODS = st.builds(
-    a_preflight_pod,
-    st.sampled_from(NAMES),
-    ready=BOOLEANS,
-    ready_since=st.none() | MOMENTS,
-    trouble=st.sampled_from(["", "", "ErrImagePull"]),
-    last_words=st.sampled_from(["", "", "level=fatal msg=x"]),
-)
-PREFLIGHTS = st.just(PreflightObservation()) | st.builds(
-    lambda pods, **more: a_preflight(*pods, **more),
-    st.lists(PREFLIGHT_PODS, max_size=3),
-    release=st.builds(a_revision, status=st.sampled_from(["deployed", "deployed", "failed"]), made_at=MOMENTS),
-    nodes_observed=st.sampled_from([True, True, False, None]),
-    validator=st.none()
-    | st.builds(a_validator, ready=st.integers(0, 1), observed=BOOLEANS, pod=st.none() | PREFLIGHT_PODS),
-)
 
 
 @st.composite

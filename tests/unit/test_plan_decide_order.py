@@ -24,18 +24,21 @@ from cilium_hybrid.plan.actions import (
     Apply,
     Claim,
     Decision,
+    EndPreflight,
+    FindVersions,
     Hold,
     LetGo,
     Move,
     Nothing,
     Remember,
     Rollback,
+    StartPreflight,
     Uninstall,
     Unlock,
 )
 from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
 from cilium_hybrid.plan.observation import Observation
-from cilium_hybrid.plan.release import ReleaseState, asks_for_the_same, wanted
+from cilium_hybrid.plan.release import ReleaseState, asks_for_the_same, last_deployed, wanted, wish
 from cilium_hybrid.rules.rule import Violation
 from strategies import situations
 
@@ -131,37 +134,63 @@ def test_nothing_is_done_for_a_spec_that_breaks_a_rule(observation: Observation)
     assert decision.violations == VIOLATIONS
 
 
-@settings(max_examples=150)
+def changes(situation: Situation, decision: Decision) -> None:
+    """What holds of every change of what runs, and of its preflight."""
+    assert not situation.spec.suspend
+    assert not situation.violations
+    assert not decision.stalled
+
+
+def releases(situation: Situation, action: Apply) -> None:
+    newest, before = situation.observation.newest, last_deployed(situation.observation)
+    assert situation.failure is None or situation.failure.not_before is not None
+    assert (action.wanted, action.wish) == (situation.route.next, wish(situation.route.goal))
+    assert action.over == (before.number if before else None)
+    assert action.revision == (newest.number if newest else 0) + 1
+    assert situation.state not in {ReleaseState.NOT_OWNED, ReleaseState.PENDING, ReleaseState.IN_SYNC}
+    same = asks_for_the_same(situation.observation, situation.route.goal)
+    assert situation.state is not ReleaseState.FOREIGN or not same
+
+
+@settings(max_examples=300)
 @given(situations())
 def test_every_state_has_an_answer_that_keeps_the_promises(situation: Situation) -> None:
-    decision = decide(situation)
-    newest = situation.observation.newest
+    decision, rolls_out = decide(situation), situation.state is ReleaseState.IN_SYNC or situation.route.enters_a_minor
 
     if situation.failure is not None and situation.failure.waits(situation.now):
         assert decision.action == Nothing()
     match decision.action:
-        case Apply(want, revision):
-            assert not situation.spec.suspend
-            assert not situation.violations
-            assert want == situation.route.goal
-            assert revision == (newest.number if newest else 0) + 1
-            assert situation.state not in {ReleaseState.NOT_OWNED, ReleaseState.PENDING, ReleaseState.IN_SYNC}
-            same = asks_for_the_same(situation.observation, situation.route.goal)
-            assert situation.state is not ReleaseState.FOREIGN or not same
-            assert not decision.stalled
+        case Apply():
+            changes(situation, decision)
+            releases(situation, decision.action)
+        case StartPreflight(want):
+            changes(situation, decision)
+            assert situation.spec.upgrade.preflight.enabled
             assert situation.failure is None or situation.failure.not_before is not None
+            assert (want, want.chart_version) == (situation.route.next, situation.route.left[0])
         case Move(pods):
-            assert situation.state is ReleaseState.IN_SYNC
-            assert not situation.spec.suspend
-            assert not situation.violations
+            changes(situation, decision)
+            assert rolls_out
             assert pods == situation.rollout.pods
+        case Remember(record):
+            assert rolls_out
+            assert record != situation.observation.record
+        case _:
+            of_the_rest(situation, decision)
+
+
+def of_the_rest(situation: Situation, decision: Decision) -> None:
+    newest = situation.observation.newest
+    match decision.action:
+        case FindVersions(ref):
+            assert (situation.route.unknown, ref) == (True, situation.spec.chart.ref)
+        case EndPreflight():
+            assert situation.checks.seen.there
+            assert not situation.spec.suspend
         case Unlock(revision):
             assert situation.state is ReleaseState.PENDING
             assert newest is not None
             assert revision == newest.number
-        case Remember(record):
-            assert situation.state is ReleaseState.IN_SYNC
-            assert record != situation.observation.record
         case Hold():
             assert situation.spec.deletion_policy is DeletionPolicy.UNINSTALL
             assert not situation.held
@@ -170,7 +199,8 @@ def test_every_state_has_an_answer_that_keeps_the_promises(situation: Situation)
             assert situation.held
         case Claim() | Rollback() | Uninstall():
             pytest.fail("Cilium is only uninstalled on deletion, and nothing was rejected here")
-        case Nothing():
+        case _:
+            assert decision.action == Nothing()
             assert decision.message
 
 

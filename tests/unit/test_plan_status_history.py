@@ -19,7 +19,7 @@ from cilium_hybrid.api.status import MAX_HISTORY, HistoryAction, HistoryEntry, R
 from cilium_hybrid.plan.observation import Record, Revision
 from cilium_hybrid.plan.status import next_status
 
-INSTALL, CONFIGURE = HistoryAction.INSTALL, HistoryAction.CONFIGURE
+INSTALL, CONFIGURE, UPGRADE = HistoryAction.INSTALL, HistoryAction.CONFIGURE, HistoryAction.UPGRADE
 
 
 def at(minute: int) -> datetime:
@@ -79,7 +79,7 @@ def test_an_entry_tells_when_and_from_what_to_what() -> None:
     history = status_of(old, new).history
 
     assert history[1] == HistoryEntry(
-        at=at(2), action=CONFIGURE, from_version="1.17.8-0", to_version=VERSION, revision=2, result="Succeeded"
+        at=at(2), action=UPGRADE, from_version="1.17.8-0", to_version=VERSION, revision=2, result="Succeeded"
     )
 
 
@@ -117,7 +117,7 @@ def test_what_failed_is_not_what_a_later_change_came_from() -> None:
     before = status_of(old, failed)
     after = status_of(old, replace(failed, status="superseded"), a_revision(3, made_at=at(3)), previous=before)
 
-    assert entries(after)[1:] == [(2, CONFIGURE, "1.17.8-0", "Failed"), (3, CONFIGURE, "1.17.8-0", "Succeeded")]
+    assert entries(after)[1:] == [(2, UPGRADE, "1.17.8-0", "Failed"), (3, UPGRADE, "1.17.8-0", "Succeeded")]
 
 
 def test_a_change_after_what_somebody_else_made_is_a_change_from_no_empty_version() -> None:

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from builders import MASK, NODE, NOW, POOL, REF, VERSION, a_node, a_raw_spec, condition
+from builders import MASK, NODE, NOW, POOL, REF, VERSION, a_node, a_raw_spec, a_spec, an_observation, condition
 from cilium_hybrid.api.conditions import ConditionType, Reason
 from cilium_hybrid.api.status import HistoryAction, Phase
 from cilium_hybrid.plan.observation import Record, Revision
+from cilium_hybrid.plan.release import wanted, wish
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import ApplyFailedError, ClusterUnavailableError
 from cilium_hybrid.reconcile.reconciler import STALE_PAUSE
@@ -166,7 +167,7 @@ def test_values_that_the_chart_refuses_wait_for_another_generation() -> None:
         pytest.param({"values": {"ipam": {}}}, Reason.INVALID_VALUES, "spec.values.ipam", id="an owned value"),
         pytest.param({"mask_size": 26}, Reason.MASK_CHANGED, "from 25 to 26", id="against what runs"),
         pytest.param({"pod_cidrs": ["10.9.0.0/16"]}, Reason.POD_CIDR_REMOVED, f"put {POOL} back", id="a pool is gone"),
-        pytest.param({"version": "1.18.8-1"}, Reason.VERSION_UNSUPPORTED, "1.18.8-1", id="another version"),
+        pytest.param({"version": "2.18.8-1"}, Reason.VERSION_UNSUPPORTED, "2.18.8-1", id="another major"),
         pytest.param({"pod_cidrs": [POOL, POOL]}, Reason.POD_CIDR_OVERLAP, "overlaps", id="overlap"),
     ],
 )
@@ -296,9 +297,10 @@ def test_a_pass_that_writes_no_status_tells_none() -> None:
 
 def test_what_runs_is_whole_in_one_revision() -> None:
     world = an_installed_world()
+    want = wanted(a_spec(), an_observation())
 
     assert world.releases.revisions == [
-        Revision(1, "deployed", NOW, True, VERSION, world.digest, world.releases.newest.values_digest, digest(REF))
+        Revision(1, "deployed", NOW, True, VERSION, world.digest, want.values_digest, digest(REF), wish(want))
     ]
 
 
