@@ -53,7 +53,7 @@ def test_the_metrics_tell_what_was_done(running: Site) -> None:
     _, text = _http(running, "/metrics")
     own = [line for line in text.splitlines() if line.startswith("cilium_hybrid_")]
 
-    assert "cilium_hybrid_ready 1.0" in own
+    assert 'cilium_hybrid_condition{reason="InSync",type="Ready"} 1.0' in own
     assert "cilium_hybrid_leader 1.0" in own
     assert 'cilium_hybrid_nodes{state="ready"} 5.0' in own
     assert 'cilium_hybrid_helm_seconds_count{command="upgrade",result="succeeded"} 3.0' in own

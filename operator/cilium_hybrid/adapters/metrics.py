@@ -1,11 +1,14 @@
 """Metrics for Prometheus: all begin with cilium_hybrid_, and none holds a name that a user chose."""
 
+from collections import Counter as Count
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
-from cilium_hybrid.api.conditions import ConditionType
-from cilium_hybrid.api.status import Status
+from cilium_hybrid.api.status import Leg, Status
 
 _SECONDS: Final = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
@@ -13,18 +16,25 @@ _SECONDS: Final = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
 class PrometheusTelemetry:
     """The Telemetry port over prometheus-client's own registry, which adds the process's memory and time."""
 
-    def __init__(self) -> None:
-        self._leader = Gauge("cilium_hybrid_leader", "1 where this process holds the Lease and acts.")
-        self._passes = Histogram("cilium_hybrid_pass_seconds", "Passes and how long they took.", buckets=_SECONDS)
-        self._faults = Counter("cilium_hybrid_pass_faults", "Passes that failed by a fault of the operator itself.")
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self._leader = Gauge(
+            "cilium_hybrid_leader", "1 where this process holds the Lease and acts.", registry=registry
+        )
+        self._passes = Histogram(
+            "cilium_hybrid_pass_seconds", "Passes and how long they took.", buckets=_SECONDS, registry=registry
+        )
+        self._faults = Counter(
+            "cilium_hybrid_pass_faults", "Passes that failed by a fault of the operator itself.", registry=registry
+        )
         self._helm = Histogram(
             "cilium_hybrid_helm_seconds",
             "Calls of Helm and how long they took.",
             ["command", "result"],
             buckets=_SECONDS,
+            registry=registry,
         )
-        self._ready = Gauge("cilium_hybrid_ready", "1 where the resource is Ready.")
-        self._nodes = Gauge("cilium_hybrid_nodes", "Hybrid nodes.", ["state"])
+        self._status = _LastStatus()
+        registry.register(self._status)
 
     def leading(self, leads: bool) -> None:
         """Whether this process acts."""
@@ -44,12 +54,69 @@ class PrometheusTelemetry:
 
     def saw(self, status: Status) -> None:
         """A status was made."""
-        self._ready.set(any(one.type is ConditionType.READY and one.status == "True" for one in status.conditions))
-        counts = {"total": status.nodes.total, "ready": status.nodes.ready, "disconnected": status.nodes.disconnected}
-        for state, count in counts.items():
-            self._nodes.labels(state).set(count)
+        self._status.status = status
 
 
-def exposition() -> bytes:
+class _LastStatus(Collector):
+    """The last status, read when Prometheus asks: no series outlives what it tells, and who stands by tells nothing."""
+
+    def __init__(self) -> None:
+        self.status: Status | None = None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """What the status says, in numbers."""
+        status = self.status
+        if status is None:
+            return
+        conditions = GaugeMetricFamily(
+            "cilium_hybrid_condition",
+            "Conditions of the resource: 1 where True, 0 where not; Reconciling and Stalled only while True.",
+            labels=["type", "reason"],
+        )
+        for one in status.conditions:
+            conditions.add_metric([one.type, one.reason], one.status == "True")
+        yield conditions
+        nodes = status.nodes
+        yield _counts(
+            "cilium_hybrid_nodes",
+            "Hybrid nodes.",
+            "state",
+            {
+                "total": nodes.total,
+                "ready": nodes.ready,
+                "agents_ready": nodes.agents_ready,
+                "up_to_date": nodes.up_to_date,
+                "disconnected": nodes.disconnected,
+            },
+        )
+        yield _counts(
+            "cilium_hybrid_nodes_failing",
+            "Hybrid nodes by the leg that they fail, of the ten that the status names, root causes first.",
+            "leg",
+            legs(status),
+        )
+        if (rollout := status.rollout) is not None:
+            yield _counts(
+                "cilium_hybrid_rollout_nodes",
+                "Connected hybrid nodes of the rollout that is under way.",
+                "state",
+                {"total": rollout.total, "updated": rollout.updated, "left": rollout.left},
+            )
+
+
+def legs(status: Status) -> dict[str, int]:
+    """How many nodes fail each leg, as far as the status names them."""
+    failing = Count(node.leg for node in status.nodes.unready)
+    return {leg: failing[leg] for leg in Leg}
+
+
+def exposition(registry: CollectorRegistry = REGISTRY) -> bytes:
     """What Prometheus scrapes."""
-    return generate_latest()
+    return generate_latest(registry)
+
+
+def _counts(name: str, meaning: str, label: str, counts: Mapping[str, int]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, meaning, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
