@@ -24,7 +24,7 @@ from cilium_hybrid.plan.nodes import judge_nodes
 from cilium_hybrid.ports import Resource
 from cilium_hybrid.reconcile.reconciler import dump
 
-BLOCK = ("10.85.0.0/25",)
+BLOCK, OTHER_BLOCK, THIRD_BLOCK = (("10.85.0.0/25",), ("10.85.0.128/25",), ("10.85.1.0/25",))
 OTHER = "mi-0000000000000002"
 READY = a_condition(ConditionType.READY, "True", Reason.IN_SYNC, message="fine")
 
@@ -68,9 +68,9 @@ def test_every_node_is_judged_as_the_operator_judges_it_those_that_fail_first() 
 
     assert told.nodes == judge_nodes(observation, DIGEST, {(OTHER, Leg.AGENT): EARLIER}, NOW).report()
     assert told.rows == (
-        NodeRow(OTHER, Leg.AGENT, f"pod cilium-{OTHER}: CrashLoopBackOff", EARLIER, BLOCK),
+        NodeRow(OTHER, Leg.AGENT, "CrashLoopBackOff", EARLIER, OTHER_BLOCK),
         NodeRow(NODE, pod_cidrs=BLOCK),
-        NodeRow("mi-0000000000000003", pod_cidrs=BLOCK),
+        NodeRow("mi-0000000000000003", pod_cidrs=THIRD_BLOCK),
     )
 
 
@@ -79,7 +79,7 @@ def test_since_when_another_leg_fails_is_not_known() -> None:
     observation = with_node(a_healthy_observation(), agent=an_agent(config_digest=OTHER_DIGEST))
     told = view(Seen(a_resource(a_status(nodes=Nodes(unready=(known,)))), observation), NOW)
 
-    assert told.rows == (NodeRow(NODE, Leg.VERSION, f"pod cilium-{NODE} runs an older configuration", None, BLOCK),)
+    assert told.rows == (NodeRow(NODE, Leg.VERSION, "the agent runs an older configuration", None, BLOCK),)
 
 
 def test_a_node_without_a_cilium_node_has_no_block() -> None:
@@ -125,9 +125,9 @@ def test_the_document_holds_the_status_as_it_is_and_every_node() -> None:
                 "name": OTHER,
                 "ready": False,
                 "leg": "Agent",
-                "message": f"pod cilium-{OTHER}: CrashLoopBackOff",
+                "message": "CrashLoopBackOff",
                 "since": "2026-03-01T11:00:00Z",
-                "podCIDRs": list(BLOCK),
+                "podCIDRs": list(OTHER_BLOCK),
             },
             {"name": NODE, "ready": True, "podCIDRs": list(BLOCK)},
         ],

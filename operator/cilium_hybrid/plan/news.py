@@ -49,6 +49,9 @@ def news(before: Status, after: Status) -> tuple[News, ...]:
     """What changed between two statuses; nothing where only counts and words did."""
     ready = tuple(_of_ready(before, after))
     said = {one.reason for one in ready}
+    if said & {Reason.INSTALLING, Reason.CONFIGURING}:
+        # What the step that is being released is for.
+        said.add(Reason.UPGRADING)
     steps = (
         one for one in (*_of_the_steps(before, after), *_of_the_preflight(before, after)) if one.reason not in said
     )

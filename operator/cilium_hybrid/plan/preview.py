@@ -110,7 +110,7 @@ def _step(
     decision: Decision, observation: Observation, released: Mapping[str, Any], route: Route, spec: Spec
 ) -> Iterator[Step]:
     match decision.action:
-        case Apply() if not released:
+        case Apply(over=None) if not released:
             nodes = len(observation.nodes)
             message = f"{decision.message}, on {nodes} hybrid {'node' if nodes == 1 else 'nodes'}"
             yield Step(StepKind.INSTALL, message)
