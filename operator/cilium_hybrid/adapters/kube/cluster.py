@@ -7,11 +7,13 @@ from typing import Any, Final
 from cilium_hybrid.adapters.helm.storage import revision
 from cilium_hybrid.adapters.kube import facts
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
+from cilium_hybrid.adapters.kube.preflight import PreflightWatches
+from cilium_hybrid.adapters.kube.preflight_facts import OF_THE_AGENTS, OF_THE_CHECK, OF_THE_VALIDATOR, CheckPod, pod
 from cilium_hybrid.adapters.kube.survey import survey
 from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index, Source
 from cilium_hybrid.api.v1alpha1 import GROUP, KIND, NAME, PLURAL, VERSION
 from cilium_hybrid.plan.judge import Question
-from cilium_hybrid.plan.observation import Observation, Record, Revision, Survey
+from cilium_hybrid.plan.observation import AgentPod, Observation, Record, Revision, Survey
 from cilium_hybrid.plan.release import NAMESPACE
 from cilium_hybrid.ports import ClusterUnavailableError, Resource, StaleError
 from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
@@ -62,7 +64,11 @@ class KubeCluster:
         self._service_cidrs = Index(client, Source(_SERVICE_CIDRS), facts.service_cidrs, changed, _wait_for_an_upgrade)
         self._service = Index(client, named(_SERVICES, "kubernetes"), facts.service_addresses, changed)
         self._foreign_pods = Index(client, Source("/api/v1/pods", labels=OTHER_CNIS), facts.foreign_pod, changed)
-        self._agents = Index(client, Source(f"{_CORE}/pods", labels="k8s-app=cilium"), facts.agent_pod, changed)
+        # One for all of them: a watch costs a third of a MiB though nothing happens.
+        apps = f"k8s-app in ({OF_THE_AGENTS},{OF_THE_CHECK},{OF_THE_VALIDATOR})"
+        pods = Source(f"{_CORE}/pods", labels=apps)
+        self._pods: Index[AgentPod | CheckPod] = Index(client, pods, pod, changed)
+        self.preflight = PreflightWatches(client, changed)
         # Cilium's operator makes this kind at its first start; until then there is nothing to watch.
         definition = Source(_CRDS, fields="metadata.name=ciliumnodes.cilium.io", metadata_only=True)
         self._definition = Index(client, definition, facts.leaving, lambda: None)
@@ -104,7 +110,8 @@ class KubeCluster:
             self._service_cidrs,
             self._service,
             self._foreign_pods,
-            self._agents,
+            self._pods,
+            *self.preflight.indexes(),
             self._definition,
             self._own_definition,
             self._namespace,
@@ -113,7 +120,8 @@ class KubeCluster:
 
     def observe(self) -> Observation:
         """What the watches hold."""
-        pods = self._agents.facts.values()
+        pods = [one for one in self._pods.facts.values() if isinstance(one, AgentPod)]
+        checks = [one for one in self._pods.facts.values() if isinstance(one, CheckPod)]
         others = (self._cloud_nodes, self._service_cidrs, self._service)
         return Observation(
             revisions=in_order(self.revisions.facts),
@@ -129,6 +137,7 @@ class KubeCluster:
             nodes_with_pods=frozenset(pod.node for pod in pods),
             secrets_namespace_leaving=self._namespace.facts.get(SECRETS_NAMESPACE, False),
             definition_leaving=self._own_definition.facts.get(OWN_DEFINITION, False),
+            preflight=self.preflight.observe(checks),
         )
 
     async def survey(self, question: Question) -> Survey:
@@ -184,14 +193,14 @@ class KubeCluster:
 
     async def end_agents(self, pods: Sequence[str]) -> None:
         """Delete these pods of Cilium's agents, and wait until that is seen: none is ended twice."""
-        for pod in pods:
+        for name in pods:
             try:
-                await self._client.delete(f"{_CORE}/pods/{pod}")
+                await self._client.delete(f"{_CORE}/pods/{name}")
             except ApiError as error:
                 if error.status != NOT_FOUND:
-                    raise ClusterUnavailableError(f"cannot delete pod {pod}: {error}") from None
-        await self._agents.until(
-            lambda seen: all(pod not in seen or seen[pod].leaving for pod in pods), OWN_WRITE_SECONDS
+                    raise ClusterUnavailableError(f"cannot delete pod {name}: {error}") from None
+        await self._pods.until(
+            lambda seen: all(name not in seen or seen[name].leaving for name in pods), OWN_WRITE_SECONDS
         )
 
     async def write_record(self, record: Record) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
+from cilium_hybrid.adapters.kube.words import short, trouble
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.observation import (
     AgentPod,
@@ -26,20 +27,18 @@ from cilium_hybrid.rules.surroundings import Taken, all_taken
 Raw = Mapping[str, Any]
 
 AGENT_TAINT: Final = "node.cilium.io/agent-not-ready"
-_STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
-_LONGEST_MESSAGE: Final = 200
 
 
 def hybrid_node(raw: Raw) -> HybridNode:
     """A Node."""
     name = str(raw["metadata"]["name"])
-    ready = _condition(raw, "Ready")
+    ready = condition(raw, "Ready")
     status: NodeReady = {"True": "True", "Unknown": "Unknown"}.get(ready.get("status", ""), "False")  # type: ignore[assignment] # of the three words
     taints = (raw.get("spec") or {}).get("taints") or []
     return HybridNode(
         name=name,
         ready=status,
-        message="" if status == "True" else _short(str(ready.get("message") or "")),
+        message="" if status == "True" else short(str(ready.get("message") or "")),
         agent_taint=any(taint.get("key") == AGENT_TAINT for taint in taints),
         kernel=str(((raw.get("status") or {}).get("nodeInfo") or {}).get("kernelVersion") or ""),
         addresses=node_addresses(raw),
@@ -82,12 +81,12 @@ def agent_pod(raw: Raw) -> AgentPod | None:
     return AgentPod(
         name=str(metadata["name"]),
         node=str(node),
-        ready=_condition(raw, "Ready").get("status") == "True",
+        ready=condition(raw, "Ready").get("status") == "True",
         config_digest=(metadata.get("annotations") or {}).get(CONFIG_DIGEST),
-        trouble=_trouble(raw.get("status") or {}),
+        trouble=trouble(raw.get("status") or {}),
         leaving="deletionTimestamp" in metadata,
         started=_started(raw.get("status") or {}),
-        ready_since=_since(_condition(raw, "Ready")),
+        ready_since=ready_since(condition(raw, "Ready")),
     )
 
 
@@ -96,30 +95,17 @@ def _started(status: Raw) -> bool:
     return bool(containers) and all("running" in (one.get("state") or {}) for one in containers)
 
 
-def _since(condition: Raw) -> datetime | None:
+def ready_since(condition: Raw) -> datetime | None:
+    """Since when a condition is True; None where it is not."""
     at = condition.get("lastTransitionTime")
     return moment(at) if at and condition.get("status") == "True" else None
-
-
-def _trouble(status: Raw) -> str:
-    """Why a container waits or crashed, in the kubelet's words; empty where none does."""
-    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    for container in containers:
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") and waiting["reason"] not in _STARTING:
-            last = (container.get("lastState") or {}).get("terminated") or {}
-            words = last.get("message") or waiting.get("message") or ""
-            return _short(f"{waiting['reason']}: {words}" if words else str(waiting["reason"]))
-    if status.get("phase") == "Failed":
-        return _short(f"{status.get('reason') or 'Failed'}: {status.get('message') or 'the pod ended'}")
-    return ""
 
 
 def agent_set(raw: Raw) -> AgentSet:
     """The DaemonSet `cilium`."""
     template = raw["spec"]["template"].get("metadata") or {}
     digest = (template.get("annotations") or {}).get(CONFIG_DIGEST)
-    return AgentSet(digest, _observed(raw))
+    return AgentSet(digest, observed(raw))
 
 
 def cilium_operator(raw: Raw) -> CiliumOperator:
@@ -129,8 +115,8 @@ def cilium_operator(raw: Raw) -> CiliumOperator:
     return CiliumOperator(
         replicas=int(raw["spec"].get("replicas", 1)),
         available=available,
-        observed=_observed(raw),
-        current=_observed(raw) and available > 0 and updated == int(status.get("replicas", 0)),
+        observed=observed(raw),
+        current=observed(raw) and available > 0 and updated == int(status.get("replicas", 0)),
     )
 
 
@@ -140,7 +126,7 @@ def cilium_node(raw: Raw) -> CiliumNode:
     ipam = (raw.get("spec") or {}).get("ipam") or {}
     operator = ((raw.get("status") or {}).get("ipam") or {}).get("operator-status") or {}
     blocks = tuple(map(str, ipam.get("podCIDRs") or []))
-    return CiliumNode(name, blocks, _short(str(operator.get("error") or "")))
+    return CiliumNode(name, blocks, short(str(operator.get("error") or "")))
 
 
 def pool_config(raw: Raw) -> PoolConfig:
@@ -193,15 +179,12 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _condition(raw: Raw, kind: str) -> Raw:
+def condition(raw: Raw, kind: str) -> Raw:
+    """A condition of an object; an empty one where there is none."""
     conditions = (raw.get("status") or {}).get("conditions") or []
     return next((condition for condition in conditions if condition.get("type") == kind), {})
 
 
-def _observed(raw: Raw) -> bool:
+def observed(raw: Raw) -> bool:
+    """Whether its controller has seen an object as it is."""
     return bool((raw.get("status") or {}).get("observedGeneration", 0) >= raw["metadata"].get("generation", 0))
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"
