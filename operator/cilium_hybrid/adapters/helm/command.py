@@ -58,6 +58,7 @@ class HelmCommand(Command):  # type: ignore[misc] # pyhelm3 has no types
             "HELM_DATA_HOME": str(home / "data"),
         }
         self._labels: Mapping[str, str] = {}
+        self._version: semver.Version | None = None
 
     @contextmanager
     def labelled(self, labels: Mapping[str, str]) -> Iterator[None]:
@@ -104,11 +105,14 @@ class HelmCommand(Command):  # type: ignore[misc] # pyhelm3 has no types
         return Said(out, err)
 
     def client_version(self) -> semver.Version:
-        """Helm's version. A plainly built Helm says v4.3, which pyhelm3 takes for no version at all."""
+        """Helm's version, asked once. A plainly built Helm says v4.3, which pyhelm3 takes for no version at all."""
+        if self._version is not None:
+            return self._version
         arguments = [str(self.binary), "version", "--template", "{{ .Version }}"]
         said = subprocess.run(arguments, capture_output=True, check=True, text=True, timeout=30)
         numbers = [int(number) for number in re.findall(r"\d+", said.stdout)][:3]
-        return semver.Version(*[*numbers, 0, 0, 0][:3])
+        self._version = semver.Version(*[*numbers, 0, 0, 0][:3])
+        return self._version
 
 
 def readable(stderr: bytes) -> str:

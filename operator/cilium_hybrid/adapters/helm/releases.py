@@ -11,6 +11,7 @@ from pyhelm3 import Chart, Client
 from pyhelm3.models import ChartMetadata
 
 from cilium_hybrid.adapters.helm import storage
+from cilium_hybrid.adapters.helm.charts import CHART_NAME
 from cilium_hybrid.adapters.helm.command import HelmCommand, HelmError
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
 from cilium_hybrid.adapters.kube.cluster import CONFLICT, OWN_WRITE_SECONDS, RELEASES, in_order
@@ -31,7 +32,7 @@ _API_AWAY: Final = re.compile(
     r"\bEOF\b|no route to host|server is currently unable|too many requests|context deadline exceeded",
     re.IGNORECASE,
 )
-_UNREADABLE: Final = re.compile(r"release: not found|no release provided")
+UNREADABLE: Final = re.compile(r"release: not found|no release provided")
 """Helm's words for an uninstall of a release whose records it cannot read; those are as good as none to it."""
 _BEHIND: Final = re.compile(r"another operation|release: not found")
 
@@ -48,24 +49,11 @@ class HelmReleases:
     async def apply(self, chart: FetchedChart, values: Mapping[str, Any], expected: Revision) -> None:
         """Make exactly revision `expected`; StaleError where Helm is elsewhere, ApplyFailedError."""
         await self._stands_at(expected.number - 1)
-        # It was read when the chart was fetched; to ask Helm again costs a tenth of a second.
-        metadata = ChartMetadata(apiVersion="v2", name=RELEASE, version=chart.version)
         try:
-            with self._command.labelled(storage.labels_of(expected)):
-                await self._helm.install_or_upgrade_release(
-                    RELEASE,
-                    Chart(self._command, ref=chart.path, metadata=metadata),
-                    dict(values),
-                    create_namespace=False,
-                    namespace=NAMESPACE,
-                    reset_values=True,
-                    # Fields that others took are taken back: what is released is what runs.
-                    server_side="true",
-                    force_conflicts=True,
-                )
+            await install(self._helm, self._command, RELEASE, chart, values, expected)
         except HelmError as error:
             says = f"Helm could not apply chart {chart.version}; what ran before was not taken away"
-            raise _told_apart(error, ApplyFailedError(f"{says}: {error}")) from None
+            raise told_apart(error, ApplyFailedError(f"{says}: {error}")) from None
         await self._revisions.until(lambda seen: _status(seen, expected.number) == "deployed", OWN_WRITE_SECONDS)
 
     async def rollback(self, to: int, expected: int) -> None:
@@ -76,7 +64,7 @@ class HelmReleases:
         try:
             await self._command.say(["rollback", RELEASE, str(to), *place])
         except HelmError as error:
-            raise _told_apart(error, ApplyFailedError(f"Helm could not go back to revision {to}: {error}")) from None
+            raise told_apart(error, ApplyFailedError(f"Helm could not go back to revision {to}: {error}")) from None
         await self._revisions.until(lambda seen: _status(seen, expected) == "deployed", OWN_WRITE_SECONDS)
 
     async def claim(self, revision: int) -> None:
@@ -93,13 +81,13 @@ class HelmReleases:
         try:
             await self._helm.uninstall_release(RELEASE, namespace=NAMESPACE)
         except HelmError as error:
-            if _UNREADABLE.search(str(error)) and await self._newest() == revision:
+            if UNREADABLE.search(str(error)) and await self._newest() == revision:
                 raise UninstallFailedError(
                     f"Helm cannot read its own record, Secret {NAMESPACE}/{storage.secret_name(revision)}, so nobody "
                     "can tell what it installed; set spec.deletionPolicy to Retain to let go of Cilium as it is"
                 ) from None
             says = "Helm could not uninstall Cilium; set spec.deletionPolicy to Retain to let go of it as it is"
-            raise _told_apart(error, UninstallFailedError(f"{says}: {error}")) from None
+            raise told_apart(error, UninstallFailedError(f"{says}: {error}")) from None
         await self._forget_what_cannot_be_read()
         await self._revisions.until(lambda seen: not seen, OWN_WRITE_SECONDS)
 
@@ -155,7 +143,27 @@ class HelmReleases:
         return found[-1].number if found else 0
 
 
-def _told_apart(error: HelmError, otherwise: PortError) -> PortError:
+async def install(
+    helm: Client, command: HelmCommand, release: str, chart: FetchedChart, values: Mapping[str, Any], expected: Revision
+) -> None:
+    """Make the next revision of a release, labelled as `expected`; HelmError."""
+    # It was read when the chart was fetched; to ask Helm again costs a tenth of a second.
+    metadata = ChartMetadata(apiVersion="v2", name=CHART_NAME, version=chart.version)
+    with command.labelled(storage.labels_of(expected)):
+        await helm.install_or_upgrade_release(
+            release,
+            Chart(command, ref=chart.path, metadata=metadata),
+            dict(values),
+            create_namespace=False,
+            namespace=NAMESPACE,
+            reset_values=True,
+            # Fields that others took are taken back: what is released is what runs.
+            server_side="true",
+            force_conflicts=True,
+        )
+
+
+def told_apart(error: HelmError, otherwise: PortError) -> PortError:
     """What Helm's words mean: somebody else is at work, the API server is away, or what is said `otherwise`."""
     words = str(error)
     if _BEHIND.search(words):
