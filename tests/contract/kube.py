@@ -11,14 +11,20 @@ from cilium_hybrid.adapters.kube.cluster import KubeCluster
 Result = TypeVar("Result")
 
 
-def with_watches(kubeconfig: Path, use: Callable[[KubeClient, KubeCluster], Awaitable[Result]]) -> Result:
+def with_watches(
+    kubeconfig: Path,
+    use: Callable[[KubeClient, KubeCluster], Awaitable[Result]],
+    changed: Callable[[], None] = lambda: None,
+) -> Result:
     """Connect, wait until every watch is in step, use it and let go."""
-    return asyncio.run(_with_watches(kubeconfig, use))
+    return asyncio.run(_with_watches(kubeconfig, use, changed))
 
 
-async def _with_watches(kubeconfig: Path, use: Callable[[KubeClient, KubeCluster], Awaitable[Result]]) -> Result:
+async def _with_watches(
+    kubeconfig: Path, use: Callable[[KubeClient, KubeCluster], Awaitable[Result]], changed: Callable[[], None]
+) -> Result:
     client = await KubeClient.connect(str(kubeconfig))
-    cluster = KubeCluster(client, lambda: None)
+    cluster = KubeCluster(client, changed)
     watches = [asyncio.ensure_future(watch) for watch in cluster.watches()]
     try:
         await asyncio.wait_for(cluster.synced(), 30)

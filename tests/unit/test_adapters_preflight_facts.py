@@ -21,7 +21,6 @@ from cilium_hybrid.plan.observation import AgentPod, PolicyValidator, PreflightO
 MADE = "2026-03-01T11:00:00Z"
 OURS = {"meta.helm.sh/release-name": "cilium-preflight"}
 READY = {"type": "Ready", "status": "True", "lastTransitionTime": MADE}
-LATER = EARLIER + timedelta(seconds=1)
 
 
 def a_raw_pod(app: str, *, status: Any = None, spec: Any = None, **metadata: Any) -> dict[str, Any]:

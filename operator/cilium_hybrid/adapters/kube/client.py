@@ -3,6 +3,7 @@
 The typed groups of the library are avoided: `CoreV1Api` alone costs 100 MiB (docs/decisions/0003).
 """
 
+import asyncio.sslproto
 import json
 import os
 import sys
@@ -22,6 +23,9 @@ from cilium_hybrid.ports import ClusterUnavailableError
 
 CALL_SECONDS: Final = 15.0
 """An API server that takes longer is taken to be away."""
+
+TLS_BUFFER: Final = 64 * 1024
+"""In bytes, of each connection; a TLS record has 16 KiB at most."""
 
 DEEPEST_JSON: Final = 10_000
 """Levels that the API server takes (the limit of Go's encoding/json)."""
@@ -50,6 +54,8 @@ class KubeClient:
         """Use `kubeconfig`, or the ServiceAccount of the pod where it is None; ClusterUnavailableError."""
         # Else one resource that is nested deeply enough would end every process that reads it, kopf's watch first.
         sys.setrecursionlimit(5 * DEEPEST_JSON)
+        # asyncio would keep four times as much for each watch, all of it touched, though nothing is read for hours.
+        asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER
         configuration = Configuration()
         if kubeconfig is not None and not _is_there(kubeconfig):
             # The library would speak of a key that the file lacks.

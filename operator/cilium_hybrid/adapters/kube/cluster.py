@@ -70,7 +70,7 @@ class KubeCluster:
         self._service_cidrs = Index(client, Source(_SERVICE_CIDRS), facts.service_cidrs, changed, _wait_for_an_upgrade)
         self._service = Index(client, named(_SERVICES, "kubernetes"), facts.service_addresses, changed)
         self._foreign_pods = Index(client, Source("/api/v1/pods", labels=OTHER_CNIS), facts.foreign_pod, changed)
-        # One for all of them: a watch costs a third of a MiB though nothing happens.
+        # One for all of them: each watch holds a connection, though nothing happens.
         apps = f"k8s-app in ({OF_THE_AGENTS},{OF_THE_CHECK},{OF_THE_VALIDATOR})"
         pods = Source(f"{_CORE}/pods", labels=apps)
         self._pods: Index[AgentPod | CheckPod] = Index(client, pods, pod, changed)
