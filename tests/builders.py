@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from cilium_hybrid.api.conditions import Condition, ConditionType, Reason
-from cilium_hybrid.api.status import Leg, Status
+from cilium_hybrid.api.status import Leg, PreflightResult, PreflightStatus, Status
 from cilium_hybrid.api.v1alpha1 import Spec, parse_spec
 from cilium_hybrid.plan.actions import Apply, Decision, Nothing
 from cilium_hybrid.plan.decide import Situation
@@ -29,7 +29,7 @@ from cilium_hybrid.plan.observation import (
     Record,
     Revision,
 )
-from cilium_hybrid.plan.release import Wanted, wish
+from cilium_hybrid.plan.release import Wanted, wanted, wish
 from cilium_hybrid.plan.route import find_route
 from cilium_hybrid.plan.status import Report
 from cilium_hybrid.plan.values import digest
@@ -96,6 +96,14 @@ def a_revision_of(
     return a_revision(number, status=status, made_at=made_at, wish=wished, **chart, **digests)
 
 
+def a_step_of(spec: Spec, version: str, number: int = 1, **more: Any) -> Revision:
+    """The revision that releases a version on the way to what a spec asks for, in a cluster that began with 1.17."""
+    at = spec.model_copy(update={"version": version, "chart": spec.chart.model_copy(update={"digest": None})})
+    record = a_record()
+    goal, want = (wanted(one, an_observation(record=record)) for one in (spec, at))
+    return a_revision_of(want, number, goal=goal, **more)
+
+
 def a_record(
     *,
     initial_version: str = VERSION,
@@ -146,6 +154,11 @@ def a_preflight_pod(
 ) -> PreflightPod:
     """A pod of the preflight that is well."""
     return PreflightPod(f"cilium-pre-flight-check-{node}", node, ready, ready_since, trouble, last_words)
+
+
+def a_told(version: str, result: PreflightResult = PreflightResult.PASSED, **more: Any) -> PreflightStatus:
+    """What the status says of a preflight."""
+    return PreflightStatus(version=version, result=result, **more)
 
 
 def a_validator(

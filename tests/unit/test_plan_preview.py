@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -18,12 +19,13 @@ from builders import (
 )
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import Spec
+from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Decision, Nothing
 from cilium_hybrid.plan.observation import AgentSet, Observation
 from cilium_hybrid.plan.preview import Preview, StepKind, changed_paths, preview
-from cilium_hybrid.plan.release import wanted
+from cilium_hybrid.plan.release import last_deployed, wanted
 from cilium_hybrid.plan.values import CONFIG_DIGEST
-from strategies import SPECS, observations
+from strategies import AVAILABLE, SPECS, observations
 
 
 def an_installed(spec: Spec, status: str = "deployed") -> tuple[Observation, dict[str, Any]]:
@@ -36,8 +38,15 @@ def an_installed(spec: Spec, status: str = "deployed") -> tuple[Observation, dic
     ), want.values
 
 
-def seen(spec: Spec, observation: Observation, released: dict[str, Any], *, held: bool = False) -> Preview:
-    return preview(spec, observation, released, NOW, held=held)
+def seen(
+    spec: Spec,
+    observation: Observation,
+    released: dict[str, Any],
+    *,
+    held: bool = False,
+    available: Sequence[CiliumVersion] = (),
+) -> Preview:
+    return preview(spec, observation, released, NOW, held=held, available=available)
 
 
 def test_a_first_install_is_one_step() -> None:
@@ -135,11 +144,15 @@ def test_changed_paths(before: dict[str, Any], after: dict[str, Any], expected: 
     assert list(changed_paths(before, after)) == expected
 
 
-@given(SPECS.flatmap(lambda spec: observations(spec).map(lambda observation: (spec, observation))))
-def test_every_plan_ends_and_after_it_there_is_nothing_to_do(case: tuple[Spec, Observation]) -> None:
+@given(SPECS.flatmap(lambda spec: observations(spec).map(lambda observation: (spec, observation))), AVAILABLE)
+def test_every_plan_ends_and_after_it_there_is_nothing_to_do(
+    case: tuple[Spec, Observation], available: Sequence[CiliumVersion] | None
+) -> None:
     spec, observation = case
-    found = seen(spec, observation, {})
+    released = {"debug": {"enabled": True}} if last_deployed(observation) else {}
+    found = seen(spec, observation, released, available=available or ())
+    once = [step.kind for step in found.steps if step.kind not in {StepKind.PREFLIGHT, StepKind.UPGRADE}]
 
     assert isinstance(found.end, Decision)
     assert isinstance(found.end.action, Nothing)
-    assert len({step.kind for step in found.steps}) == len(found.steps)
+    assert len(set(once)) == len(once)

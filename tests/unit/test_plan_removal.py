@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from builders import NODE, NOW, a_foreign_revision, a_node, a_raw_spec, a_revision, an_observation
+from builders import NODE, NOW, a_foreign_revision, a_node, a_preflight, a_raw_spec, a_revision, an_observation
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.plan.actions import Action, LetGo, Nothing, Uninstall
+from cilium_hybrid.plan.actions import Action, EndPreflight, LetGo, Nothing, Uninstall
 from cilium_hybrid.plan.decide import Failure
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.removal import Removal, decide_removal
@@ -15,6 +15,9 @@ from strategies import BOOLEANS, FAILURES, SPECS, observations
 
 UNINSTALL = a_raw_spec(deletionPolicy="Uninstall")
 OURS = an_observation(a_revision(1), a_revision(2))
+PREFLIGHT = an_observation(a_revision(), preflight=a_preflight())
+ALONE = an_observation(preflight=a_preflight(release=a_revision(status="failed")))
+BY_HAND = an_observation(a_revision(), preflight=a_preflight(release=a_foreign_revision()))
 BLOCKED = Failure(Reason.DELETION_BLOCKED, "a hook failed", 2, NOW + timedelta(seconds=10))
 
 
@@ -106,6 +109,17 @@ def a_removal(observation: Observation = OURS, **more: Any) -> Removal:
             id="no valid spec is needed",
         ),
         pytest.param(a_removal(spec={}), LetGo(), Reason.DELETING, id="no spec at all is needed"),
+        pytest.param(a_removal(PREFLIGHT), EndPreflight(), Reason.DELETING, id="the preflight goes first"),
+        pytest.param(a_removal(ALONE), EndPreflight(), Reason.DELETING, id="a preflight of a Cilium that is gone"),
+        pytest.param(
+            a_removal(BY_HAND), Uninstall(1), Reason.DELETING, id="an admin's preflight is the admin's to end"
+        ),
+        pytest.param(
+            a_removal(PREFLIGHT, spec=a_raw_spec()), LetGo(), Reason.DELETING, id="Retain waits for no preflight"
+        ),
+        pytest.param(
+            a_removal(PREFLIGHT, failure=BLOCKED), Nothing(), Reason.DELETION_BLOCKED, id="it cannot be ended yet"
+        ),
     ],
 )
 def test_decide_removal(removal: Removal, action: Action, reason: Reason) -> None:
@@ -145,5 +159,6 @@ def test_cilium_is_only_uninstalled_where_the_spec_says_so(
         assert not spec["suspend"]
         assert held
         assert any(revision.ours for revision in observation.revisions)
+        assert not observation.preflight.ours
     if isinstance(decision.action, LetGo):
         assert held

@@ -1,0 +1,243 @@
+"""What comes next where the version changes: the steps one after the other, and what each of them waits for."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from builders import (
+    NODE,
+    OTHER_DIGEST,
+    REF,
+    VERSION,
+    a_foreign_revision,
+    a_revision,
+    a_situation,
+    a_spec,
+    a_step_of,
+    a_told,
+    an_agent,
+)
+from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.api.status import Status
+from cilium_hybrid.api.v1alpha1 import Spec
+from cilium_hybrid.plan.actions import (
+    Action,
+    Apply,
+    FindVersions,
+    Hold,
+    Move,
+    Nothing,
+    Remember,
+    StartPreflight,
+)
+from cilium_hybrid.plan.decide import Situation, decide
+from cilium_hybrid.plan.gates import Checks
+from cilium_hybrid.plan.observation import Observation, Rejected, Revision
+from cilium_hybrid.plan.preflight import preflight_values
+from cilium_hybrid.plan.release import wish
+from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step
+from cilium_hybrid.plan.route import find_route
+from unit.upgrading import LAST, NEXT, PATCH, UP, cluster, config_digest_of, facing, recorded
+
+DOWN = a_spec(version="1.16.19-1")
+EDITED = a_spec(version=LAST, masquerade=False)
+BY_THE_DAEMONSET = a_spec(version=LAST, upgrade={"rollout": {"strategy": "RollingUpdate"}})
+PAUSES = a_spec(version=LAST, upgrade={"onFailure": "Pause"})
+MOVING = RolloutPlan(Step.MOVE, "one after the other", ("cilium-a",))
+WAITING = RolloutPlan(Step.WAIT, "waiting for a")
+STUCK = RolloutPlan(Step.STUCK, "no progress")
+FAILED = RolloutPlan(Step.FAILED, "the new agent fails on a (Crash)")
+
+
+def done(situation: Situation) -> tuple[Action, Reason, bool]:
+    decision = decide(situation)
+    return decision.action, decision.reason, decision.stalled
+
+
+def starts(situation: Situation) -> bool:
+    """Whether the next version is on its way: its preflight comes first."""
+    expected = StartPreflight(situation.route.next, preflight_values(situation.spec))
+    return decide(situation).action == expected
+
+
+AFTER_PATCH = cluster(VERSION, PATCH, run=config_digest_of(UP, PATCH))
+
+
+@pytest.mark.parametrize(
+    ("rollout", "expected"),
+    [
+        pytest.param(MOVING, (Move(("cilium-a",)), Reason.ROLLING_OUT, False), id="agents are moved"),
+        pytest.param(WAITING, (Nothing(), Reason.ROLLING_OUT, False), id="they are waited for"),
+        pytest.param(STUCK, (Nothing(), Reason.ROLLOUT_STUCK, False), id="they do not get on"),
+        pytest.param(
+            FAILED,
+            (
+                Remember(
+                    replace(recorded(), rejected=Rejected(2, 0, wish(facing(AFTER_PATCH).route.goal), FAILED.message))
+                ),
+                Reason.ROLLING_BACK,
+                False,
+            ),
+            id="they fail",
+        ),
+    ],
+)
+def test_a_minor_is_entered_once_the_step_before_is_rolled_out(
+    rollout: RolloutPlan, expected: tuple[Action, Reason, bool]
+) -> None:
+    assert done(facing(AFTER_PATCH, rollout=rollout)) == expected
+    assert starts(facing(AFTER_PATCH))
+
+
+def test_what_runs_is_recorded_before_a_minor_is_entered() -> None:
+    observation = replace(AFTER_PATCH, record=recorded(VERSION, 1, None))
+
+    assert done(facing(observation)) == (Remember(recorded()), Reason.IN_SYNC, False)
+
+
+@pytest.mark.parametrize("rollout", [MOVING, WAITING, STUCK, FAILED], ids=[step.value for step in list(Step)[1:]])
+@pytest.mark.parametrize(
+    ("spec", "observation"),
+    [
+        pytest.param(UP, cluster(VERSION), id="the newest patch"),
+        pytest.param(a_spec(version="1.17.9-1"), cluster(VERSION), id="a build"),
+        pytest.param(a_spec(version="1.17.8-0"), cluster(VERSION), id="a patch down"),
+        pytest.param(DOWN, cluster(VERSION), id="a minor down"),
+    ],
+)
+def test_what_may_repair_the_agents_does_not_wait_for_them(
+    spec: Spec, observation: Observation, rollout: RolloutPlan
+) -> None:
+    assert starts(facing(observation, spec, rollout=rollout))
+
+
+def test_a_configuration_does_not_wait_for_the_agents() -> None:
+    spec = a_spec(masquerade=False)
+
+    assert isinstance(decide(facing(cluster(VERSION, spec=a_spec()), spec, rollout=MOVING)).action, Apply)
+
+
+@pytest.mark.parametrize(
+    ("observation", "rollout", "expected"),
+    [
+        pytest.param(AFTER_PATCH, MOVING, (Move(("cilium-a",)), Reason.ROLLING_OUT, False), id="agents are moved"),
+        pytest.param(AFTER_PATCH, WAITING, (Nothing(), Reason.ROLLING_OUT, False), id="they are waited for"),
+        pytest.param(
+            replace(AFTER_PATCH, record=recorded(good=1)),
+            NO_ROLLOUT,
+            (Remember(recorded()), Reason.IN_SYNC, False),
+            id="they run it well, which is remembered as good",
+        ),
+    ],
+)
+def test_what_was_released_is_brought_to_the_agents_though_the_spec_changed_meanwhile(
+    observation: Observation, rollout: RolloutPlan, expected: tuple[Action, Reason, bool]
+) -> None:
+    assert done(facing(observation, EDITED, rollout=rollout)) == expected
+
+
+@pytest.mark.parametrize(
+    "observation",
+    [
+        pytest.param(AFTER_PATCH, id="it is good"),
+        pytest.param(replace(AFTER_PATCH, record=None), id="nothing is recorded"),
+        pytest.param(replace(AFTER_PATCH, record=recorded(good=1), agents={}), id="its agents are not well"),
+    ],
+)
+def test_and_then_the_changed_spec_goes_its_way(observation: Observation) -> None:
+    assert starts(facing(observation, EDITED))
+
+
+@pytest.mark.parametrize(
+    ("spec", "observation", "waits"),
+    [
+        pytest.param(UP, cluster(VERSION, PATCH, well=False), False, id="a gated rollout left out a broken node"),
+        pytest.param(
+            UP,
+            cluster(VERSION, PATCH, well=False, record=recorded(good=None)),
+            False,
+            id="there was never a good one to fall behind",
+        ),
+        pytest.param(
+            UP, cluster(VERSION, NEXT, well=False, record=recorded(NEXT, 2, 1)), True, id="the good one is two behind"
+        ),
+        pytest.param(
+            UP,
+            cluster(VERSION, NEXT, well=False, connected=False, record=recorded(NEXT, 2, 1)),
+            False,
+            id="no node is connected",
+        ),
+        pytest.param(
+            UP,
+            cluster(PATCH, NEXT, record=recorded(NEXT, 2, 1), run=config_digest_of(UP, NEXT)),
+            False,
+            id="every node runs it well",
+        ),
+        pytest.param(BY_THE_DAEMONSET, cluster(VERSION, PATCH, well=False), True, id="the DaemonSet is at work"),
+        pytest.param(
+            BY_THE_DAEMONSET, cluster(VERSION, PATCH, well=False, connected=False), False, id="on no connected node"
+        ),
+        pytest.param(BY_THE_DAEMONSET, cluster(VERSION, PATCH), False, id="the DaemonSet did its work"),
+    ],
+)
+def test_the_last_good_revision_falls_no_minor_behind(spec: Spec, observation: Observation, waits: bool) -> None:
+    observation = replace(
+        observation,
+        revisions=tuple(a_step_of(spec, r.chart_version, r.number, status=r.status) for r in observation.revisions),
+    )
+    decision = decide(facing(observation, spec))
+
+    if isinstance(decision.action, Remember):
+        decision = decide(facing(replace(observation, record=decision.action.record), spec))
+    assert (decision.reason is Reason.ROLLING_OUT) == waits
+    if waits:
+        assert decision.action == Nothing()
+        assert "is not well on every connected node yet" in decision.message
+    else:
+        assert isinstance(decision.action, StartPreflight)
+
+
+@pytest.mark.parametrize(
+    "newest",
+    [
+        pytest.param(a_revision(3, status="failed", version=NEXT, values_digest=OTHER_DIGEST), id="one that failed"),
+        pytest.param(a_foreign_revision(3), id="somebody else's"),
+    ],
+)
+def test_no_agent_skips_a_minor_over_a_revision_that_is_no_step(newest: Revision) -> None:
+    """The rollout of the step before was not over when it was made."""
+    before, behind = a_spec(version=NEXT), an_agent(config_digest=config_digest_of(UP, VERSION))
+    observation = cluster(VERSION, NEXT, spec=before, record=recorded(NEXT, 2, 1), run=config_digest_of(UP, NEXT))
+    observation = replace(observation, revisions=(*observation.revisions, newest), agents={NODE: behind})
+    decision = decide(facing(observation, checks=Checks(a_told(LAST))))
+
+    assert not isinstance(decision.action, Apply)
+
+
+ASKED = FindVersions(REF)
+
+
+@pytest.mark.parametrize(
+    ("more", "action", "reason"),
+    [
+        pytest.param({}, ASKED, Reason.UPGRADING, id="the registry is asked"),
+        pytest.param({"rollout": MOVING}, ASKED, Reason.UPGRADING, id="whatever the agents do"),
+        pytest.param({"spec": a_spec(version=LAST, suspend=True)}, Nothing(), Reason.SUSPENDED, id="not suspended"),
+        pytest.param({"spec": a_spec(version=LAST, deletionPolicy="Uninstall")}, Hold(), Reason.ACCEPTED, id="held"),
+    ],
+)
+def test_the_registry_is_asked_for_the_way(more: dict[str, Any], action: Action, reason: Reason) -> None:
+    spec, observation = more.pop("spec", UP), cluster(VERSION)
+    route = find_route(spec, observation, Status(), 0)
+    decision = decide(a_situation(spec, observation, route=route, **more))
+
+    assert (decision.action, decision.reason, decision.stalled) == (action, reason, False)
+
+
+def test_where_it_pauses_on_failure_the_step_stands_still() -> None:
+    observation = replace(
+        AFTER_PATCH, revisions=tuple(a_step_of(PAUSES, r.chart_version, r.number) for r in AFTER_PATCH.revisions)
+    )
+
+    assert done(facing(observation, PAUSES, rollout=FAILED)) == (Nothing(), Reason.ROLLOUT_STUCK, True)
