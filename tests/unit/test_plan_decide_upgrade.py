@@ -212,7 +212,8 @@ def test_no_agent_skips_a_minor_over_a_revision_that_is_no_step(newest: Revision
     observation = replace(observation, revisions=(*observation.revisions, newest), agents={NODE: behind})
     decision = decide(facing(observation, checks=Checks(a_told(LAST))))
 
-    assert not isinstance(decision.action, Apply)
+    assert isinstance(decision.action, Apply)
+    assert decision.action.wanted.chart_version == NEXT
 
 
 ASKED = FindVersions(REF)

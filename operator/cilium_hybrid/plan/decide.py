@@ -129,7 +129,7 @@ def _choose(situation: Situation) -> Decision:
     if situation.violations:
         return refuse(situation.violations)
     if newest is None:
-        return _apply(situation)
+        return _apply(situation, situation.route.next)
     setback = setback_of(situation.observation, situation.route.goal, situation.generation)
     if setback is not None:
         return go_back(setback, newest, situation.rollout)
@@ -164,8 +164,10 @@ def _by_state(situation: Situation, newest: Revision) -> Decision:
             return _finish(situation, situation.route.goal, newest)
         case ReleaseState.OUT_OF_SYNC if (unfinished := _unfinished(situation, newest)) is not None:
             return unfinished
+        case ReleaseState.FOREIGN | ReleaseState.FAILED if _skips(situation.route, newest):
+            return _apply(situation, situation.route.present)
         case ReleaseState.ABSENT | ReleaseState.FOREIGN | ReleaseState.FAILED | ReleaseState.OUT_OF_SYNC:
-            return _apply(situation)
+            return _apply(situation, situation.route.next)
         case unknown:
             assert_never(unknown)
 
@@ -177,10 +179,14 @@ def _hold_or_let_go(situation: Situation) -> Decision:
     return Decision(action, Reason.ACCEPTED, f"spec.deletionPolicy is {policy}")
 
 
-def _apply(situation: Situation) -> Decision:
+def _skips(route: Route, newest: Revision) -> bool:
+    """Whether the agents may be a step behind: what others released, or what failed, says nothing of them."""
+    return route.enters_a_minor and newest.chart_version != route.next.chart_version
+
+
+def _apply(situation: Situation, want: Wanted) -> Decision:
     """Make the next revision, once everything that comes before it is done."""
-    route, observation = situation.route, situation.observation
-    want, over = route.next, last_deployed(observation)
+    route, observation, over = situation.route, situation.observation, last_deployed(situation.observation)
     if observation.secrets_namespace_leaving:
         message = "waiting for namespace cilium-secrets of the Cilium before to be gone"
         return Decision(Nothing(), Reason.INSTALLING, message)
@@ -190,7 +196,7 @@ def _apply(situation: Situation) -> Decision:
         return Decision(action, Reason.INSTALLING, f"installing Cilium {want.chart_version} from {want.chart_ref}")
     if (unapproved := awaited_approval(situation.spec, route, situation.approved)) is not None:
         return unapproved
-    if not route.left:
+    if not route.left or want.chart_version == route.present.chart_version:
         message = f"releasing the changed configuration of Cilium {want.chart_version}"
         return Decision(action, Reason.CONFIGURING, message)
     if (unchecked := awaited_preflight(situation.spec, want, situation.checks)) is not None:

@@ -8,7 +8,7 @@ from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import PreflightResult, PreflightStatus
 from cilium_hybrid.api.v1alpha1 import APPROVE, Approval, Spec
 from cilium_hybrid.plan.actions import Decision, EndPreflight, Nothing, StartPreflight
-from cilium_hybrid.plan.observation import PreflightObservation
+from cilium_hybrid.plan.observation import PreflightObservation, Revision
 from cilium_hybrid.plan.preflight import PreflightVerdict, preflight_values
 from cilium_hybrid.plan.release import Wanted
 from cilium_hybrid.plan.route import Route
@@ -67,8 +67,8 @@ def _start(spec: Spec, want: Wanted, checks: Checks) -> Decision:
 
 def _judged(spec: Spec, want: Wanted, checks: Checks) -> Decision:
     verdict, release = checks.verdict, checks.seen.release
-    if verdict is None or release is None or release.status != "deployed":
-        # Whoever was to start it was interrupted: what is left of it is nothing to judge by.
+    if verdict is None or release is None or not _is_whole(release, want):
+        # Whoever was to start it was interrupted: what is left of it, or of one before, is nothing to judge by.
         return _start(spec, want, checks)
     status = PreflightStatus(
         version=want.chart_version,
@@ -82,6 +82,11 @@ def _judged(spec: Spec, want: Wanted, checks: Checks) -> Decision:
     found = f"; {_some(verdict.findings)}" if verdict.findings else ""
     message = f"preflight of Cilium {want.chart_version}: {verdict.ready} of {verdict.expected} nodes passed{found}"
     return Decision(Nothing(), Reason.PREFLIGHT_RUNNING, message, preflight=status)
+
+
+def _is_whole(release: Revision, want: Wanted) -> bool:
+    made_for = (release.chart_version, release.values_digest)
+    return release.status == "deployed" and made_for == (want.chart_version, want.values_digest)
 
 
 def _clear(want: Wanted, status: PreflightStatus) -> Decision:

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, assert_never
 
-from cilium_hybrid.api.status import Status
+from cilium_hybrid.api.status import PlanPhase, PlanStep, Status
 from cilium_hybrid.api.v1alpha1 import Approval, Preflight, Spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import (
@@ -84,18 +84,24 @@ def preview(
     that the registry has.
     """
     steps: list[Step] = []
+    planned = Status()
     imagined, observation = _going_well(spec, observation)
     while True:
-        route = find_route(imagined, observation, Status(), generation, available)
+        route = find_route(imagined, observation, planned, generation, available)
         if route.refusal is not None:
             return Preview(tuple(steps), refuse((route.refusal,)))
+        pending = tuple(PlanStep(version=version, step=PlanPhase.PENDING) for version in route.versions)
+        planned = Status(plan=pending, plan_digest=route.digest)
         decision = decide(Situation(imagined, observation, route, (), now, held=held, generation=generation))
-        if isinstance(decision.action, Nothing) or len(steps) == _MOST:
+        # What is being undone is no step on the way to what the spec asks for.
+        if isinstance(decision.action, Nothing | Rollback | Claim) or len(steps) >= _MOST:
             return Preview(tuple(steps), decision)
         asked = any(step.kind is StepKind.APPROVAL for step in steps)
         made = _step(decision, observation, released, route, spec)
         # One approval is of the whole plan.
         steps += [step for step in made if not (asked and step.kind is StepKind.APPROVAL)]
+        if isinstance(decision.action, Apply):
+            released = decision.action.wanted.values
         observation, held = _after(decision.action, observation, now, held)
 
 
