@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from testbed.pki import USERS, Pki
 from testbed.processes import Process, end_recorded, record, recorded, run, wait_until
 
 START_LIMIT = 60.0
+DEEPEST = 50_000
 TOKEN_DURATION = "24h"
 DAEMON_SETS = "/apis/apps/v1/namespaces/kube-system/daemonsets"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
@@ -144,6 +146,8 @@ class Cluster:
 
     def audit_events(self) -> Iterator[dict[str, Any]]:
         """Yield the audit log's events up to now: who did which verb to what; no content but statuses."""
+        # A status stands there with its spec, which may be nested as deeply as the API server takes.
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), DEEPEST))
         with (self.folder / "audit.jsonl").open() as log:
             # The last line may still be in the writing.
             yield from (json.loads(line) for line in log if line.endswith("\n"))
