@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import DIGEST, EARLIER, NOW, OTHER_DIGEST, a_node, an_agent, an_observation
+from builders import DIGEST, EARLIER, NOW, OTHER_DIGEST, a_cilium_node, a_node, an_agent, an_observation
 from cilium_hybrid.api.status import RolloutStatus
 from cilium_hybrid.api.v1alpha1 import DEFAULT_GROUP, Rollout
 from cilium_hybrid.plan.observation import AgentPod, AgentSet, CiliumOperator, HybridNode, Observation
@@ -315,3 +315,13 @@ def test_where_all_goes_well_every_node_is_moved_once(nodes: list[HybridNode], r
 
     assert sorted(ended) == sorted(one.name for one in nodes)
     assert ended[-1] == "n0" or "n0" not in ended
+
+
+@pytest.mark.parametrize("agent", [{"trouble": "CrashLoopBackOff"}, {"crash": "CrashLoopBackOff: no kernel"}, {}])
+def test_an_agent_that_waits_for_a_block_says_nothing_of_the_release(agent: dict[str, Any]) -> None:
+    crashing = cluster(new("a", ready=False, **agent), old("b"))
+    starved = replace(crashing, cilium_nodes={"a": a_cilium_node("a", pod_cidrs=())})
+    late = before(updated=0, total=2, left=1, at=LATE)
+
+    assert seen(crashing, late).step is Step.FAILED
+    assert seen(starved, late).step is Step.STUCK

@@ -192,7 +192,8 @@ def test_pauses_grow_to_ten_minutes(attempts: int, seconds: int) -> None:
 
 def test_every_fault_of_a_port_has_a_reason_but_stale() -> None:
     world = an_empty_world()
-    for fault in PortError.__subclasses__():
+    # Those of a command's own are raised by no port of the operator.
+    for fault in (fault for fault in PortError.__subclasses__() if fault.__module__ == PortError.__module__):
         world.releases.fault = fault("why")
         if fault is StaleError:
             with pytest.raises(StaleError):

@@ -17,9 +17,12 @@ class Watched(FakeCharts):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[str] = []
+        self.often = asyncio.Event()
 
     async def versions(self, ref: str) -> Sequence[CiliumVersion]:
         self.asked.append(ref)
+        if len(self.asked) > 2:
+            self.often.set()
         return await super().versions(ref)
 
 
@@ -59,8 +62,7 @@ def test_it_is_asked_again_after_a_while_also_where_it_did_not_say() -> None:
         published = Published(asked, rung.set, every=0.01, again=0.01)
         published.of(REF)
         running = asyncio.ensure_future(published.run())
-        while len(asked.asked) < 3:
-            await asyncio.sleep(0)
+        await asyncio.wait_for(asked.often.wait(), 5)
         assert published.of(REF) is None
         asked.away = None
 

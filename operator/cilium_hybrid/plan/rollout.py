@@ -49,11 +49,15 @@ NO_ROLLOUT: Final = RolloutPlan(Step.DONE)
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A connected node and its agent; `pod` is None where there is none, or one on its way out."""
+    """A connected node and its agent; `pod` is None where there is none, or one on its way out.
+
+    `starved`: it waits for a block of pod addresses, as an agent of any release would.
+    """
 
     node: HybridNode
     pod: AgentPod | None
     digest: str | None
+    starved: bool = False
 
     @property
     def name(self) -> str:
@@ -107,10 +111,15 @@ def proven(observation: Observation, digest: str | None) -> bool:
 
 def _members(observation: Observation, digest: str | None) -> list[_Member]:
     return [
-        _Member(node, observation.agents.get(name), digest)
+        _Member(node, observation.agents.get(name), digest, _is_starved(observation, name))
         for name, node in sorted(observation.nodes.items())
         if node.ready != "Unknown"
     ]
+
+
+def _is_starved(observation: Observation, name: str) -> bool:
+    cilium_node = observation.cilium_nodes.get(name)
+    return cilium_node is not None and not cilium_node.pod_cidrs
 
 
 def _broken(members: Sequence[_Member], previous: RolloutStatus | None) -> tuple[str, ...]:
@@ -140,10 +149,11 @@ def _evidence(moving: Sequence[_Member], status: RolloutStatus, deadline: dateti
     crashed = min(deadline, status.last_progress_at + PATIENCE)
     found = []
     for member in moving:
-        if member.pod is None:
+        if member.pod is None or member.starved:
             continue
-        if member.pod.trouble and now >= crashed:
-            found.append(f"{member.name} ({member.pod.trouble})")
+        trouble = member.pod.trouble or member.pod.crash
+        if trouble and now >= crashed:
+            found.append(f"{member.name} ({trouble})")
         elif member.pod.started and now >= deadline:
             found.append(f"{member.name} (its new agent started and is not Ready)")
     return f"the new agent fails on {_some(found)}" if found else None

@@ -12,7 +12,7 @@ from cilium_hybrid.adapters.kube.cluster import AGENT_SET, AGENTS, CILIUM_NODES,
 from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index, Source
 from cilium_hybrid.api.v1alpha1 import GROUP, KIND, NAME, PLURAL, VERSION
 from cilium_hybrid.plan.observation import Observation
-from cilium_hybrid.ports import ClusterUnavailableError, Resource
+from cilium_hybrid.ports import ClusterUnavailableError, PortError, Resource
 
 RESOURCES: Final = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
 LONGEST_LOOK: Final = 30.0
@@ -25,7 +25,7 @@ _RESOURCE: Final = Source(RESOURCES, fields=f"metadata.name={NAME}")
 _OF_NODES: Final = (HYBRID_NODES, AGENTS, CILIUM_NODES, AGENT_SET)
 
 
-class NothingToSeeError(Exception):
+class NothingToSeeError(PortError):
     """The cluster has no CiliumHybrid, or does not know the kind."""
 
 
