@@ -133,7 +133,7 @@ class FakeCluster:
     `meanwhile` holds what happens right after the next looks, one each; `away` is what the API says while it is away,
     and `refuses_finalizers` what it says to those alone; `refused` counts how often it did. `answer` is what a survey
     finds, and `asked` what was asked for. `policies` says what rejects an object, by its kind and name. `ended` are the
-    agent pods that were deleted; new ones are Ready at once.
+    agent pods that were deleted; new ones are Ready at once, or in `trouble`.
     """
 
     def __init__(self, releases: FakeReleases, preflights: FakePreflights | None = None) -> None:
@@ -144,6 +144,7 @@ class FakeCluster:
         self.written: list[Mapping[str, Any]] = []
         self.records: list[Record] = []
         self.ended: list[str] = []
+        self.trouble = ""
         self.nodes: dict[str, HybridNode] = {}
         self.rest = Observation()
         self.answer = Survey()
@@ -161,6 +162,11 @@ class FakeCluster:
             self._resource = replace(
                 before, generation=before.generation + 1, resource_version=_after(before), spec=spec
             )
+
+    def approve(self, plan_digest: str) -> None:
+        """What `kubectl annotate` of a user does; it is no other generation."""
+        assert self._resource is not None
+        self._resource = replace(self._resource, resource_version=_after(self._resource), approved=plan_digest)
 
     def delete(self) -> None:
         """What `kubectl delete` of a user does; a resource that is held stays until it is let go."""
@@ -261,7 +267,10 @@ class FakeCluster:
         assert self.rest.agent_set is not None
         run = self.rest.agent_set.config_digest
         for name in names or self.nodes:
-            agents = {**self.rest.agents, name: an_agent(name, config_digest=run)}
+            agents = {
+                **self.rest.agents,
+                name: an_agent(name, config_digest=run, ready=not self.trouble, trouble=self.trouble),
+            }
             cilium_nodes = {**self.rest.cilium_nodes, name: a_cilium_node(name)}
             self.rest = replace(self.rest, agents=agents, cilium_nodes=cilium_nodes)
 
