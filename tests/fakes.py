@@ -25,7 +25,7 @@ from cilium_hybrid.ports import (
     Resource,
     StaleError,
 )
-from cilium_hybrid.rules.rendered import title
+from cilium_hybrid.rules.rendered import one_by_one, title
 from fake_charts import FakeCharts, Published, Values
 from fake_clock import FixedClock
 from fake_preflights import FakePreflights
@@ -79,6 +79,7 @@ class FakeReleases:
         if fault is not None:
             raise fault
         self._make(Revision(expected, "deployed", self.clock.now(), copies=to), self.applied[to])
+        self.made[expected] = self.made.get(to, ())
 
     async def claim(self, revision: int) -> None:
         """Label the newest revision, which a rollback made, as the operator's; StaleError where it is another."""
@@ -91,7 +92,7 @@ class FakeReleases:
 
     async def manifests(self, revision: int) -> Sequence[Mapping[str, Any]]:
         """The objects that a revision was made of, none where Helm has it no more; ClusterUnavailableError."""
-        return self.made.get(revision, ())
+        return self.made.get(revision, ()) if revision in {made.number for made in self.revisions} else ()
 
     async def uninstall(self, revision: int) -> None:
         """Uninstall the release, which stands at `revision`; StaleError, UninstallFailedError."""
@@ -218,9 +219,8 @@ class FakeCluster:
     async def rehearse(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[str]:
         """What the API server would not take of these, a sentence each; nothing is changed; ClusterUnavailableError."""
         self._answer()
-        return [
-            f"{title(found)}: {self.policies[title(found)]}" for found in manifests if title(found) in self.policies
-        ]
+        named = [title(manifest) for manifest in one_by_one(manifests)]
+        return [f"{name}: {self.policies[name]}" for name in named if name in self.policies]
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
         """Replace the status of exactly this version of the resource; StaleError, ClusterUnavailableError."""
