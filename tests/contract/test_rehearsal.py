@@ -184,3 +184,11 @@ def test_what_the_api_server_itself_would_not_take_is_named_too(
     assert rejected.startswith(f"{title(manifest)}: ")
     assert words in rejected
     assert rejected.isprintable()
+
+
+@pytest.mark.parametrize("data", [["hunter2"], "hunter2!"], ids=["a list", "no base64"])
+def test_no_content_of_a_secret_is_told(kube: KubeStage, data: object) -> None:
+    (rejected,) = kube.rehearse(a_config("taken", kind="Secret", data={"password": data}))
+
+    assert rejected.startswith("Secret kube-system/taken: ")
+    assert "hunter2" not in rejected

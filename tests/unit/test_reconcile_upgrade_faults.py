@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from builders import NODE, VERSION, a_raw_spec
+from builders import NODE, REF, VERSION, a_raw_spec
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import PlanPhase
 from cilium_hybrid.ports import ClusterUnavailableError
@@ -195,3 +195,53 @@ def test_nothing_is_asked_of_an_api_that_is_away() -> None:
     walk(world)
 
     assert world.status.version.running == NEXT
+
+
+def test_a_daemonset_that_rolls_out_by_itself_is_waited_for_before_a_minor_is_entered() -> None:
+    by_itself = {"rollout": {"strategy": "RollingUpdate"}}
+    world = a_world_with_steps(upgrade=by_itself)
+    upgrade(world, NEXT, upgrade=by_itself)
+    walk(world)
+    waiting, history = world.ready, len(world.history)
+    world.cluster.roll_out()
+    walk(world)
+    world.cluster.roll_out()
+    walk(world)
+
+    assert waiting.reason is Reason.ROLLING_OUT
+    assert f"Cilium {PATCH} is not well on every connected node yet, and {NEXT} comes after that" in waiting.message
+    assert history == 2
+    assert [step.step for step in world.status.plan] == [PlanPhase.DONE, PlanPhase.DONE]
+    assert world.cluster.ended == []
+
+
+def test_an_api_that_is_away_counts_against_no_rollout() -> None:
+    world = a_world_with_steps()
+    upgrade(world, PATCH)
+    world.cluster.trouble = "CrashLoopBackOff"
+    while not world.cluster.ended:
+        world.run_pass()
+        nodes_answer(world)
+    world.settle()
+    world.clock.advance(minutes=30)
+    world.run_pass()
+    blind = world.ready
+    for _ in range(4):
+        world.clock.advance(seconds=10)
+        world.run_pass()
+
+    assert blind.reason is Reason.ROLLING_OUT
+    assert world.ready.reason is Reason.ROLLING_BACK
+
+
+def test_a_way_of_more_steps_than_a_status_has_room_for_is_no_fault() -> None:
+    world = World()
+    for minor in range(5, 20):
+        world.charts.publish(REF, f"1.{minor}.0")
+    upgrade(world, "1.5.0", allowUnsupported=True)
+    world.settle()
+    upgrade(world, "1.19.0", allowUnsupported=True)
+    world.run_pass()
+    world.run_pass()
+
+    assert world.status.observed_generation == 2
