@@ -28,7 +28,7 @@ from cilium_hybrid.ports import (
     Resource,
     StaleError,
 )
-from cilium_hybrid.rules.rendered import title
+from cilium_hybrid.rules.rendered import one_by_one, title
 from fake_charts import FakeCharts, Published, Values
 from fake_clock import FixedClock
 from fake_preflights import FakePreflights
@@ -82,6 +82,7 @@ class FakeReleases:
         if fault is not None:
             raise fault
         self._make(Revision(expected, "deployed", self.clock.now(), copies=to), self.applied[to])
+        self.made[expected] = self.made.get(to, ())
 
     async def claim(self, revision: int) -> None:
         """Label the newest revision, which a rollback made, as the operator's; StaleError where it is another."""
@@ -94,7 +95,7 @@ class FakeReleases:
 
     async def manifests(self, revision: int) -> Sequence[Mapping[str, Any]]:
         """The objects that a revision was made of, none where Helm has it no more; ClusterUnavailableError."""
-        return self.made.get(revision, ())
+        return self.made.get(revision, ()) if revision in {made.number for made in self.revisions} else ()
 
     async def uninstall(self, revision: int) -> None:
         """Uninstall the release, which stands at `revision`; StaleError, UninstallFailedError."""
@@ -136,7 +137,7 @@ class FakeCluster:
     `meanwhile` holds what happens right after the next looks, one each; `away` is what the API says while it is away,
     and `refuses_finalizers` what it says to those alone; `refused` counts how often it did. `answer` is what a survey
     finds, and `asked` what was asked for. `policies` says what rejects an object, by its kind and name. `ended` are the
-    agent pods that were deleted; new ones are Ready at once.
+    agent pods that were deleted; new ones are Ready at once, or in `trouble`.
     """
 
     def __init__(self, releases: FakeReleases, preflights: FakePreflights | None = None) -> None:
@@ -148,6 +149,7 @@ class FakeCluster:
         self.told: list[News] = []
         self.records: list[Record] = []
         self.ended: list[str] = []
+        self.trouble = ""
         self.nodes: dict[str, HybridNode] = {}
         self.rest = Observation()
         self.answer = Survey()
@@ -165,6 +167,11 @@ class FakeCluster:
             self._resource = replace(
                 before, generation=before.generation + 1, resource_version=_after(before), spec=spec
             )
+
+    def approve(self, plan_digest: str) -> None:
+        """What `kubectl annotate` of a user does; it is no other generation."""
+        assert self._resource is not None
+        self._resource = replace(self._resource, resource_version=_after(self._resource), approved=plan_digest)
 
     def delete(self) -> None:
         """What `kubectl delete` of a user does; a resource that is held stays until it is let go."""
@@ -216,9 +223,8 @@ class FakeCluster:
     async def rehearse(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[str]:
         """What the API server would not take of these, a sentence each; nothing is changed; ClusterUnavailableError."""
         self._answer()
-        return [
-            f"{title(found)}: {self.policies[title(found)]}" for found in manifests if title(found) in self.policies
-        ]
+        named = [title(manifest) for manifest in one_by_one(manifests)]
+        return [f"{name}: {self.policies[name]}" for name in named if name in self.policies]
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
         """Replace the status of exactly this version of the resource; StaleError, ClusterUnavailableError."""
@@ -275,7 +281,9 @@ class FakeCluster:
         chosen = names or tuple(self.nodes)
         for name in chosen:
             cilium_nodes.setdefault(name, a_cilium_node(name, pod_cidrs=[next(free)]))
-        agents = {name: an_agent(name, config_digest=run) for name in chosen}
+        agents = {
+            name: an_agent(name, config_digest=run, ready=not self.trouble, trouble=self.trouble) for name in chosen
+        }
         self.rest = replace(self.rest, agents={**self.rest.agents, **agents}, cilium_nodes=cilium_nodes)
 
     def put_agent(self, agent: AgentPod) -> None:

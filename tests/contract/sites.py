@@ -3,7 +3,7 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
 from cilium_hybrid.plan.observation import Revision
 from cilium_hybrid.ports import ApplyFailedError, FetchedChart
+from cilium_hybrid.rules.rendered import title
 from contract import tiny
 from contract.kube import with_watches
 from fakes import FakeReleases, FixedClock
@@ -24,6 +25,7 @@ from testbed.processes import wait_until
 
 VERSION = "1.17.9"
 Values = Mapping[str, Any]
+Manifests = Sequence[Mapping[str, Any]]
 
 
 class Site(Protocol):
@@ -43,6 +45,9 @@ class Site(Protocol):
 
     def uninstall(self, number: int) -> None:
         """The operator uninstalls the release."""
+
+    def manifests(self, number: int) -> list[tuple[str, Any]]:
+        """The operator reads what a revision was made of: titles, and data where there are some."""
 
     def seen(self) -> tuple[Revision, ...]:
         """All revisions as the operator sees them, made NOW."""
@@ -67,6 +72,10 @@ def expected(number: int) -> Revision:
     return Revision(number, "deployed", NOW, True, VERSION, DIGEST, OTHER_DIGEST)
 
 
+def _told(manifests: Manifests) -> list[tuple[str, Any]]:
+    return [(title(manifest), manifest.get("data")) for manifest in manifests]
+
+
 class FakeSite:
     def __init__(self) -> None:
         self._releases = FakeReleases(FixedClock())
@@ -74,6 +83,7 @@ class FakeSite:
     def apply(self, number: int, values: Values) -> None:
         chart = FetchedChart(Path("/charts/cilium"), VERSION, DIGEST)
         asyncio.run(self._releases.apply(chart, values, expected(number)))
+        self._releases.made[number] = tiny.objects(values)
 
     def unlock(self, number: int) -> None:
         asyncio.run(self._releases.unlock(number))
@@ -86,6 +96,9 @@ class FakeSite:
 
     def uninstall(self, number: int) -> None:
         asyncio.run(self._releases.uninstall(number))
+
+    def manifests(self, number: int) -> list[tuple[str, Any]]:
+        return _told(asyncio.run(self._releases.manifests(number)))
 
     def seen(self) -> tuple[Revision, ...]:
         return tuple(self._releases.revisions)
@@ -144,6 +157,12 @@ class HelmSite:
             await self._releases(client, cluster).uninstall(number)
 
         with_watches(self._cluster.kubeconfig, use)
+
+    def manifests(self, number: int) -> list[tuple[str, Any]]:
+        async def use(client: KubeClient, cluster: KubeCluster) -> Manifests:
+            return await self._releases(client, cluster).manifests(number)
+
+        return _told(with_watches(self._cluster.kubeconfig, use))
 
     def seen(self) -> tuple[Revision, ...]:
         async def use(_: KubeClient, cluster: KubeCluster) -> tuple[Revision, ...]:

@@ -12,7 +12,7 @@ from builders import NOW, a_healthy_observation, a_raw_spec, a_record, a_report,
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
 from cilium_hybrid.api.status import RolloutStatus
-from cilium_hybrid.api.v1alpha1 import FINALIZER, GROUP, KIND, NAME, VERSION
+from cilium_hybrid.api.v1alpha1 import APPROVE, FINALIZER, GROUP, KIND, NAME, VERSION
 from cilium_hybrid.plan.nodes import judge_nodes
 from cilium_hybrid.plan.observation import Record, Rejected
 from cilium_hybrid.plan.status import next_status
@@ -55,6 +55,9 @@ class Side(Protocol):
     def edit(self, spec: Mapping[str, Any]) -> None:
         """A user applies a spec."""
 
+    def approve(self, plan_digest: str) -> None:
+        """A user annotates the resource with an approval."""
+
     def delete(self) -> None:
         """A user deletes the resource."""
 
@@ -62,7 +65,7 @@ class Side(Protocol):
 class FakeSide:
     def __init__(self) -> None:
         self._cluster = FakeCluster(FakeReleases(FixedClock()))
-        self.edit, self.delete = self._cluster.edit, self._cluster.delete
+        self.edit, self.delete, self.approve = self._cluster.edit, self._cluster.delete, self._cluster.approve
 
     def resource(self) -> Resource | None:
         return asyncio.run(self._cluster.resource())
@@ -120,6 +123,9 @@ class KubeSide:
         manifest = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": {"name": NAME}, "spec": spec}
         self._cluster.apply(json.dumps(manifest))
 
+    def approve(self, plan_digest: str) -> None:
+        self._cluster.kubectl("annotate", KIND, NAME, f"{APPROVE}={plan_digest}", "--overwrite")
+
     def delete(self) -> None:
         self._cluster.kubectl("delete", KIND, NAME, "--wait=false", "--ignore-not-found")
 
@@ -172,6 +178,19 @@ def test_an_edit_is_another_generation_and_a_status_is_not(side: Side) -> None:
 
     assert (written.generation, written.spec) == (1, a_raw_spec())
     assert (edited.generation, edited.spec, edited.status) == (2, a_raw_spec(masquerade=False), STATUS)
+
+
+def test_an_approval_is_read_and_is_no_other_generation(side: Side) -> None:
+    side.edit(a_raw_spec())
+    before = the_resource(side)
+    side.approve("sha256:one")
+    approved = the_resource(side)
+    side.approve("sha256:two")
+
+    assert (before.approved, approved.approved, the_resource(side).approved) == (None, "sha256:one", "sha256:two")
+    assert (approved.generation, approved.spec) == (before.generation, before.spec)
+    with pytest.raises(StaleError):
+        side.write_status(before, STATUS)
 
 
 def test_a_status_is_read_as_it_was_written(side: Side) -> None:

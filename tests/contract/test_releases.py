@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -219,6 +220,26 @@ def test_a_release_that_an_interrupted_helm_left_behind_can_be_uninstalled(site:
     site.uninstall(2)
 
     assert site.seen() == ()
+
+
+def made_of(data: str) -> list[tuple[str, Any]]:
+    return [("ConfigMap kube-system/tiny", {"values": f'"{data}"'}), ("DaemonSet kube-system/cilium", None)]
+
+
+def test_what_a_revision_was_made_of_can_be_read_whatever_was_made_after_it(site: Site) -> None:
+    site.apply(1, {"data": "one"})
+    site.apply(2, {"data": "two"})
+    site.go_back(1, 3)
+
+    assert [site.manifests(number) for number in (1, 2, 3)] == [made_of("one"), made_of("two"), made_of("one")]
+
+
+def test_a_revision_that_helm_does_not_have_was_made_of_nothing(site: Site) -> None:
+    site.apply(1, {"data": "one"})
+    ahead = site.manifests(2)
+    site.uninstall(1)
+
+    assert (ahead, site.manifests(1)) == ([], [])
 
 
 def test_helm_does_not_act_without_the_lease(helm: HelmSite) -> None:

@@ -14,12 +14,17 @@ from cilium_hybrid.adapters.helm.storage import (
     CHART_VERSION,
     OUR_REVISION,
     ROLLBACK,
+    WISH,
     claimed,
     labels_of,
+    manifests,
+    released_pool,
     revision,
+    secret_name,
     unlocked,
 )
 from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.plan.observation import PoolConfig
 from strategies import versions
 
 DIGESTS = st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256:{digest.hex()}")
@@ -152,3 +157,81 @@ def test_the_payload_tells_and_not_the_label() -> None:
     secret["metadata"]["labels"]["status"] = "pending-upgrade"
 
     assert unlocked(secret) is None
+
+
+def test_a_wish_is_known_again_and_none_is_none() -> None:
+    wished, without = a_revision(3, wish=OTHER_DIGEST), a_revision(3)
+
+    assert revision(a_secret(3, "deployed", labels_of(wished))) == wished
+    assert WISH not in labels_of(without)
+    assert revision(a_secret(3, "deployed", labels_of(without))) == without
+
+
+def test_a_wish_that_somebody_broke_or_made_is_unknown() -> None:
+    broken = revision(a_secret(3, "deployed", labels_of(a_revision(3)) | {WISH: "0189"}))
+    theirs = revision(a_secret(3, "deployed", {WISH: labels_of(a_revision(3, wish=DIGEST))[WISH]}))
+
+    assert broken == a_revision(3)
+    assert theirs == a_foreign_revision(3)
+
+
+def test_a_claimed_revision_has_the_wish_of_the_one_that_it_copies() -> None:
+    mine = claimed(a_secret(5, "deployed", labels_of(a_revision(2, wish=OTHER_DIGEST))))
+
+    assert mine is not None
+    assert revision(mine) == replace(a_revision(5, wish=OTHER_DIGEST), copies=2)
+
+
+def made_of(manifest: object) -> dict[str, Any]:
+    return a_secret(2, "deployed") | {"data": {"release": packed(RELEASE | {"manifest": manifest})}}
+
+
+@pytest.mark.parametrize(
+    ("secret", "found"),
+    [
+        pytest.param(a_full_secret("superseded"), [{"kind": "DaemonSet"}], id="one object"),
+        pytest.param(
+            made_of("---\n# Source: x\nkind: ConfigMap\ndata:\n  a: 'é'\n---\n# nothing\n---\nkind: Secret\n"),
+            [{"kind": "ConfigMap", "data": {"a": "é"}}, {"kind": "Secret"}],
+            id="objects, and a document of nothing",
+        ),
+        pytest.param(made_of("---\njust words\n---\n- a list\n---\nkind: Secret\n"), [{"kind": "Secret"}], id="no map"),
+        pytest.param(made_of(""), [], id="nothing"),
+        pytest.param(made_of(None), [], id="null"),
+        pytest.param(made_of("kind: {"), [], id="no YAML"),
+        pytest.param(a_secret(2, "deployed") | {"data": {"release": "????"}}, [], id="a payload that is none"),
+        pytest.param(a_secret(2, "deployed") | {"data": {}}, [], id="no payload"),
+        pytest.param(a_secret(2, "deployed"), [], id="no data"),
+    ],
+)
+def test_what_a_revision_was_made_of(secret: dict[str, Any], found: list[dict[str, Any]]) -> None:
+    assert list(manifests(secret)) == found
+
+
+def with_config(config: object) -> dict[str, Any]:
+    return a_secret(2, "deployed") | {"data": {"release": packed(RELEASE | {"config": config})}}
+
+
+POOLS = {"clusterPoolIPv4PodCIDRList": ["10.85.0.0/16"], "clusterPoolIPv4MaskSize": 25}
+
+
+@pytest.mark.parametrize(
+    ("secret", "found"),
+    [
+        pytest.param(with_config({"ipam": {"operator": POOLS}}), PoolConfig(("10.85.0.0/16",), 25), id="a pool"),
+        pytest.param(
+            with_config({"ipam": {"operator": {"clusterPoolIPv4PodCIDRList": "10.85.0.0/16"}}}),
+            PoolConfig(("10.85.0.0/16",), None),
+            id="one as a text, and the mask of the chart",
+        ),
+        pytest.param(a_full_secret("deployed"), None, id="it does not say"),
+        pytest.param(with_config(None), None, id="no values"),
+        pytest.param(a_secret(2, "deployed"), None, id="it cannot be read"),
+    ],
+)
+def test_what_pool_a_revision_was_released_with(secret: dict[str, Any], found: PoolConfig | None) -> None:
+    assert released_pool(secret) == found
+
+
+def test_the_name_of_a_revisions_secret_is_helms() -> None:
+    assert secret_name(7) == "sh.helm.release.v1.cilium.v7"

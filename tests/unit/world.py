@@ -24,13 +24,13 @@ class World:
         self.releases = FakeReleases(self.clock)
         self.preflights = FakePreflights(self.clock)
         self.cluster = FakeCluster(self.releases, self.preflights)
-        self.executor = Executor(self.charts, self.releases, self.preflights, self.cluster, self.clock)
         self.tally = Tally()
         self.digest = self.charts.publish(REF, VERSION)
         self.restart()
 
     def restart(self) -> None:
         """Another process takes over; it knows nothing but what is in the cluster."""
+        self.executor = Executor(self.charts, self.releases, self.preflights, self.cluster, self.clock)
         self.reconciler = Reconciler(self.cluster, self.executor, self.clock, self.tally)
 
     def run_pass(self) -> datetime | None:

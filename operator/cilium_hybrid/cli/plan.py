@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from pydantic import ValidationError
 
 from cilium_hybrid.adapters.clock import SystemClock
 from cilium_hybrid.api.status import Status
@@ -59,7 +60,8 @@ def plan(
 def _preview(manifest: Manifest, looked: "Look") -> Preview:
     spec, generation = parse_spec(manifest.body["spec"]), _generation(manifest, looked)
     available: Sequence[CiliumVersion] = ()
-    if find_route(spec, looked.observation, Status(), generation).unknown:
+    planned = _planned(looked)
+    if find_route(spec, looked.observation, planned, generation).unknown:
         from cilium_hybrid.adapters.helm.registry import list_versions  # noqa: PLC0415
 
         available = asyncio.run(list_versions(spec.chart.ref))
@@ -71,7 +73,16 @@ def _preview(manifest: Manifest, looked: "Look") -> Preview:
         held=looked.resource is not None and looked.resource.held,
         generation=generation,
         available=available,
+        planned=planned,
     )
+
+
+def _planned(looked: "Look") -> Status:
+    """The status as the operator wrote it, whose plan counts while the spec stays as it is."""
+    try:
+        return Status.model_validate({} if looked.resource is None else looked.resource.status)
+    except ValidationError:
+        return Status()
 
 
 def _only(file: str) -> Manifest:

@@ -133,7 +133,7 @@ def _choose(situation: Situation) -> Decision:
     setback = setback_of(situation.observation, situation.route.goal, situation.generation)
     if setback is not None:
         return go_back(setback, newest, situation.rollout)
-    if situation.route.unknown:
+    if situation.route.unknown and situation.state is not ReleaseState.PENDING:
         ref = situation.spec.chart.ref
         message = f"looking for the steps to Cilium {situation.spec.version} in {ref}"
         return Decision(FindVersions(ref), Reason.UPGRADING, message)

@@ -50,9 +50,9 @@ def awaited_preflight(spec: Spec, want: Wanted, checks: Checks) -> Decision | No
         case PreflightResult.RUNNING:
             return _judged(spec, want, checks)
         case PreflightResult.PASSED:
-            return _clear(want, told) if seen.there else None
+            return _clear(want, told) if seen.ours else None
         case PreflightResult.FAILED:
-            return _clear(want, told) if seen.there else _failed(told)
+            return _clear(want, told) if seen.ours else _failed(told)
         case unknown:
             assert_never(unknown)
 

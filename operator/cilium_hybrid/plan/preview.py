@@ -27,7 +27,7 @@ from cilium_hybrid.plan.actions import (
     Unlock,
 )
 from cilium_hybrid.plan.decide import Situation, decide, refuse
-from cilium_hybrid.plan.observation import Observation, PreflightObservation, Revision
+from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.release import Wanted
 from cilium_hybrid.plan.route import Route, find_route
 from cilium_hybrid.plan.values import CONFIG_DIGEST, digest
@@ -77,14 +77,15 @@ def preview(
     held: bool,
     generation: int = 0,
     available: Sequence[CiliumVersion] = (),
+    planned: Status | None = None,
 ) -> Preview:
     """Every step from what is observed to what the spec asks for; `released` are the values that run.
 
     The spec is one that breaks no rule; `generation` is the one that it has, or would get; `available` are the versions
-    that the registry has.
+    that the registry has; `planned` is a status with the plan that is under way.
     """
     steps: list[Step] = []
-    planned = Status()
+    planned = planned or Status()
     imagined, observation = _going_well(spec, observation)
     while True:
         route = find_route(imagined, observation, planned, generation, available)
@@ -185,9 +186,17 @@ def _after(action: Action, observation: Observation, now: datetime, held: bool) 
             return replace(observation, record=record), held
         case Hold():
             return observation, True
-        case EndPreflight():
-            return replace(observation, preflight=PreflightObservation()), held
-        case LetGo() | Claim() | FindVersions() | Move() | Rollback() | StartPreflight() | Uninstall() | Nothing():
+        case (
+            LetGo()
+            | Claim()
+            | EndPreflight()
+            | FindVersions()
+            | Move()
+            | Rollback()
+            | StartPreflight()
+            | Uninstall()
+            | Nothing()
+        ):
             # Of these only the first is met: a plan is of a resource that stays, and of what goes well.
             return observation, False
         case unknown:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from cilium_hybrid.api.status import Status
+from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.api.status import MAX_PLAN, Status
 from cilium_hybrid.api.v1alpha1 import OCI, Spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.observation import Observation
@@ -69,6 +70,8 @@ def find_route(
         available = ()
     unknown = available is None and not via and target.minor > running.minor
     steps = find_steps(running, target, available or (), via)
+    if not unknown and isinstance(steps, Steps) and len(steps.versions) > MAX_PLAN:
+        steps = _too_far(target, steps)
     if unknown or not isinstance(steps, Steps):
         refusal = None if unknown or isinstance(steps, Steps) else steps
         return Route(goal, goal, present, (), (), "", refusal, unknown)
@@ -97,6 +100,12 @@ def _at(spec: Spec, version: str) -> Spec:
     pinned = next((step.digest for step in spec.upgrade.via if step.version == version), None)
     chart = spec.chart.model_copy(update={"digest": pinned})
     return spec.model_copy(update={"version": version, "chart": chart})
+
+
+def _too_far(target: CiliumVersion, steps: Steps) -> Violation:
+    message = f"{target} is {len(steps.versions)} steps away, and a plan holds {MAX_PLAN}"
+    nearer = steps.versions[MAX_PLAN - 1]
+    return Violation(Reason.VERSION_UNSUPPORTED, "spec.version", message, f"go to {nearer} first")
 
 
 def _minor(version: str) -> tuple[int, int]:

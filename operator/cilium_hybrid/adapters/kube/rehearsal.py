@@ -3,12 +3,14 @@
 Helm's own `--dry-run=server` submits nothing (helm.sh/helm/v4, pkg/action), so no admission is asked by it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
 from cilium_hybrid.adapters.kube.watch import NOT_FOUND
 from cilium_hybrid.plan.release import NAMESPACE
+from cilium_hybrid.ports import ClusterUnavailableError
 from cilium_hybrid.rules.rendered import one_by_one, title
 from cilium_hybrid.rules.rule import in_one_line
 
@@ -32,6 +34,7 @@ _OF_THE_CLUSTER: Final = frozenset({"ClusterRole", "ClusterRoleBinding", "Namesp
 _BAD_REQUEST: Final = 400
 _FORBIDDEN: Final = 403
 _INVALID: Final = 422
+_MISSHAPEN: Final = re.compile(r"failed to (create typed patch|convert new) object")
 _UNRESPONSIVE: Final = "does not support dry run"
 """A webhook with side effects is not asked in a dry run, and may well agree when it is."""
 
@@ -50,10 +53,21 @@ async def rehearse(client: KubeClient, manifests: Sequence[Mapping[str, Any]]) -
             await client.apply(path, manifest, FIELD_MANAGER, dry_run=True)
         except ApiError as error:
             if error.status in {_BAD_REQUEST, _FORBIDDEN, _INVALID} and _UNRESPONSIVE not in str(error):
-                rejected.append(in_one_line(f"{title(manifest)}: {error}"))
+                rejected.append(_rejected(manifest, error))
             elif error.status != NOT_FOUND and _UNRESPONSIVE not in str(error):
                 raise
+        except ClusterUnavailableError as error:
+            # The API server calls it a fault of its own where an object is not of its kind's shape.
+            if _MISSHAPEN.search(str(error)) is None:
+                raise
+            rejected.append(_rejected(manifest, error))
     return rejected
+
+
+def _rejected(manifest: Mapping[str, Any], error: Exception) -> str:
+    # What is wrong with a Secret may be told with what is in it.
+    why = "it is not taken as it is" if manifest.get("kind") == "Secret" else str(error)
+    return in_one_line(f"{title(manifest)}: {why}")
 
 
 def _path(manifest: Mapping[str, Any]) -> str | None:
