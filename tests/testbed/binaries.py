@@ -36,11 +36,12 @@ class BuildError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One program: the module that pins it, the package to build, and what the linker writes into it."""
+    """One program: the module that pins it, the package to build, what the linker writes into it, and build tags."""
 
     module: str
     package: str
     link: str = _STRIP
+    tags: str = ""
 
 
 BUILT = {
@@ -55,6 +56,8 @@ BUILT = {
     # A plain build of helm calls itself "v4.3", which is no SemVer.
     "helm": Tool("helm", "helm.sh/helm/v4/cmd/helm", f"{_STRIP} -X helm.sh/helm/v4/internal/version.version={HELM}"),
     "registry": Tool("registry", "."),
+    # The clients of clouds that it finds targets with would be half of the build.
+    "promtool": Tool("promtool", "github.com/prometheus/prometheus/cmd/promtool", tags="remove_all_sd"),
 }
 # The folder of controller-runtime's envtest holds these three, under these names.
 ENVTEST = ("kube-apiserver", "etcd", "kubectl")
@@ -113,7 +116,8 @@ def _build_one(go: str, name: str, position: str) -> Path:
     tool, target = BUILT[name], folder() / name
     unfinished = target.with_suffix(f".{os.getpid()}")
     log = target.with_suffix(".log")
-    command = [go, "build", "-trimpath", "-ldflags", tool.link, "-o", str(unfinished), tool.package]
+    flags = ["-trimpath", "-ldflags", tool.link, "-o", str(unfinished), "-tags", tool.tags]
+    command = [go, "build", *flags, tool.package]
     # The user's flags and workspaces would make other binaries under the same key.
     settings = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
     started = time.monotonic()
