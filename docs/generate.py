@@ -14,8 +14,8 @@ def conditions() -> str:
     """Every condition and every reason with its meaning."""
     lines = ["# Conditions and reasons\n", "| condition | when True |", "|---|---|"]
     lines += [f"| `{kind}` | {kind.meaning} |" for kind in ConditionType]
-    lines += ["\n| reason | meaning |", "|---|---|"]
-    lines += [f"| `{reason}` | {reason.meaning} |" for reason in Reason]
+    lines += ["\nWhat to do about each is in the [runbook](runbook.md).\n", "| reason | meaning |", "|---|---|"]
+    lines += [f"| [`{reason}`](runbook.md#{reason.lower()}) | {reason.meaning} |" for reason in Reason]
     return HEADER + "\n".join(lines) + "\n"
 
 
