@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from builders import NOW, a_condition, a_status
 from cilium_hybrid.adapters.metrics import PrometheusTelemetry, exposition
 from cilium_hybrid.api.conditions import ConditionType, Reason
-from cilium_hybrid.api.status import Leg, Nodes, RolloutStatus, Status, UnreadyNode
+from cilium_hybrid.api.status import Ipam, Leg, NodeBlocks, Nodes, RolloutStatus, Status, UnreadyNode
 
 A_STATUS: Final = a_status(
     a_condition(ConditionType.READY, "False", Reason.ROLLING_OUT),
@@ -26,6 +26,7 @@ A_STATUS: Final = a_status(
         ),
     ),
     rollout=RolloutStatus(updated=2, total=4, left=1, last_progress_at=NOW),
+    ipam=Ipam(node_blocks=NodeBlocks(total=512, used=5, free=507), pods_per_node=124),
 )
 """A status that has a value for every metric."""
 

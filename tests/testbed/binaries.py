@@ -116,7 +116,8 @@ def _build_one(go: str, name: str, position: str) -> Path:
     tool, target = BUILT[name], folder() / name
     unfinished = target.with_suffix(f".{os.getpid()}")
     log = target.with_suffix(".log")
-    command = [go, "build", "-trimpath", "-tags", tool.tags, "-ldflags", tool.link, "-o", str(unfinished), tool.package]
+    flags = ["-trimpath", "-ldflags", tool.link, "-o", str(unfinished), "-tags", tool.tags]
+    command = [go, "build", *flags, tool.package]
     # The user's flags and workspaces would make other binaries under the same key.
     settings = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
     started = time.monotonic()

@@ -57,6 +57,14 @@ def test_a_rollout_is_told_while_it_lasts() -> None:
     assert not scraped.values("cilium_hybrid_rollout_nodes", "state")
 
 
+def test_blocks_are_told_where_a_pool_is_known_to_run() -> None:
+    scraped = Scraped.of(A_STATUS)
+    assert scraped.values("cilium_hybrid_node_blocks", "state") == {"total": 512, "used": 5, "free": 507}
+
+    scraped.telemetry.saw(A_STATUS.model_copy(update={"ipam": None}))
+    assert not scraped.values("cilium_hybrid_node_blocks", "state")
+
+
 def test_what_the_operator_does_is_counted_and_timed() -> None:
     told = {(name, labels.get("result")): value for name, labels, value in everything().samples()}
 

@@ -102,6 +102,14 @@ class _LastStatus(Collector):
                 "state",
                 {"total": rollout.total, "updated": rollout.updated, "left": rollout.left},
             )
+        if (ipam := status.ipam) is not None:
+            blocks = ipam.node_blocks
+            yield _counts(
+                "cilium_hybrid_node_blocks",
+                "Blocks of pod addresses, of which every node has one.",
+                "state",
+                {"total": blocks.total, "used": blocks.used, "free": blocks.free},
+            )
 
 
 def legs(status: Status) -> dict[str, int]:
