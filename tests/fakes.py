@@ -326,7 +326,12 @@ class Tally:
     def __init__(self) -> None:
         self.passes: list[float] = []
         self.faults = 0
-        self.statuses: list[Status] = []
+        self.begun = 0
+        self.statuses: list[Status | None] = []
+
+    def began(self) -> None:
+        """A pass begins."""
+        self.begun += 1
 
     def passed(self, seconds: float) -> None:
         """A pass ended."""
@@ -336,6 +341,6 @@ class Tally:
         """A pass failed by a fault of the operator itself."""
         self.faults += 1
 
-    def saw(self, status: Status) -> None:
-        """A status was made."""
+    def saw(self, status: Status | None) -> None:
+        """A status was made; None where the resource is gone."""
         self.statuses.append(status)

@@ -20,6 +20,7 @@ A_STATUS: Final = a_status(
         agents_ready=4,
         up_to_date=2,
         disconnected=1,
+        legs={Leg.AGENT: 1, Leg.DISCONNECTED: 1},
         unready=(
             UnreadyNode(name="mi-1", leg=Leg.AGENT, message="", since=NOW),
             UnreadyNode(name="mi-2", leg=Leg.DISCONNECTED, message="", since=NOW),

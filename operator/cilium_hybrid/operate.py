@@ -41,7 +41,8 @@ async def operate(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     client = await KubeClient.connect(settings.kubeconfig)
-    state, telemetry = health.Health(), PrometheusTelemetry()
+    telemetry = PrometheusTelemetry()
+    state = health.Health(telemetry)
     probes = await health.serve(state, settings.metrics_host, settings.metrics_port)
     try:
         if not settings.leader_election:

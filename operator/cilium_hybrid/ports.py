@@ -168,14 +168,17 @@ class Cluster(Protocol):
 class Telemetry(Protocol):
     """What is counted."""
 
+    def began(self) -> None:
+        """A pass begins."""
+
     def passed(self, seconds: float) -> None:
         """A pass ended."""
 
     def fault(self) -> None:
         """A pass failed by a fault of the operator itself."""
 
-    def saw(self, status: Status) -> None:
-        """A status was made."""
+    def saw(self, status: Status | None) -> None:
+        """A status was made; None where the resource is gone."""
 
 
 class Clock(Protocol):

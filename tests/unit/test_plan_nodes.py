@@ -196,6 +196,8 @@ def test_root_causes_come_first_and_then_names() -> None:
 def test_at_most_ten_names_are_reported_and_all_are_counted() -> None:
     report = judge(*(a_node(f"{number:02}") for number in range(12))).report()
 
+    assert report.legs == {Leg.AGENT: 12}
+
     assert [node.name for node in report.unready] == [f"{number:02}" for number in range(10)]
     assert report.summary == "0/12"
 

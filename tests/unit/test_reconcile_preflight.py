@@ -158,7 +158,7 @@ def test_a_preflight_that_cannot_be_taken_away_holds_up_the_release() -> None:
     said, history = world.ready, world.history
     walk(world)
 
-    assert (said.reason, history) == (Reason.DELETION_BLOCKED, UNTOUCHED)
+    assert (said.reason, history) == (Reason.APPLY_FAILED, UNTOUCHED)
     assert world.status.version.running == NEXT
 
 

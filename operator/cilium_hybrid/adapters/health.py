@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from cilium_hybrid.adapters.metrics import exposition
+from cilium_hybrid.adapters.metrics import PrometheusTelemetry, exposition
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +19,14 @@ STUCK_SECONDS: Final = 900.0
 class Health:
     """What the probes ask for."""
 
+    telemetry: PrometheusTelemetry
     ready: bool = False
-    pass_since: float | None = None
 
     @property
     def alive(self) -> bool:
         """Whether no pass hangs."""
-        return self.pass_since is None or time.monotonic() - self.pass_since < STUCK_SECONDS
+        since = self.telemetry.pass_since
+        return since is None or time.monotonic() - since < STUCK_SECONDS
 
 
 async def serve(health: Health, host: str, port: int) -> web.AppRunner:

@@ -1,6 +1,6 @@
 """Metrics for Prometheus: all begin with cilium_hybrid_, and none holds a name that a user chose."""
 
-from collections import Counter as Count
+import time
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -33,6 +33,8 @@ class PrometheusTelemetry:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.pass_since: float | None = None
+        """When the pass that is under way began, by the monotonic clock."""
         self._status = _LastStatus()
         registry.register(self._status)
 
@@ -40,8 +42,13 @@ class PrometheusTelemetry:
         """Whether this process acts."""
         self._leader.set(leads)
 
+    def began(self) -> None:
+        """A pass begins."""
+        self.pass_since = time.monotonic()
+
     def passed(self, seconds: float) -> None:
         """A pass ended."""
+        self.pass_since = None
         self._passes.observe(seconds)
 
     def fault(self) -> None:
@@ -52,8 +59,8 @@ class PrometheusTelemetry:
         """Helm ran."""
         self._helm.labels(command, "succeeded" if succeeded else "failed").observe(seconds)
 
-    def saw(self, status: Status) -> None:
-        """A status was made."""
+    def saw(self, status: Status | None) -> None:
+        """A status was made; None where the resource is gone."""
         self._status.status = status
 
 
@@ -91,9 +98,9 @@ class _LastStatus(Collector):
         )
         yield _counts(
             "cilium_hybrid_nodes_failing",
-            "Hybrid nodes by the leg that they fail, of the ten that the status names, root causes first.",
+            "Hybrid nodes by the leg that they fail.",
             "leg",
-            legs(status),
+            {leg: nodes.legs.get(leg, 0) for leg in Leg},
         )
         if (rollout := status.rollout) is not None:
             yield _counts(
@@ -110,12 +117,6 @@ class _LastStatus(Collector):
                 "state",
                 {"total": blocks.total, "used": blocks.used, "free": blocks.free},
             )
-
-
-def legs(status: Status) -> dict[str, int]:
-    """How many nodes fail each leg, as far as the status names them."""
-    failing = Count(node.leg for node in status.nodes.unready)
-    return {leg: failing[leg] for leg in Leg}
 
 
 def exposition(registry: CollectorRegistry = REGISTRY) -> bytes:

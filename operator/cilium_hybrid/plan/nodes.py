@@ -61,6 +61,7 @@ class NodesVerdict:
             agents_ready=self.agents_ready,
             up_to_date=self.up_to_date,
             disconnected=self.disconnected,
+            legs={leg: count for leg in _WORST_FIRST if (count := sum(node.leg is leg for node in self.failing))},
             summary=f"{ready}/{self.total}",
             unready=self.failing[:MAX_UNREADY],
         )

@@ -173,8 +173,8 @@ class PreflightObservation:
 
     @property
     def ours(self) -> bool:
-        """Whether the operator started it; one that an admin runs by hand is the admin's to end."""
-        return self.release is not None and self.release.ours
+        """Whether it is the operator's to end, as what is left of any; one that an admin runs by hand is the admin's."""
+        return self.there and (self.release is None or self.release.ours)
 
 
 @dataclass(frozen=True, slots=True)

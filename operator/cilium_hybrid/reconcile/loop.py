@@ -23,6 +23,7 @@ async def run_passes(
     for number in itertools.count(1):
         PASS.set({"pass": number})
         started = time.monotonic()
+        telemetry.began()
         try:
             again = await reconciler.run_pass()
         except Exception:

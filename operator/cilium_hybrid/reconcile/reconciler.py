@@ -131,7 +131,8 @@ class Reconciler:
         return self._clock.now()
 
     async def _tidy(self) -> datetime | None:
-        """No preflight is left behind by a resource that is gone."""
+        """Nothing is left behind by a resource that is gone: no preflight, and nothing that is told of it."""
+        self._telemetry.saw(None)
         if not self._cluster.observe().preflight.ours:
             return None
         failure = await self._executor.end_preflight()
