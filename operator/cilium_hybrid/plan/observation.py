@@ -173,7 +173,7 @@ class PreflightObservation:
 
     @property
     def ours(self) -> bool:
-        """Whether it is the operator's to end, as what is left of any; one that an admin runs by hand is the admin's."""
+        """Whether it is the operator's to end, as what is left of any is; one that an admin runs is the admin's."""
         return self.there and (self.release is None or self.release.ours)
 
 
