@@ -127,7 +127,7 @@ class Nodes(_Model):
     """Those whose agent runs what is released."""
     disconnected: int = 0
     """Those that do not report."""
-    legs: dict[Leg, int] = {}
+    legs: dict[str, int] = {}
     """How many fail each leg; those that none fails are left out."""
     summary: str = "0/0"
     """ready/total."""
