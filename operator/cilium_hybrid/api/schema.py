@@ -42,7 +42,7 @@ def _resolve(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
     for key, value in node.items():
         if key == "properties":
             result[key] = {name: _resolve(child, definitions) for name, child in value.items()}
-        elif key == "items":
+        elif key == "items" or (key == "additionalProperties" and isinstance(value, dict)):
             result[key] = _resolve(value, definitions)
         elif key not in UNSUPPORTED and key != "$defs":
             result[key] = value
