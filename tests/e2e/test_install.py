@@ -35,7 +35,9 @@ def test_every_hybrid_node_turns_ready_from_one_manifest(installed: Site) -> Non
 
     assert status["nodes"]["summary"] == "5/5"
     assert status["phase"] == "Ready"
-    assert status["version"] == {"running": VERSION, "target": VERSION, "initial": "1.17"}
+    # The registry is asked beside the passes, so the newest patch is known a moment later.
+    known = {key: value for key, value in status["version"].items() if key != "latestPatch"}
+    assert known == {"running": VERSION, "target": VERSION, "initial": "1.17"}
     assert installed.cluster.ready_nodes() == 7
     assert installed.cluster.kubectl("wait", "--for=condition=Ready", "ciliumhybrid/default", "--timeout=5s")
 

@@ -46,7 +46,7 @@ def _plan(site: Site, *arguments: str, **changes: Any) -> Planned:
     said = subprocess.run(
         [Path(sys.executable).with_name("cilium-hybrid"), "plan", "-", *arguments],
         input=json.dumps(manifest),
-        env=os.environ | site.cluster.env,
+        env=os.environ | site.cluster.env | site.registry.env,
         capture_output=True,
         text=True,
         timeout=LIMIT,
@@ -62,6 +62,23 @@ def _writes(site: Site) -> list[str]:
         for event in site.cluster.audit_events()
         if event["user"]["username"] == USERS["admin"] and event["verb"] not in READS
     ]
+
+
+def test_an_upgrade_by_its_steps_with_what_to_know(site: Site) -> None:
+    site.apply()
+    site.wait_for("InSync", ready="True")
+    before = _writes(site)
+    planned = _plan(site, version="1.18.8-1")
+
+    assert planned.code == 3
+    assert planned.out.splitlines()[:4] == [
+        "1. Preflight: checking Cilium 1.17.15-1 on every node with a Ready agent",
+        "2. Upgrade: releasing Cilium 1.17.15-1, step 1 of 2; the agent restarts on 5 hybrid nodes",
+        "3. Preflight: checking Cilium 1.18.8-1 on every node with a Ready agent",
+        "4. Upgrade: releasing Cilium 1.18.8-1, step 2 of 2; the agent restarts on 5 hybrid nodes",
+    ]
+    assert "   note: every hybrid node needs Linux 5.10 or newer" in planned.out
+    assert _writes(site) == before
 
 
 def test_a_first_install_and_nothing_after_it(site: Site) -> None:

@@ -179,7 +179,7 @@ def test_a_node_that_does_not_report_neither_blocks_nor_stays_behind(site: Site,
     _upgraded(site, "1.17.15-1")
     if when == "during":
         wait_until(
-            lambda: site.running()[NODES[0]] == "1.17.15-1", timeout=60, what="it rolls out", needs=[site.operator]
+            lambda: site.running().get(NODES[0]) == "1.17.15-1", timeout=60, what="it rolls out", needs=[site.operator]
         )
         site.cluster.disconnect(NODES[4])
     if when == "after":
