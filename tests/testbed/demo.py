@@ -39,7 +39,9 @@ def up(chart: str, version: str) -> None:
         sample["spec"]["version"] = version or sample["spec"]["version"]
         _say("starting a registry with every version of the stand-in chart")
         registry = Registry.start(FOLDER / "registry", detached=True)
-        for archive in package_all(FOLDER / "charts"):
+        charts = FOLDER / "charts"
+        charts.mkdir()
+        for archive in package_all(charts):
             registry.push(archive)
         sample["spec"] |= {"chart": {"ref": registry.ref}}
         env["SSL_CERT_FILE"] = str(registry.ca_file)
