@@ -162,9 +162,9 @@ class Site:
 
 
 @contextmanager
-def a_site(folder: Path, registry: Registry, *, hybrid: int = 5) -> Iterator[Site]:
+def a_site(folder: Path, registry: Registry, *, hybrid: int = 5, cloud: int = 2) -> Iterator[Site]:
     """A cluster with deploy/ applied and an operator that is not started; at the end every status is judged."""
-    with Cluster.start(folder, hybrid=hybrid) as cluster:
+    with Cluster.start(folder, hybrid=hybrid, cloud=cloud) as cluster:
         install(cluster)
         env = {"SSL_CERT_FILE": str(registry.ca_file), **PLAIN_LOG}
         site = Site(cluster, registry, operator(cluster, env=env))
