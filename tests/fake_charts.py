@@ -68,15 +68,12 @@ class FakeCharts:
         return FetchedChart(_path(ref, version), version, chart.digest)
 
     async def versions(self, ref: str) -> Sequence[CiliumVersion]:
-        """The versions that `ref` has, asked anew each time; ChartUnavailableError, ChartRefusedError."""
-        on_disk = not ref.startswith("oci://")
-        if self.away is not None and not on_disk:
+        """The versions that the registry has of `ref`, asked anew each time; ChartUnavailableError."""
+        if self.away is not None:
             raise ChartUnavailableError(f"cannot list the versions of {ref}: {self.away}")
         tags = [version for place, version in self._served if place == ref]
         if not tags:
-            raise ChartUnavailableError(
-                f"cannot read chart {ref}: no such file" if on_disk else f"cannot list the versions of {ref}: not found"
-            )
+            raise ChartUnavailableError(f"cannot list the versions of {ref}: not found")
         return sorted(CiliumVersion.parse(tag) for tag in tags if re.fullmatch(VERSION_PATTERN, tag))
 
     async def render(self, chart: FetchedChart, values: Values, release: str = RELEASE) -> Manifests:

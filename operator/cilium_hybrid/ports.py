@@ -91,7 +91,7 @@ class Charts(Protocol):
         """Chart `version` of `ref`; ChartUnavailableError, ChartRefusedError."""
 
     async def versions(self, ref: str) -> Sequence[CiliumVersion]:
-        """The versions that `ref` has, asked anew each time; ChartUnavailableError, ChartRefusedError."""
+        """The versions that the registry has of `ref`, asked anew each time; ChartUnavailableError."""
 
     async def render(
         self, chart: FetchedChart, values: Mapping[str, Any], release: str = RELEASE

@@ -267,21 +267,3 @@ def test_helm_renders_for_the_release_that_is_named(charts: MakeCharts) -> None:
 def test_values_that_the_chart_refuses(charts: MakeCharts, release: tuple[str, ...], whose: str) -> None:
     with pytest.raises(ValuesRefusedError, match=rf"refuses {whose}, correct spec.values: debug: want a map"):
         render(charts("echo 'Error: debug: want a map' >&2; exit 1"), {}, *release)
-
-
-@pytest.mark.parametrize("make", [an_archive, a_folder], ids=["an archive", "a folder"])
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        pytest.param("name: cilium\nversion: 1.17\n", id="a number"),
-        pytest.param("name: cilium\nversion: 1.17.9-rc.1\n", id="a release candidate"),
-        pytest.param("name: cilium\n", id="no version"),
-        pytest.param("name: tetragon\nversion: 1.17.9\n", id="another chart"),
-        pytest.param("- cilium\n", id="no chart"),
-    ],
-)
-def test_a_chart_on_disk_without_a_version_of_cilium_is_refused(
-    charts: MakeCharts, tmp_path: Path, make: Callable[..., Path], metadata: str
-) -> None:
-    with pytest.raises(ChartRefusedError, match=str(tmp_path / "chart")):
-        asyncio.run(charts("").versions(str(make(tmp_path / "chart", metadata))))

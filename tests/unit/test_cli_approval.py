@@ -27,7 +27,7 @@ def asked(
         plan=(PlanStep(version="1.18.8-1", step=PlanPhase.PENDING),),
         plan_digest=digest,
     )
-    return Asked(Resource(generation, "7", {}, dump(status)), approved, annotated=approved is not None)
+    return Asked(Resource(generation, "7", {}, dump(status), approved=approved), annotated=approved is not None)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,6 @@ def test_a_plan_in_words_that_are_not_known_cannot_be_approved() -> None:
     condition: dict[str, Any] = {"type": "Ready", "status": "False", "reason": "News", "message": "m"}
     raw = {"planDigest": DIGEST, "conditions": [condition | {"observedGeneration": 1}]}
 
-    assert propose(Asked(Resource(1, "7", {}, raw), None, annotated=False), None) == Nothing(
+    assert propose(Asked(Resource(1, "7", {}, raw), annotated=False), None) == Nothing(
         "this command is of another version than the operator, and cannot read its plan"
     )

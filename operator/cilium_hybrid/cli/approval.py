@@ -42,11 +42,11 @@ def propose(asked: "Asked", meant: str | None) -> Proposal | Approved | Nothing:
     if not ready.current:
         return Nothing(f"the operator has not looked at generation {generation} yet: try again in a moment")
     digest = status.plan_digest
-    if digest is None or not (awaits_approval(status) or asked.approved == digest):
+    if digest is None or not (awaits_approval(status) or asked.resource.approved == digest):
         return Nothing(plain(f"nothing awaits approval: Ready is {ready.status} {ready.reason}: {ready.message}"))
     if meant not in {None, digest}:
         return Nothing(f"the plan is {digest}, and not {meant}")
-    return Approved(digest) if asked.approved == digest else _proposal(digest, status)
+    return Approved(digest) if asked.resource.approved == digest else _proposal(digest, status)
 
 
 def _proposal(digest: str, status: Status) -> Proposal:

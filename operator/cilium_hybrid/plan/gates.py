@@ -1,6 +1,5 @@
 """What comes before a change of what runs: a person's approval, and the preflight of another version."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -12,6 +11,7 @@ from cilium_hybrid.plan.observation import PreflightObservation, Revision
 from cilium_hybrid.plan.preflight import PreflightVerdict, preflight_values
 from cilium_hybrid.plan.release import Wanted
 from cilium_hybrid.plan.route import Route
+from cilium_hybrid.plan.wording import first
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _judged(spec: Spec, want: Wanted, checks: Checks) -> Decision:
     )
     if verdict.result is not PreflightResult.RUNNING:
         return _clear(want, status)
-    found = f"; {_some(verdict.findings)}" if verdict.findings else ""
+    found = f"; {first(verdict.findings)}" if verdict.findings else ""
     message = f"preflight of Cilium {want.chart_version}: {verdict.ready} of {verdict.expected} nodes passed{found}"
     return Decision(Nothing(), Reason.PREFLIGHT_RUNNING, message, preflight=status)
 
@@ -97,15 +97,9 @@ def _clear(want: Wanted, status: PreflightStatus) -> Decision:
 
 
 def _failed(status: PreflightStatus, action: EndPreflight | Nothing | None = None) -> Decision:
-    found = _some(status.findings or ("it was not ready in time",))
+    found = first(status.findings or ("it was not ready in time",))
     message = (
         f"the preflight of Cilium {status.version} failed: {found}; nothing was upgraded, and it is not tried again: "
         "mend the cause and change the spec, or set spec.upgrade.preflight.enabled to false"
     )
     return Decision(action or Nothing(), Reason.PREFLIGHT_FAILED, message, stalled=True, preflight=status)
-
-
-def _some(findings: Sequence[str]) -> str:
-    """The first, and how many more."""
-    more = f" and {len(findings) - 1} more" if len(findings) > 1 else ""
-    return f"{findings[0]}{more}"

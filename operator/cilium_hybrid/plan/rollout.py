@@ -14,10 +14,10 @@ from cilium_hybrid.api.durations import duration
 from cilium_hybrid.api.status import MAX_UNREADY, RolloutStatus
 from cilium_hybrid.api.v1alpha1 import Rollout
 from cilium_hybrid.plan.observation import AgentPod, HybridNode, Observation
+from cilium_hybrid.plan.wording import some
 
 PATIENCE: Final = timedelta(seconds=30)
 """How long a new agent may crash, or wait for its image, before that is evidence against the release."""
-_NAMED: Final = 3
 
 
 class Step(StrEnum):
@@ -156,7 +156,7 @@ def _evidence(moving: Sequence[_Member], status: RolloutStatus, deadline: dateti
             found.append(f"{member.name} ({trouble})")
         elif member.pod.started and now >= deadline:
             found.append(f"{member.name} (its new agent started and is not Ready)")
-    return f"the new agent fails on {_some(found)}" if found else None
+    return f"the new agent fails on {some(found)}" if found else None
 
 
 def _next(
@@ -190,21 +190,21 @@ def _next(
             member.pod.ready_since + duration(settings.soak) for member in well if member.pod and member.pod.ready_since
         )
         if len(well) < wanted:
-            return RolloutPlan(Step.WAIT, f"{told}; waiting for {_some(moving)}", status=status)
+            return RolloutPlan(Step.WAIT, f"{told}; waiting for {some(moving)}", status=status)
         if wanted and any(member.stale for member in members) and len(soaked) >= wanted and soaked[wanted - 1] > now:
-            names = _some([member.name for member in well][:wanted])
+            names = some([member.name for member in well][:wanted])
             return RolloutPlan(Step.WAIT, f"{told}; {names} soaks", status=status, again=soaked[wanted - 1])
         if stale:
             broken_first = sorted(stale, key=lambda member: member.pod is not None and member.pod.ready)
             return _move(broken_first[:room], told, moving, status)
-    return RolloutPlan(Step.WAIT, f"{told}; waiting for {_some(moving)}", status=status)
+    return RolloutPlan(Step.WAIT, f"{told}; waiting for {some(moving)}", status=status)
 
 
 def _move(chosen: Sequence[_Member], told: str, moving: Sequence[str], status: RolloutStatus) -> RolloutPlan:
     if not chosen:
-        return RolloutPlan(Step.WAIT, f"{told}; waiting for {_some(moving)}", status=status)
+        return RolloutPlan(Step.WAIT, f"{told}; waiting for {some(moving)}", status=status)
     pods = tuple(member.pod.name for member in chosen if member.pod is not None)
-    return RolloutPlan(Step.MOVE, f"{told}; moving {_some([member.name for member in chosen])}", pods, status)
+    return RolloutPlan(Step.MOVE, f"{told}; moving {some([member.name for member in chosen])}", pods, status)
 
 
 def _groups(members: Sequence[_Member], settings: Rollout, own_node: str | None) -> Iterator[tuple[list[_Member], int]]:
@@ -214,8 +214,3 @@ def _groups(members: Sequence[_Member], settings: Rollout, own_node: str | None)
         group = [member for member in others if member.node.labels.get(settings.group_by, "") == value]
         yield group, settings.canary
     yield [member for member in members if member.name == own_node], 0
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

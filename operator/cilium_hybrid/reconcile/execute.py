@@ -30,6 +30,7 @@ from cilium_hybrid.plan.preflight import PREFLIGHT
 from cilium_hybrid.plan.release import Wanted
 from cilium_hybrid.plan.route import VERSIONS_LAST
 from cilium_hybrid.plan.values import digest
+from cilium_hybrid.plan.wording import first
 from cilium_hybrid.ports import (
     ApplyFailedError,
     ChartRefusedError,
@@ -172,9 +173,8 @@ class Executor:
         """A policy that rejects what comes would stop Helm half-way; one that rejects what runs, the way back."""
         for objects, whose in ((manifests, "what comes next"), (await self._releases.manifests(present), "what runs")):
             if rejected := await self._cluster.rehearse(objects):
-                more = f" and {len(rejected) - 1} more" if len(rejected) > 1 else ""
                 raise PolicyRejectsError(
-                    f"the API server would reject {whose}: {rejected[0]}{more}; nothing was changed: correct the policy"
+                    f"the API server would reject {whose}: {first(rejected)}; nothing was changed: correct the policy"
                 )
 
     async def _end_preflight(self) -> None:

@@ -34,8 +34,8 @@ class Sight:
     """All that a pass looks at.
 
     `survey` and `available` (the registry's versions) are None where they were not looked up. `published` are the same
-    as they were some hours ago. `blind`: how long nothing
-    could be seen before. `failure_of`: how the last try of the same thing went wrong.
+    as they were some hours ago. `blind`: how long nothing could be seen before. `failure_of`: how the last try of the
+    same thing went wrong.
     """
 
     resource: Resource

@@ -8,7 +8,7 @@ from typing import Final
 
 from cilium_hybrid.api.v1alpha1 import OCI
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.ports import ChartRefusedError, Charts, ChartUnavailableError
+from cilium_hybrid.ports import Charts, ChartUnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Published:
             return None
         try:
             versions = await self._charts.versions(ref)
-        except (ChartUnavailableError, ChartRefusedError) as error:
+        except ChartUnavailableError as error:
             log.debug("no newer version is known: %s", error)
             return self._again
         if ref == self._ref:

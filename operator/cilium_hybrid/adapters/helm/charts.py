@@ -7,7 +7,6 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,8 +51,8 @@ class HelmCharts:
         return chart
 
     async def versions(self, ref: str) -> Sequence[CiliumVersion]:
-        """The versions that `ref` has, asked anew each time; ChartUnavailableError, ChartRefusedError."""
-        return await self._listed(ref) if ref.startswith(OCI) else (_version_on_disk(Path(ref)),)
+        """The versions that the registry has of `ref`, asked anew each time; ChartUnavailableError."""
+        return await self._listed(ref)
 
     async def render(
         self, chart: FetchedChart, values: Mapping[str, Any], release: str = RELEASE
@@ -127,25 +126,9 @@ def _on_disk(path: Path, version: str) -> FetchedChart:
         _check(_metadata(path), str(path), version)
         return FetchedChart(path, version, _digest(path))
     except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _version_on_disk(path: Path) -> CiliumVersion:
-    try:
-        metadata = _metadata(path)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    name, version = metadata.get("name"), str(metadata.get("version"))
-    if name == CHART_NAME:
-        with suppress(ValueError):
-            return CiliumVersion.parse(version)
-    raise ChartRefusedError(f"{path} is chart {name} {version}: name one of {CHART_NAME} X.Y.Z or X.Y.Z-N")
-
-
-def _unreadable(path: Path, error: OSError) -> ChartUnavailableError:
-    return ChartUnavailableError(
-        f"cannot read chart {path}: {error.strerror or error}; spec.chart.ref is a path on the operator's machine"
-    )
+        raise ChartUnavailableError(
+            f"cannot read chart {path}: {error.strerror or error}; spec.chart.ref is a path on the operator's machine"
+        ) from None
 
 
 def _digest(path: Path) -> str:

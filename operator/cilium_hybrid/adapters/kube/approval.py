@@ -16,10 +16,9 @@ _APPROVE: Final = f"{_ANNOTATIONS}/{APPROVE.replace('/', '~1')}"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The resource, with the digest that was approved last. `annotated`: whether it has annotations at all."""
+    """The resource; `annotated`: whether it has annotations at all."""
 
     resource: Resource
-    approved: str | None
     annotated: bool
 
 
@@ -30,8 +29,7 @@ async def read_asked(kubeconfig: str | None) -> Asked:
         raw = await find(client)
     finally:
         await client.close()
-    annotations = raw["metadata"].get("annotations") or {}
-    return Asked(as_resource(raw), annotations.get(APPROVE), annotated=bool(annotations))
+    return Asked(as_resource(raw), annotated=bool(raw["metadata"].get("annotations")))
 
 
 async def write_approval(kubeconfig: str | None, asked: Asked, digest: str) -> None:
