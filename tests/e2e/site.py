@@ -10,11 +10,13 @@ from typing import Any
 
 from kstatus import faults
 from testbed.cluster import Cluster
+from testbed.nodes import hybrid_name
 from testbed.operator import ACCOUNT, NAMESPACE, install, operator
 from testbed.processes import Process, wait_until
 from testbed.registry import Registry
 
 VERSION = "1.17.13-1"
+NODES = [hybrid_name(number) for number in range(1, 6)]
 LIMIT = 60.0
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 RELEASE_SECRETS = "owner=helm,name=cilium"
@@ -148,6 +150,16 @@ class Site:
         pool = "ipam.operator.clusterPoolIPv4PodCIDRList={10.85.0.0/16},ipam.operator.clusterPoolIPv4MaskSize=25"
         helm = ("install", "cilium", self.registry.ref, "--version", VERSION, "-n", "kube-system", "--set", pool)
         self.cluster.helm(*helm, env=self.registry.env)
+
+    def restore(self) -> None:
+        """Make whole what a test broke, and take everything away."""
+        if not self.operator.alive:
+            self.operator.start()
+        self.registry.serve()
+        for node in NODES:
+            self.cluster.reconnect(node)
+            self.cluster.mend_agent(node)
+        self.clean()
 
     def clean(self) -> None:
         """Take Cilium and the resource away again, as if nothing had been installed."""

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from e2e.site import Site
+from e2e.site import NODES, Site
 from testbed.processes import wait_until
 
-NODES = [f"mi-{number:016}" for number in range(1, 6)]
 FAST = {"soak": "2s", "progressDeadline": "5m"}
 BROKEN = {"image": {"override": "registry.example/cilium/broken:v1"}}
 
@@ -17,11 +16,7 @@ BROKEN = {"image": {"override": "registry.example/cilium/broken:v1"}}
 @pytest.fixture(autouse=True)
 def clean(site: Site) -> Iterator[None]:
     yield
-    if not site.operator.alive:
-        site.operator.start()
-    for node in NODES:
-        site.cluster.reconnect(node)
-    site.clean()
+    site.restore()
 
 
 def _installed(site: Site, **rollout: Any) -> dict[str, str]:

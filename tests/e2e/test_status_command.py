@@ -11,11 +11,10 @@ import pytest
 import yaml
 
 from e2e.command import CTRL_C, call, running, terminal
-from e2e.site import Site
+from e2e.site import NODES, Site
 from testbed.pki import USERS
 from testbed.processes import wait_until
 
-NODES = [f"mi-{number:016}" for number in range(1, 6)]
 READS = {"get", "list", "watch"}
 # The soak is time enough for whoever looks.
 CHANGED = {"values": {"debug": {"enabled": True}}, "upgrade": {"rollout": {"canary": 3, "soak": "3s"}}}

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from e2e.site import VERSION, Site
+from e2e.site import NODES, VERSION, Site
 from testbed.processes import wait_until
 from testbed.registry import Registry
 
-NODES = [f"mi-{number:016}" for number in range(1, 6)]
 FAST = {"soak": "1s", "progressDeadline": "5m"}
 BROKEN = ("1.18.9-1", "1.18.10-1")
 
@@ -29,11 +28,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory, charts: Path) -> Iterator
 @pytest.fixture(autouse=True)
 def clean(site: Site) -> Iterator[None]:
     yield
-    if not site.operator.alive:
-        site.operator.start()
-    for node in NODES:
-        site.cluster.reconnect(node)
-    site.clean()
+    site.restore()
 
 
 def _installed(site: Site, **upgrade: Any) -> dict[str, str]:

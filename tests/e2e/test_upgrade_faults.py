@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from e2e.site import VERSION, Site
+from e2e.site import NODES, VERSION, Site
 from testbed.processes import wait_until
 
-NODES = [f"mi-{number:016}" for number in range(1, 6)]
 FAST = {"soak": "1s", "progressDeadline": "5m"}
 SAME_MINOR = [{"version": "1.17.15-1"}]
 POLICY = """
@@ -35,14 +34,9 @@ spec: {policyName: no-new-agents, validationActions: [Deny]}
 @pytest.fixture(autouse=True)
 def clean(site: Site) -> Iterator[None]:
     yield
-    if not site.operator.alive:
-        site.operator.start()
-    site.registry.serve()
     for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
         site.cluster.kubectl("delete", kind, "no-new-agents", "--ignore-not-found")
-    for node in NODES:
-        site.cluster.mend_agent(node)
-    site.clean()
+    site.restore()
 
 
 def _installed(site: Site) -> dict[str, str]:
