@@ -32,3 +32,20 @@ def test_few_hybrid_nodes_beside_four_of_the_cloud(
     assert list(running.values()) == ["1.18.8-1"] * hybrid
     assert (preflight["ready"], preflight["expected"]) == (hybrid, hybrid)
     assert ready == hybrid + 4
+
+
+def test_what_stands_still_on_a_single_node_gets_on_with_a_single_operator(tmp_path: Path, registry: Registry) -> None:
+    rollout = {"rollout": {"soak": "1s", "progressDeadline": "5s"}}
+    with a_site(tmp_path, registry, hybrid=1) as site:
+        site.operator.start()
+        site.apply()
+        site.wait_for("InSync", ready="True")
+        site.apply(version="1.18.8-1", upgrade=rollout)
+        stuck = site.wait_for("RolloutStuck", ready="False")
+        site.apply(version="1.18.8-1", upgrade=rollout, values={"operator": {"replicas": 1}})
+        site.wait_for("InSync", ready="True", timeout=90)
+        running = site.running()
+        site.operator.stop()
+
+    assert "Cilium's operator comes first, and is not ready yet" in stuck["message"]
+    assert set(running.values()) == {"1.18.8-1"}

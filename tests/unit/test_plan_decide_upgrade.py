@@ -137,6 +137,14 @@ def test_what_was_released_is_brought_to_the_agents_though_the_spec_changed_mean
     assert done(facing(observation, EDITED, rollout=rollout)) == expected
 
 
+def test_what_stands_still_is_released_as_the_spec_changed_it() -> None:
+    situation = facing(AFTER_PATCH, EDITED, rollout=STUCK)
+    action = decide(situation).action
+
+    assert isinstance(action, Apply)
+    assert (action.wanted, action.revision) == (situation.route.present, 3)
+
+
 @pytest.mark.parametrize(
     "observation",
     [

@@ -156,3 +156,9 @@ def test_every_plan_ends_and_after_it_there_is_nothing_to_do(
     assert isinstance(found.end, Decision)
     assert isinstance(found.end.action, Nothing)
     assert len(set(once)) == len(once)
+
+
+def test_what_is_on_its_way_out_is_taken_to_be_gone() -> None:
+    found = seen(a_spec(), an_observation(secrets_namespace_leaving=True), {})
+
+    assert [step.kind for step in found.steps] == [StepKind.INSTALL]

@@ -219,6 +219,9 @@ def _unfinished(situation: Situation, newest: Revision) -> Decision | None:
         return None
     if is_what(newest, route.present):
         decision = _finish(situation, route.present, newest)
+    elif situation.rollout.step is Step.STUCK:
+        # What the spec has changed beside its version may be what lets the rollout get on.
+        decision = _apply(situation, route.present)
     else:
         # The spec has changed in more than its version, so what runs is no step of its way.
         decision = _roll_out(situation, _proven_good(situation, newest))

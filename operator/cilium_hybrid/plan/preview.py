@@ -107,10 +107,11 @@ def preview(
 
 
 def _going_well(spec: Spec, observation: Observation) -> tuple[Spec, Observation]:
-    """What is asked of a person and of the nodes on the way is told, and taken to end well: none is waited for."""
+    """What is asked of a person and of the cluster on the way is taken to end well: none is waited for."""
     easy = spec.upgrade.model_copy(update={"approval": Approval.AUTOMATIC, "preflight": Preflight(enabled=False)})
     nodes = {name: replace(node, ready="Unknown") for name, node in observation.nodes.items()}
-    return spec.model_copy(update={"upgrade": easy}), replace(observation, nodes=nodes)
+    well = replace(observation, nodes=nodes, secrets_namespace_leaving=False)
+    return spec.model_copy(update={"upgrade": easy}), well
 
 
 def _step(
