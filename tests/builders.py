@@ -126,10 +126,11 @@ def a_node(
     agent_taint: bool = False,
     kernel: str = "6.8.0-51-generic",
     address: str = "10.80.0.11",
+    taints: tuple[str, ...] = (),
 ) -> HybridNode:
     """A hybrid node that is well."""
     addresses = all_taken([(f"an address of node {name}", address)])
-    return HybridNode(name, ready, message, agent_taint, kernel, addresses)
+    return HybridNode(name, ready, message, agent_taint, kernel, addresses, taints=taints)
 
 
 def an_agent(

@@ -53,7 +53,7 @@ def a_raw_ready(status: str, **more: Any) -> dict[str, Any]:
         ),
         pytest.param(
             a_raw_node(conditions=[a_raw_ready("True")], taints=[{"key": "x"}, {"key": facts.AGENT_TAINT}]),
-            HybridNode(NODE, "True", agent_taint=True),
+            HybridNode(NODE, "True", agent_taint=True, taints=("x", facts.AGENT_TAINT)),
             id="with Cilium's taint",
         ),
     ],

@@ -97,7 +97,7 @@ def test_the_message_says_which_step_it_is(observation: Observation, spec: Spec,
     decision = decide(replace(situation, checks=passed))
 
     assert (decision.message, decision.reason) == (message, Reason.UPGRADING)
-    assert decision.action == Apply(situation.route.next, 2, wish(situation.route.goal), 1)
+    assert decision.action == Apply(situation.route.next, 2, wish(situation.route.goal), 1, one_place=True)
 
 
 @settings(max_examples=500)

@@ -22,7 +22,13 @@ from builders import (
 )
 from cilium_hybrid.api.status import PreflightResult
 from cilium_hybrid.plan.observation import Observation, PreflightObservation, PreflightPod
-from cilium_hybrid.plan.preflight import PreflightProgress, PreflightVerdict, judge_preflight, preflight_values
+from cilium_hybrid.plan.preflight import (
+    PreflightProgress,
+    PreflightVerdict,
+    judge_preflight,
+    preflight_values,
+    taints_of,
+)
 from cilium_hybrid.rules.manifests import HYBRID_LABEL
 from strategies import preflight_observations
 
@@ -56,11 +62,26 @@ BOTH = a_preflight_pod(FIRST), a_preflight_pod(SECOND)
 def test_the_values_make_the_preflight_alone_and_keep_it_to_hybrid_nodes() -> None:
     values = preflight_values(a_spec())
 
-    assert values["preflight"] == {"enabled": True, "nodeSelector": {HYBRID_LABEL: "hybrid"}}
+    assert {**values["preflight"], "tolerations": []} == {
+        "enabled": True,
+        "nodeSelector": {HYBRID_LABEL: "hybrid"},
+        "tolerations": [],
+    }
     assert (values["agent"], values["operator"], values["envoy"], values["hubble"]) == (
         False,
         *({"enabled": False},) * 3,
     )
+
+
+def test_every_taint_of_the_nodes_is_tolerated_but_that_of_a_silent_one() -> None:
+    silent, own, usual = "node.kubernetes.io/unreachable", "example.com/edge", "node.kubernetes.io/not-ready"
+    nodes = [a_node(FIRST, taints=(own, usual)), a_node(SECOND, ready="Unknown", taints=(silent, own))]
+    tolerations = preflight_values(a_spec(), taints_of(an_observation(nodes=nodes)))["preflight"]["tolerations"]
+
+    assert {"key": own, "operator": "Exists"} in tolerations
+    assert {"key": usual, "operator": "Exists"} in tolerations
+    assert silent not in [one["key"] for one in tolerations]
+    assert len(tolerations) == len({one["key"] for one in tolerations})
 
 
 def test_images_are_pulled_as_those_of_the_agents() -> None:

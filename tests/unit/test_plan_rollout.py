@@ -76,6 +76,13 @@ def test_cilium_s_operator_comes_first(operator: CiliumOperator | None) -> None:
     assert "Cilium's operator comes first" in plan.message
 
 
+def test_the_way_back_does_not_wait_for_it() -> None:
+    stands = replace(CURRENT, current=False)
+    plan = plan_rollout(cluster(old("a"), new("b"), operator=stands), DIGEST, SETTINGS, before(1), None, NOW, back=True)
+
+    assert moved(plan) == ["a"]
+
+
 @pytest.mark.parametrize(
     "agents",
     [None, AgentSet(OTHER_DIGEST, observed=True), AgentSet(DIGEST, observed=False)],

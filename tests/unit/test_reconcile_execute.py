@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from cilium_hybrid.api.v1alpha1 import FINALIZER
 from cilium_hybrid.plan.actions import Action, Apply, Hold, LetGo, Nothing, Remember, Uninstall, Unlock
 from cilium_hybrid.plan.decide import Failure
 from cilium_hybrid.plan.observation import Revision
+from cilium_hybrid.plan.succession import with_the_old_going_first
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import (
     ApplyFailedError,
@@ -48,6 +50,15 @@ def test_apply_makes_exactly_the_revision_that_was_decided() -> None:
         Revision(1, "deployed", NOW, True, VERSION, world.digest, WANT.values_digest, digest(WANT.chart_ref))
     ]
     assert world.releases.applied == {1: WANT.values}
+
+
+def test_where_cilium_s_operator_has_one_place_the_old_one_makes_way_and_nothing_else_changes() -> None:
+    world = an_empty_world()
+
+    assert execute(world, replace(APPLY, one_place=True)) is None
+    assert world.releases.applied == {1: with_the_old_going_first(WANT.values)} != {1: WANT.values}
+    # What nodes come and go is no change of what is asked for.
+    assert world.releases.newest.values_digest == WANT.values_digest
 
 
 @pytest.mark.parametrize("action", [APPLY, Unlock(1), Uninstall(1)], ids=["apply", "unlock", "uninstall"])

@@ -16,12 +16,14 @@ class Apply:
     """Install or upgrade the release to what is wanted, as exactly this revision.
 
     `wish` is a digest of all that the spec asks for. `over` is the revision that runs, None at an install.
+    `one_place`: no second node could take Cilium's operator. That is no part of the wish: it makes no revision.
     """
 
     wanted: Wanted
     revision: int
     wish: str = ""
     over: int | None = None
+    one_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)

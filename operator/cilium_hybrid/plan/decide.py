@@ -37,6 +37,7 @@ from cilium_hybrid.plan.release import (
 from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step, proven
 from cilium_hybrid.plan.route import Route
 from cilium_hybrid.plan.setback import claimed, go_back, good_revision, left_alone, setback_of
+from cilium_hybrid.plan.succession import has_one_place
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 from cilium_hybrid.rules.rule import Violation, first_and_how_many_more
 
@@ -191,7 +192,8 @@ def _apply(situation: Situation, want: Wanted) -> Decision:
         message = "waiting for namespace cilium-secrets of the Cilium before to be gone"
         return Decision(Nothing(), Reason.INSTALLING, message)
     number = 1 if observation.newest is None else observation.newest.number + 1
-    action = Apply(want, number, wish(route.goal), None if over is None else over.number)
+    beneath = None if over is None else over.number
+    action = Apply(want, number, wish(route.goal), beneath, one_place=has_one_place(observation))
     if over is None:
         return Decision(action, Reason.INSTALLING, f"installing Cilium {want.chart_version} from {want.chart_ref}")
     if (unapproved := awaited_approval(situation.spec, route, situation.approved)) is not None:

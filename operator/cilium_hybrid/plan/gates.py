@@ -16,11 +16,15 @@ from cilium_hybrid.plan.wording import first
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """The preflight as far as it is: what the status of this generation says, and what there is to be seen now."""
+    """The preflight as far as it is: what the status of this generation says, and what there is to be seen now.
+
+    `taints`: the keys of those that hybrid nodes have.
+    """
 
     told: PreflightStatus | None = None
     seen: PreflightObservation = field(default_factory=PreflightObservation)
     verdict: PreflightVerdict | None = None
+    taints: frozenset[str] = frozenset()
 
 
 def awaited_approval(spec: Spec, route: Route, approved: str | None) -> Decision | None:
@@ -61,7 +65,7 @@ def _start(spec: Spec, want: Wanted, checks: Checks) -> Decision:
     expected = 0 if checks.verdict is None else checks.verdict.expected
     status = PreflightStatus(version=want.chart_version, result=PreflightResult.RUNNING, expected=expected)
     message = f"starting the preflight of Cilium {want.chart_version}; nothing is changed before it passed"
-    action = StartPreflight(want, preflight_values(spec))
+    action = StartPreflight(want, preflight_values(spec, checks.taints))
     return Decision(action, Reason.PREFLIGHT_RUNNING, message, preflight=status)
 
 

@@ -85,7 +85,7 @@ class CiliumOperator:
 
 @dataclass(frozen=True, slots=True)
 class HybridNode:
-    """A node with the label of hybrid nodes."""
+    """A node with the label of hybrid nodes. `taints` are the keys of all of them, that of Cilium's own too."""
 
     name: str
     ready: NodeReady
@@ -94,6 +94,7 @@ class HybridNode:
     kernel: str = ""
     addresses: tuple[Taken, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

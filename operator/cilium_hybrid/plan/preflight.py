@@ -1,6 +1,6 @@
 """The preflight before a change of version: its values, and whether it passed. Nothing of `cilium` is touched by it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -50,13 +50,32 @@ class _Finding:
     known: bool
 
 
-def preflight_values(spec: Spec) -> dict[str, Any]:
-    """The whole values of release `cilium-preflight`.
+_SILENT: Final = "node.kubernetes.io/unreachable"
+_USUAL_TAINTS: Final = (
+    "node.cilium.io/agent-not-ready",
+    "node.kubernetes.io/disk-pressure",
+    "node.kubernetes.io/memory-pressure",
+    "node.kubernetes.io/network-unavailable",
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/pid-pressure",
+    "node.kubernetes.io/unschedulable",
+)
+"""What a node with an agent may have at any time."""
+
+
+def taints_of(observation: Observation) -> frozenset[str]:
+    """The keys of every taint that a hybrid node has."""
+    return frozenset(key for node in observation.nodes.values() for key in node.taints)
+
+
+def preflight_values(spec: Spec, taints: Collection[str] = ()) -> dict[str, Any]:
+    """The whole values of release `cilium-preflight`; `taints` are the keys of those that hybrid nodes have.
 
     Of the user's only what an image is pulled by: with the others the chart renders objects of release `cilium` as
     well, and Helm refuses, or takes them away with the preflight. The chart has an image of its own for the preflight,
     with the same keys; it pulls the one that the agents will run. The parts of `tls` are for 1.17.0 to 1.17.3, that of
-    Envoy is for 1.18.1 to 1.18.5.
+    Envoy is for 1.18.1 to 1.18.5. The chart tolerates every taint: the one pod that validates policies could be placed
+    on a node that does not report, and would never start there.
     """
     image, secrets = spec.values.get("image"), spec.values.get("imagePullSecrets")
     return {
@@ -68,6 +87,9 @@ def preflight_values(spec: Spec) -> dict[str, Any]:
         "preflight": {
             "enabled": True,
             "nodeSelector": {HYBRID_LABEL: HYBRID_VALUE},
+            "tolerations": [
+                {"key": key, "operator": "Exists"} for key in sorted({*_USUAL_TAINTS, *taints} - {_SILENT})
+            ],
             **({"image": image} if isinstance(image, Mapping) else {}),
         },
         "tls": {

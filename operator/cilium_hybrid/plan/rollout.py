@@ -83,8 +83,13 @@ def plan_rollout(
     previous: RolloutStatus | None,
     own_node: str | None,
     now: datetime,
+    *,
+    back: bool = False,
 ) -> RolloutPlan:
-    """Choose the next step towards `digest`. `previous` is what was reported last, None where nothing was under way."""
+    """Choose the next step towards `digest`. `previous` is what was reported last, None where nothing was under way.
+
+    `back`: the agents go back to a release before. They did not wait for its operator when they ran beside the new one.
+    """
     members = _members(observation, digest)
     broken = _broken(members, previous)
     moving = [member for member in members if member.moving and member.name not in broken]
@@ -94,7 +99,11 @@ def plan_rollout(
     deadline = status.last_progress_at + duration(settings.progress_deadline)
     if (bad := _evidence(moving, status, deadline, now)) is not None:
         return RolloutPlan(Step.FAILED, bad, status=status)
-    plan = _next(observation, digest, members, settings, own_node, status, now)
+    first = _what_comes_first(observation, digest, back=back)
+    if first is None:
+        plan = _next(members, settings, own_node, status, now)
+    else:
+        plan = RolloutPlan(Step.WAIT, f"{_told(status)}; {first}", status=status)
     # A soak may be longer than the deadline, and is no lack of progress.
     if plan.step is Step.WAIT and plan.again is None and now >= deadline:
         return RolloutPlan(
@@ -159,22 +168,29 @@ def _evidence(moving: Sequence[_Member], status: RolloutStatus, deadline: dateti
     return f"the new agent fails on {some(found)}" if found else None
 
 
+def _what_comes_first(observation: Observation, digest: str | None, *, back: bool) -> str | None:
+    """What has to be done before any agent moves."""
+    agents, operator = observation.agent_set, observation.cilium_operator
+    if agents is None or not agents.observed or agents.config_digest != digest:
+        # A pod that is ended now would come back as it was.
+        return "the agents' DaemonSet is being rewritten"
+    if not back and (operator is None or not operator.current):
+        return "Cilium's operator comes first, and is not ready yet"
+    return None
+
+
+def _told(status: RolloutStatus) -> str:
+    return f"{status.updated} of {status.total} connected nodes run what is released"
+
+
 def _next(
-    observation: Observation,
-    digest: str | None,
     members: Sequence[_Member],
     settings: Rollout,
     own_node: str | None,
     status: RolloutStatus,
     now: datetime,
 ) -> RolloutPlan:
-    told = f"{status.updated} of {status.total} connected nodes run what is released"
-    agents, operator = observation.agent_set, observation.cilium_operator
-    if agents is None or not agents.observed or agents.config_digest != digest:
-        # A pod that is ended now would come back as it was.
-        return RolloutPlan(Step.WAIT, f"{told}; the agents' DaemonSet is being rewritten", status=status)
-    if operator is None or not operator.current:
-        return RolloutPlan(Step.WAIT, f"{told}; Cilium's operator comes first, and is not ready yet", status=status)
+    told = _told(status)
     moving = [member.name for member in members if member.moving and member.name not in status.broken]
     room = max(settings.max_unavailable - len(moving), 0)
     for group, canaries in _groups(members, settings, own_node):

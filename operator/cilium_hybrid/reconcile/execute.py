@@ -29,6 +29,7 @@ from cilium_hybrid.plan.observation import Revision
 from cilium_hybrid.plan.preflight import PREFLIGHT
 from cilium_hybrid.plan.release import Wanted
 from cilium_hybrid.plan.route import VERSIONS_LAST
+from cilium_hybrid.plan.succession import with_the_old_going_first
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.plan.wording import first
 from cilium_hybrid.ports import (
@@ -159,14 +160,15 @@ class Executor:
 
     async def _apply(self, action: Apply) -> Failure | None:
         want = action.wanted
+        values = with_the_old_going_first(want.values) if action.one_place else want.values
         chart = await self._charts.fetch(want.chart_ref, want.chart_version, want.pinned_digest)
-        manifests = await self._charts.render(chart, want.values)
+        manifests = await self._charts.render(chart, values)
         if (refused := _refused(all_violations(MANIFEST_RULES, manifests))) is not None:
             return refused
         if action.over is not None:
             await self._rehearse(manifests, action.over)
         expected = replace(_expected(want, chart, action.revision, self._clock.now()), wish=action.wish)
-        await self._releases.apply(chart, want.values, expected)
+        await self._releases.apply(chart, values, expected)
         return None
 
     async def _rehearse(self, manifests: Sequence[Mapping[str, Any]], present: int) -> None:

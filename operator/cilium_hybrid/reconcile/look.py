@@ -17,7 +17,7 @@ from cilium_hybrid.plan.ipam import judge_ipam
 from cilium_hybrid.plan.judge import judge
 from cilium_hybrid.plan.nodes import NodesVerdict, Since, judge_nodes
 from cilium_hybrid.plan.observation import Observation, Survey
-from cilium_hybrid.plan.preflight import PreflightProgress, PreflightVerdict, judge_preflight
+from cilium_hybrid.plan.preflight import PreflightProgress, PreflightVerdict, judge_preflight, taints_of
 from cilium_hybrid.plan.progress import plan_steps
 from cilium_hybrid.plan.release import is_ours, is_what, released_digest
 from cilium_hybrid.plan.removal import Removal, decide_removal
@@ -161,7 +161,7 @@ def _rollout(sight: Sight, spec: Spec, route: Route, previous: Status) -> tuple[
     before = previous.rollout
     if before is not None and sight.blind:
         before = before.model_copy(update={"last_progress_at": before.last_progress_at + sight.blind})
-    return released, plan_rollout(observation, released, settings, before, sight.own_node, sight.now)
+    return released, plan_rollout(observation, released, settings, before, sight.own_node, sight.now, back=back)
 
 
 def _checks(sight: Sight, spec: Spec, previous: Status) -> tuple[Checks, PreflightVerdict | None]:
@@ -173,7 +173,8 @@ def _checks(sight: Sight, spec: Spec, previous: Status) -> tuple[Checks, Preflig
         before = replace(before, at=before.at + sight.blind)
     verdict = judge_preflight(sight.observation, before, timeout, sight.now)
     running = sight.observation.preflight.release is not None
-    return Checks(told, sight.observation.preflight, verdict), verdict if running else None
+    checks = Checks(told, sight.observation.preflight, verdict, taints_of(sight.observation))
+    return checks, verdict if running else None
 
 
 def _without_a_spec(sight: Sight, previous: Status, decision: Decision, asked: object) -> View:

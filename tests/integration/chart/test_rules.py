@@ -10,6 +10,7 @@ import pytest
 from builders import a_spec
 from chart.package import versions
 from chart.rendering import Rendered, render
+from cilium_hybrid.plan.succession import with_the_old_going_first
 from cilium_hybrid.plan.values import helm_values
 from cilium_hybrid.rules.known_objects import KNOWN_OBJECTS, REACHES
 from cilium_hybrid.rules.manifests import MANIFEST_RULES
@@ -55,6 +56,23 @@ def refused(rendered: Rendered) -> list[str]:
 @pytest.mark.parametrize("values", [{}, HUBBLE], ids=["the smallest spec", "Hubble's relay and UI"])
 def test_what_the_operator_releases_is_accepted(released: Render, chart: str | Path, values: dict[str, Any]) -> None:
     assert refused(released(chart, values)) == []
+
+
+@every_version
+def test_cilium_s_operator_makes_way_for_the_next_where_it_is_told_to(
+    helm: Path, charts: Mapping[str, Path], chart: str | Path
+) -> None:
+    archive = chart if isinstance(chart, Path) else charts[chart]
+    values = helm_values(a_spec(version=archive.stem.removeprefix("cilium-")))
+    plain, placed = (
+        render(helm, archive, told).operator["spec"] for told in (values, with_the_old_going_first(values))
+    )
+
+    assert placed["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "100%"},
+    }
+    assert {**placed, "strategy": plain["strategy"]} == plain
 
 
 @pytest.mark.parametrize(

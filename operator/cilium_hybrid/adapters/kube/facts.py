@@ -34,15 +34,16 @@ def hybrid_node(raw: Raw) -> HybridNode:
     name = str(raw["metadata"]["name"])
     ready = condition(raw, "Ready")
     status: NodeReady = {"True": "True", "Unknown": "Unknown"}.get(ready.get("status", ""), "False")  # type: ignore[assignment] # of the three words
-    taints = (raw.get("spec") or {}).get("taints") or []
+    taints = tuple(sys.intern(str(taint.get("key"))) for taint in (raw.get("spec") or {}).get("taints") or [])
     return HybridNode(
         name=name,
         ready=status,
         message="" if status == "True" else short(str(ready.get("message") or "")),
-        agent_taint=any(taint.get("key") == AGENT_TAINT for taint in taints),
+        agent_taint=AGENT_TAINT in taints,
         kernel=str(((raw.get("status") or {}).get("nodeInfo") or {}).get("kernelVersion") or ""),
         addresses=node_addresses(raw),
         labels={sys.intern(key): sys.intern(str(value)) for key, value in raw["metadata"].get("labels", {}).items()},
+        taints=taints,
     )
 
 

@@ -1,0 +1,28 @@
+"""How Cilium's next operator gets a place: two of them never share a node, so on a single one the old must go first."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cilium_hybrid.plan.observation import Observation
+
+CORDONED: Final = "node.kubernetes.io/unschedulable"
+_PLACES: Final = 2
+"""The old operator keeps one while the new one starts on the other."""
+_OLD_GOES_FIRST: Final[dict[str, Any]] = {"rollingUpdate": {"maxUnavailable": "100%"}}
+
+
+def has_one_place(observation: Observation) -> bool:
+    """Whether no second node could take Cilium's operator: one that is cordoned or does not report takes none.
+
+    Before a node has joined nothing is known of that.
+    """
+    places = sum(node.ready != "Unknown" and CORDONED not in node.taints for node in observation.nodes.values())
+    return bool(observation.nodes) and places < _PLACES
+
+
+def with_the_old_going_first(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, with what the chart itself does for a single replica alone. A strategy of the user's stays."""
+    operator = values["operator"]
+    if "updateStrategy" in operator:
+        return dict(values)
+    return {**values, "operator": {**operator, "updateStrategy": _OLD_GOES_FIRST}}
