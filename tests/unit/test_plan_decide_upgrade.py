@@ -231,7 +231,9 @@ ASKED = FindVersions(REF)
     ("more", "action", "reason"),
     [
         pytest.param({}, ASKED, Reason.UPGRADING, id="the registry is asked"),
-        pytest.param({"rollout": MOVING}, ASKED, Reason.UPGRADING, id="whatever the agents do"),
+        pytest.param({"rollout": STUCK}, ASKED, Reason.UPGRADING, id="though a rollout does not get on"),
+        pytest.param({"rollout": MOVING}, Move(("cilium-a",)), Reason.ROLLING_OUT, id="a rollout is finished first"),
+        pytest.param({"rollout": WAITING}, Nothing(), Reason.ROLLING_OUT, id="and waited for"),
         pytest.param({"spec": a_spec(version=LAST, suspend=True)}, Nothing(), Reason.SUSPENDED, id="not suspended"),
         pytest.param({"spec": a_spec(version=LAST, deletionPolicy="Uninstall")}, Hold(), Reason.ACCEPTED, id="held"),
     ],
@@ -242,6 +244,16 @@ def test_the_registry_is_asked_for_the_way(more: dict[str, Any], action: Action,
     decision = decide(a_situation(spec, observation, route=route, **more))
 
     assert (decision.action, decision.reason, decision.stalled) == (action, reason, False)
+
+
+def test_agents_that_fail_are_taken_back_before_the_registry_is_asked() -> None:
+    observation = cluster(VERSION, PATCH, record=recorded(PATCH, 2, 1))
+    route = find_route(UP, observation, Status(), 0)
+    decision = decide(a_situation(UP, observation, route=route, rollout=FAILED))
+
+    assert isinstance(decision.action, Remember)
+    assert decision.action.record.rejected == Rejected(2, 0, wish(route.goal), FAILED.message)
+    assert decision.reason is Reason.ROLLING_BACK
 
 
 def test_where_it_pauses_on_failure_the_step_stands_still() -> None:

@@ -135,10 +135,18 @@ def _choose(situation: Situation) -> Decision:
     if setback is not None:
         return go_back(setback, newest, situation.rollout)
     if situation.route.unknown and situation.state is not ReleaseState.PENDING:
-        ref = situation.spec.chart.ref
-        message = f"looking for the steps to Cilium {situation.spec.version} in {ref}"
-        return Decision(FindVersions(ref), Reason.UPGRADING, message)
+        return _find_versions(situation, newest)
     return _by_state(situation, newest)
+
+
+def _find_versions(situation: Situation, newest: Revision) -> Decision:
+    """Ask the registry; an answer may be long in coming, so a rollout that is under way is finished first."""
+    under_way = situation.rollout.step in {Step.MOVE, Step.WAIT, Step.FAILED}
+    if under_way and is_what(newest, situation.route.present):
+        return _roll_out(situation, _released(newest))
+    ref = situation.spec.chart.ref
+    message = f"looking for the steps to Cilium {situation.spec.version} in {ref}"
+    return Decision(FindVersions(ref), Reason.UPGRADING, message)
 
 
 def _by_state(situation: Situation, newest: Revision) -> Decision:
