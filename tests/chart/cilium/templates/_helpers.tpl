@@ -108,3 +108,20 @@ hostUsers: true
 labels: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+
+{{- /* A certificate and its key, those that are there already in their place: (list $ "hubble-server-certs" $leaf). */}}
+{{- define "cilium.leaf" -}}
+{{- $root := index . 0 -}}
+{{- $leaf := index . 2 -}}
+{{- $crt := b64enc $leaf.Cert -}}
+{{- $key := b64enc $leaf.Key -}}
+{{- if include "cilium.since" (list $root 18) -}}
+{{- $known := lookup "v1" "Secret" (include "cilium.namespace" $root) (index . 1) -}}
+{{- if and $known (get ($known.data | default dict) "tls.crt") (get ($known.data | default dict) "tls.key") -}}
+{{- $crt = index $known.data "tls.crt" -}}
+{{- $key = index $known.data "tls.key" -}}
+{{- end -}}
+{{- end -}}
+tls.crt: {{ $crt }}
+tls.key: {{ $key }}
+{{- end }}
