@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -16,6 +16,8 @@ from cilium_hybrid.plan.nodes import judge_nodes
 from cilium_hybrid.plan.observation import (
     AgentPod,
     AgentSet,
+    Certificate,
+    CertificateMaker,
     CiliumNode,
     CiliumOperator,
     ForeignPod,
@@ -145,6 +147,13 @@ def a_cilium_node(name: str = NODE, *, pod_cidrs: Iterable[str] = ("10.85.0.0/25
     return CiliumNode(name, tuple(pod_cidrs), error)
 
 
+def a_certificate(
+    secret: str = "hubble-server-certs", *, days: float = 365, maker: CertificateMaker = CertificateMaker.HELM
+) -> Certificate:
+    """A certificate of the chart, with so many days left."""
+    return Certificate(secret, NOW + timedelta(days=days), maker)
+
+
 def a_preflight_pod(
     node: str = NODE,
     *,
@@ -198,6 +207,7 @@ def an_observation(
     secrets_namespace_leaving: bool = False,
     preflight: PreflightObservation | None = None,
     cloud_nodes: Iterable[str] = (),
+    certificates: Iterable[Certificate] = (),
 ) -> Observation:
     """A cluster in which nothing is installed, plus what is named."""
     return Observation(
@@ -216,6 +226,7 @@ def an_observation(
         secrets_namespace_leaving=secrets_namespace_leaving,
         preflight=preflight or PreflightObservation(),
         cloud_nodes=frozenset(cloud_nodes),
+        certificates=tuple(certificates),
     )
 
 

@@ -12,6 +12,7 @@ from cilium_hybrid.plan.news import News
 from cilium_hybrid.plan.observation import (
     AgentPod,
     AgentSet,
+    Certificate,
     CiliumOperator,
     HybridNode,
     Observation,
@@ -328,6 +329,7 @@ class Tally:
         self.faults = 0
         self.begun = 0
         self.statuses: list[Status | None] = []
+        self.certificates: Sequence[Certificate] = ()
 
     def began(self) -> None:
         """A pass begins."""
@@ -341,6 +343,7 @@ class Tally:
         """A pass failed by a fault of the operator itself."""
         self.faults += 1
 
-    def saw(self, status: Status | None) -> None:
-        """A status was made; None where the resource is gone."""
+    def saw(self, status: Status | None, certificates: Sequence[Certificate] = ()) -> None:
+        """A status was made, and these certificates were seen; None where the resource is gone."""
         self.statuses.append(status)
+        self.certificates = certificates

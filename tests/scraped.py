@@ -6,10 +6,11 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from builders import NOW, a_condition, a_status
+from builders import NOW, a_certificate, a_condition, a_status
 from cilium_hybrid.adapters.metrics import PrometheusTelemetry, exposition
 from cilium_hybrid.api.conditions import ConditionType, Reason
 from cilium_hybrid.api.status import Ipam, Leg, NodeBlocks, Nodes, RolloutStatus, Status, UnreadyNode
+from cilium_hybrid.plan.certificates import CERTIFICATES
 
 A_STATUS: Final = a_status(
     a_condition(ConditionType.READY, "False", Reason.ROLLING_OUT),
@@ -32,6 +33,9 @@ A_STATUS: Final = a_status(
 """A status that has a value for every metric."""
 
 
+A_CERTIFICATES: Final = [a_certificate(secret) for secret in CERTIFICATES]
+
+
 class Scraped:
     """An operator's telemetry, and a look at it."""
 
@@ -43,7 +47,7 @@ class Scraped:
     def of(cls, status: Status) -> "Scraped":
         """An operator that made this status."""
         scraped = cls()
-        scraped.telemetry.saw(status)
+        scraped.telemetry.saw(status, A_CERTIFICATES)
         return scraped
 
     @property

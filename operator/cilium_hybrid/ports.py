@@ -11,7 +11,7 @@ from cilium_hybrid.api.v1alpha1 import FINALIZER
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.judge import Question
 from cilium_hybrid.plan.news import News
-from cilium_hybrid.plan.observation import Observation, Record, Revision, Survey
+from cilium_hybrid.plan.observation import Certificate, Observation, Record, Revision, Survey
 from cilium_hybrid.plan.release import RELEASE
 
 
@@ -177,8 +177,8 @@ class Telemetry(Protocol):
     def fault(self) -> None:
         """A pass failed by a fault of the operator itself."""
 
-    def saw(self, status: Status | None) -> None:
-        """A status was made; None where the resource is gone."""
+    def saw(self, status: Status | None, certificates: Sequence[Certificate] = ()) -> None:
+        """A status was made, and these certificates were seen; None where the resource is gone."""
 
 
 class Clock(Protocol):

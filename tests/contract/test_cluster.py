@@ -4,17 +4,19 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Protocol
 
 import pytest
 
 from builders import NOW, a_healthy_observation, a_raw_spec, a_record, a_report, a_revision
+from certificates import a_secret
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
 from cilium_hybrid.api.status import RolloutStatus
 from cilium_hybrid.api.v1alpha1 import APPROVE, FINALIZER, GROUP, KIND, NAME, VERSION
 from cilium_hybrid.plan.nodes import judge_nodes
-from cilium_hybrid.plan.observation import Record, Rejected
+from cilium_hybrid.plan.observation import Certificate, CertificateMaker, Record, Rejected
 from cilium_hybrid.plan.status import next_status
 from cilium_hybrid.ports import Resource, StaleError
 from cilium_hybrid.reconcile.reconciler import dump
@@ -32,6 +34,9 @@ STATUS = dump(
         )
     )
 )
+NOBODYS = CertificateMaker.OTHER
+LATER = NOW + timedelta(days=365)
+CA = ("cilium-ca", LATER)
 
 
 class Side(Protocol):
@@ -302,3 +307,34 @@ def test_a_record_outlives_the_resource(side: Side) -> None:
 
     assert side.resource() is None
     assert side.record() == a_record()
+
+
+def test_of_the_secrets_of_the_chart_the_end_of_each_certificate_is_seen_and_no_other_secret_is_read(
+    testbed_cluster: Cluster,
+) -> None:
+    made = [a_secret("hubble-server-certs", NOW), a_secret("cilium-ca", LATER), a_secret("another", NOW)]
+
+    async def use(client: KubeClient, cluster: KubeCluster) -> None:
+        assert cluster.observe().certificates == ()
+        for secret in made:
+            await client.post("/api/v1/namespaces/kube-system/secrets", secret)
+        await seen(cluster, {Certificate(one, when, NOBODYS) for one, when in (("hubble-server-certs", NOW), CA)})
+        renewed = a_secret("hubble-server-certs", LATER)
+        await client.put("/api/v1/namespaces/kube-system/secrets/hubble-server-certs", renewed)
+        await seen(cluster, {Certificate(one, when, NOBODYS) for one, when in (("hubble-server-certs", LATER), CA)})
+        await client.delete("/api/v1/namespaces/kube-system/secrets/hubble-server-certs")
+        await seen(cluster, {Certificate(*CA, NOBODYS)})
+        kept = repr([vars(index) for index in cluster._certificates])  # noqa: SLF001 # all that it holds
+        assert made[0]["data"]["tls.key"] not in kept
+
+    async def seen(cluster: KubeCluster, certificates: set[Certificate]) -> None:
+        while set(cluster.observe().certificates) != certificates:
+            await asyncio.wait_for(rung.wait(), 10)
+            rung.clear()
+
+    rung = asyncio.Event()
+    try:
+        with_watches(testbed_cluster.kubeconfig, use, rung.set)
+    finally:
+        names = [secret["metadata"]["name"] for secret in made]
+        testbed_cluster.kubectl("delete", "secret", "-n", "kube-system", "--ignore-not-found", *names)

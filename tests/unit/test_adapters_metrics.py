@@ -1,6 +1,6 @@
 from builders import a_condition, a_status
 from cilium_hybrid.api.conditions import ConditionType, Reason
-from scraped import A_STATUS, Scraped, everything
+from scraped import A_CERTIFICATES, A_STATUS, Scraped, everything
 
 
 def test_every_metric_is_named_after_the_operator() -> None:
@@ -63,6 +63,16 @@ def test_blocks_are_told_where_a_pool_is_known_to_run() -> None:
 
     scraped.telemetry.saw(A_STATUS.model_copy(update={"ipam": None}))
     assert not scraped.values("cilium_hybrid_node_blocks", "state")
+
+
+def test_the_end_of_each_certificate_is_told_while_it_is_there() -> None:
+    scraped = Scraped.of(A_STATUS)
+    told = scraped.values("cilium_hybrid_certificate_expiry_timestamp_seconds", "secret")
+    assert told == {one.secret: one.ends.timestamp() for one in A_CERTIFICATES}
+    assert len(told) == 3
+
+    scraped.telemetry.saw(A_STATUS, A_CERTIFICATES[:1])
+    assert [*scraped.values("cilium_hybrid_certificate_expiry_timestamp_seconds", "secret")] == ["cilium-ca"]
 
 
 def test_what_the_operator_does_is_counted_and_timed() -> None:

@@ -31,7 +31,8 @@ def test_where_all_is_in_its_place_nothing_is_found() -> None:
 
 def test_what_runs_short_comes_first_and_what_is_wrong_with_blocks_last() -> None:
     observation = an_observation(cilium_nodes=[a_cilium_node(CLOUD)], cloud_nodes=[CLOUD])
-    first, between, last = findings(observation, IpamVerdict(Ipam(), "few are left", ("blocks overlap",)))
+    ipam = IpamVerdict(Ipam(), "few are left", ("blocks overlap",))
+    first, second, between, last = findings(observation, ipam, ("a certificate ends",))
 
-    assert (first, last) == ("few are left", "blocks overlap")
+    assert (first, second, last) == ("few are left", "a certificate ends", "blocks overlap")
     assert CLOUD in between

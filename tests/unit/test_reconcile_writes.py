@@ -1,9 +1,11 @@
 """How often the status is written: once for what changes together, and never for what is the same."""
 
-from builders import a_node, an_agent
+from dataclasses import replace
+
+from builders import a_certificate, a_node, an_agent
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.plan.observation import NodeReady
-from unit.world import World, an_empty_world
+from unit.world import World, an_empty_world, an_installed_world
 
 NAMES = [f"mi-{number:016}" for number in range(1000)]
 
@@ -69,3 +71,20 @@ def test_an_agent_that_crashes_and_tries_again_is_one_write() -> None:
             world.settle()
 
     assert len(world.cluster.written) - before == 1
+
+
+def test_a_certificate_that_ends_is_three_writes_and_none_for_the_time_between() -> None:
+    world = an_installed_world()
+    before = len(world.cluster.written)
+    world.cluster.rest = replace(world.cluster.rest, certificates=(a_certificate(days=40),))
+    for _ in range(50 * 24):
+        world.clock.advance(hours=1)
+        world.settle()
+    ended = world.status.findings
+    world.cluster.rest = replace(world.cluster.rest, certificates=(a_certificate(days=400),))
+    world.settle()
+
+    assert len(ended) == 1
+    assert world.status.findings == ()
+    assert len(world.cluster.written) - before == 3
+    assert world.tally.certificates == (a_certificate(days=400),)

@@ -1,7 +1,7 @@
 """Metrics for Prometheus: all begin with cilium_hybrid_, and none holds a name that a user chose."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -9,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from cilium_hybrid.api.status import Leg, Status
+from cilium_hybrid.plan.observation import Certificate
 
 _SECONDS: Final = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
@@ -59,9 +60,9 @@ class PrometheusTelemetry:
         """Helm ran."""
         self._helm.labels(command, "succeeded" if succeeded else "failed").observe(seconds)
 
-    def saw(self, status: Status | None) -> None:
-        """A status was made; None where the resource is gone."""
-        self._status.status = status
+    def saw(self, status: Status | None, certificates: Sequence[Certificate] = ()) -> None:
+        """A status was made, and these certificates were seen; None where the resource is gone."""
+        self._status.status, self._status.certificates = status, certificates
 
 
 class _LastStatus(Collector):
@@ -69,6 +70,7 @@ class _LastStatus(Collector):
 
     def __init__(self) -> None:
         self.status: Status | None = None
+        self.certificates: Sequence[Certificate] = ()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """What the status says, in numbers."""
@@ -117,6 +119,12 @@ class _LastStatus(Collector):
                 "state",
                 {"total": blocks.total, "used": blocks.used, "free": blocks.free},
             )
+        yield _counts(
+            "cilium_hybrid_certificate_expiry_timestamp_seconds",
+            "When the certificates in Secrets of Cilium's chart end, in seconds since 1970.",
+            "secret",
+            {one.secret: one.ends.timestamp() for one in self.certificates},
+        )
 
 
 def exposition(registry: CollectorRegistry = REGISTRY) -> bytes:
@@ -124,7 +132,7 @@ def exposition(registry: CollectorRegistry = REGISTRY) -> bytes:
     return generate_latest(registry)
 
 
-def _counts(name: str, meaning: str, label: str, counts: Mapping[str, int]) -> GaugeMetricFamily:
+def _counts(name: str, meaning: str, label: str, counts: Mapping[str, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, meaning, labels=[label])
     for value, count in counts.items():
         family.add_metric([value], count)

@@ -1,15 +1,19 @@
 """What is out of order in the cluster and blocks nothing: told with what to do about it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cilium_hybrid.plan.ipam import IpamVerdict
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.wording import some
 
 
-def findings(observation: Observation, ipam: IpamVerdict | None) -> tuple[str, ...]:
-    """A sentence for each kind of finding, in an order that stands still; what runs short comes first."""
-    return (*_forecast(ipam), *_on_cloud_nodes(observation), *(() if ipam is None else ipam.findings))
+def findings(observation: Observation, ipam: IpamVerdict | None, certificates: Sequence[str] = ()) -> tuple[str, ...]:
+    """A sentence for each kind of finding, in an order that stands still; what runs short comes first.
+
+    There are fewer kinds than the status has room for.
+    """
+    overlaps = () if ipam is None else ipam.findings
+    return (*_forecast(ipam), *certificates, *_on_cloud_nodes(observation), *overlaps)
 
 
 def _forecast(ipam: IpamVerdict | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Literal
 
 from cilium_hybrid.rules.surroundings import Taken
@@ -132,6 +133,23 @@ class ForeignPod:
     node: str
 
 
+class CertificateMaker(StrEnum):
+    """Who made the Secret of a certificate, and so who can make it anew."""
+
+    HELM = "Helm"
+    CERT_MANAGER = "cert-manager"
+    OTHER = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The certificate in a Secret of Cilium's chart, by the Secret's name, and when it ends."""
+
+    secret: str
+    ends: datetime
+    maker: CertificateMaker = CertificateMaker.HELM
+
+
 @dataclass(frozen=True, slots=True)
 class PreflightPod:
     """A pod of the preflight. `last_words` is the termination message of a container of it that ended."""
@@ -214,6 +232,7 @@ class Observation:
     secrets_namespace_leaving: bool = False
     preflight: PreflightObservation = PreflightObservation()
     cloud_nodes: Collection[str] = frozenset()
+    certificates: tuple[Certificate, ...] = ()
 
     @property
     def installed(self) -> bool:

@@ -55,6 +55,7 @@ class Report:
     preflight: PreflightStatus | None = None
     published: Sequence[CiliumVersion] | None = None
     ipam: IpamVerdict | None = None
+    certificates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def next_status(report: Report) -> Status:
         nodes=report.nodes.report(),
         rollout=report.rollout,
         ipam=None if report.ipam is None else report.ipam.ipam,
-        findings=findings(observation, report.ipam),
+        findings=findings(observation, report.ipam, report.certificates),
         history=_history(report.previous.history, observation.revisions),
         conditions=_conditions(report, summary),
     )
@@ -175,7 +176,7 @@ def _told(report: Report, failing: Sequence[UnreadyNode]) -> str:
     told += _forecast(report)
     if report.warnings:
         told += f" ({len(report.warnings)} to be looked at, see condition Valid)"
-    if others := len(findings(report.observation, report.ipam)) - bool(_forecast(report)):
+    if others := len(findings(report.observation, report.ipam, report.certificates)) - bool(_forecast(report)):
         told += f" ({others} to be looked at, see status.findings)"
     return told
 

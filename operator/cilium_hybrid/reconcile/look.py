@@ -11,12 +11,13 @@ from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import RolloutStrategy, Spec, parse_spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Decision
+from cilium_hybrid.plan.certificates import judge_certificates
 from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
 from cilium_hybrid.plan.gates import Checks
 from cilium_hybrid.plan.ipam import judge_ipam
 from cilium_hybrid.plan.judge import judge
 from cilium_hybrid.plan.nodes import NodesVerdict, Since, judge_nodes
-from cilium_hybrid.plan.observation import Observation, Survey
+from cilium_hybrid.plan.observation import Certificate, Observation, Survey
 from cilium_hybrid.plan.preflight import PreflightProgress, PreflightVerdict, judge_preflight, taints_of
 from cilium_hybrid.plan.progress import plan_steps
 from cilium_hybrid.plan.release import is_ours, is_what, released_digest
@@ -57,7 +58,7 @@ class View:
     """What a pass made of it; `asked` is the input that a failure is remembered by.
 
     `surveyed`: something was looked up for it that is not watched. `again`: when time alone changes the answer.
-    `preflight`: what the next pass remembers of it.
+    `preflight`: what the next pass remembers of it. `certificates`: those that it saw.
     """
 
     decision: Decision
@@ -68,6 +69,7 @@ class View:
     surveyed: bool = False
     again: datetime | None = None
     preflight: PreflightProgress | None = None
+    certificates: Sequence[Certificate] = ()
 
 
 def look(sight: Sight) -> View:
@@ -119,6 +121,7 @@ def look(sight: Sight) -> View:
         preflight=decision.preflight or checks.told,
         published=sight.published,
         ipam=judge_ipam(observation, resource.spec),
+        certificates=judge_certificates(observation, resource.spec, sight.now),
     )
     return View(
         decision,
@@ -129,6 +132,7 @@ def look(sight: Sight) -> View:
         sight.survey is not None,
         _again(sight, route, rollout, checked),
         None if checked is None else checked.progress,
+        observation.certificates,
     )
 
 
@@ -192,8 +196,9 @@ def _without_a_spec(sight: Sight, previous: Status, decision: Decision, asked: o
         nodes=nodes,
         now=sight.now,
         ipam=judge_ipam(observation, resource.spec),
+        certificates=judge_certificates(observation, resource.spec, sight.now),
     )
-    return View(decision, next_status(report), nodes, previous, asked)
+    return View(decision, next_status(report), nodes, previous, asked, certificates=observation.certificates)
 
 
 def _since(sight: Sight, previous: Status) -> Since:

@@ -174,7 +174,7 @@ class Reconciler:
 
     async def _write(self, resource: Resource, view: View) -> None:
         self._memory.since, self._memory.preflight = view.nodes.since, view.preflight
-        self._telemetry.saw(view.status)
+        self._telemetry.saw(view.status, view.certificates)
         if view.status != view.previous:
             _log_what_changed(view.previous, view.status)
             await self._cluster.write_status(resource, dump(view.status))

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from cilium_hybrid.adapters.helm.storage import revision
 from cilium_hybrid.adapters.kube import facts
+from cilium_hybrid.adapters.kube.certificates import certificate
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
 from cilium_hybrid.adapters.kube.events import Events
 from cilium_hybrid.adapters.kube.preflight import PreflightWatches
@@ -14,6 +15,7 @@ from cilium_hybrid.adapters.kube.rehearsal import rehearse
 from cilium_hybrid.adapters.kube.survey import survey
 from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index, Source
 from cilium_hybrid.api.v1alpha1 import APPROVE, GROUP, KIND, NAME, PLURAL, VERSION
+from cilium_hybrid.plan.certificates import CERTIFICATES
 from cilium_hybrid.plan.judge import Question
 from cilium_hybrid.plan.news import News
 from cilium_hybrid.plan.observation import AgentPod, Observation, Record, Revision, Survey
@@ -75,6 +77,9 @@ class KubeCluster:
         pods = Source(f"{_CORE}/pods", labels=apps)
         self._pods: Index[AgentPod | CheckPod] = Index(client, pods, pod, changed)
         self.preflight = PreflightWatches(client, changed)
+        # A field selector takes one name alone, and no other Secret's content is any business of the operator's.
+        secrets = [named(f"{_CORE}/secrets", name) for name in CERTIFICATES]
+        self._certificates = tuple(Index(client, source, certificate, changed) for source in secrets)
         # Cilium's operator makes this kind at its first start; until then there is nothing to watch.
         definition = Source(_CRDS, fields="metadata.name=ciliumnodes.cilium.io", metadata_only=True)
         self._definition = Index(client, definition, facts.leaving, lambda: None)
@@ -116,6 +121,7 @@ class KubeCluster:
             self._foreign_pods,
             self._pods,
             *self.preflight.indexes(),
+            *self._certificates,
             self._definition,
             self._own_definition,
             self._namespace,
@@ -143,6 +149,7 @@ class KubeCluster:
             definition_leaving=self._own_definition.facts.get(OWN_DEFINITION, False),
             preflight=self.preflight.observe(checks),
             cloud_nodes=self._cloud_nodes.facts,
+            certificates=tuple(found for index in self._certificates for found in index.facts.values()),
         )
 
     async def survey(self, question: Question) -> Survey:

@@ -1,0 +1,86 @@
+import ssl
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import NOW
+from certificates import a_pem, a_secret, encoded
+from cilium_hybrid.adapters.kube.certificates import certificate, not_after
+from cilium_hybrid.plan.observation import Certificate, CertificateMaker
+
+MOMENTS = st.datetimes(datetime(1950, 1, 2), datetime(9999, 12, 31, 23, 59, 59), timezones=st.just(UTC))  # noqa: DTZ001
+SERIALS = st.integers(1, 2**150)
+NAMES = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=16)
+PEM = a_pem(NOW)
+LATER = a_pem(NOW + timedelta(days=1))
+DER = ssl.PEM_cert_to_DER_cert(PEM.decode())
+HELM = {"meta.helm.sh/release-name": "cilium"}
+
+
+def as_pem(der: bytes) -> str:
+    return encoded(ssl.DER_cert_to_PEM_cert(der).encode())
+
+
+@given(MOMENTS, NAMES, SERIALS)
+def test_the_end_is_read_as_a_library_reads_it(ends: datetime, name: str, serial: int) -> None:
+    pem = a_pem(ends.replace(microsecond=0), name=name, serial=serial)
+
+    assert not_after(encoded(pem)) == x509.load_pem_x509_certificate(pem).not_valid_after_utc
+
+
+@given(st.integers(0, len(DER) - 1), st.integers(0, 255), st.booleans())
+def test_a_broken_certificate_breaks_nothing(at: int, byte: int, cut: bool) -> None:
+    broken = DER[:at] if cut else DER[:at] + bytes([byte]) + DER[at + 1 :]
+
+    assert isinstance(not_after(as_pem(broken)), datetime | None)
+
+
+@given(st.text(max_size=200) | st.binary(max_size=200).map(encoded) | st.binary(max_size=200).map(as_pem))
+def test_what_is_no_certificate_is_none(text: str) -> None:
+    assert not_after(text) is None
+
+
+def test_of_a_chain_the_first_is_its_owners() -> None:
+    assert not_after(encoded(b"Bag Attributes\n" + PEM + LATER)) == NOW
+    assert not_after(encoded(LATER + PEM)) == NOW + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param(
+            a_secret("hubble-server-certs", NOW, annotations=HELM),
+            Certificate("hubble-server-certs", NOW, CertificateMaker.HELM),
+            id="of the chart",
+        ),
+        pytest.param(
+            a_secret("cilium-ca", NOW, annotations=HELM, data={"tls.crt": encoded(LATER)}),
+            Certificate("cilium-ca", NOW, CertificateMaker.HELM),
+            id="the authority, which has another key",
+        ),
+        pytest.param(
+            a_secret("hubble-server-certs", NOW, data={"ca.crt": encoded(LATER)}),
+            Certificate("hubble-server-certs", NOW, CertificateMaker.OTHER),
+            id="of somebody else",
+        ),
+        pytest.param(
+            a_secret("hubble-server-certs", NOW, annotations={"cert-manager.io/certificate-name": "x"}),
+            Certificate("hubble-server-certs", NOW, CertificateMaker.CERT_MANAGER),
+            id="of cert-manager",
+        ),
+        pytest.param(
+            a_secret("hubble-server-certs", NOW, annotations={"meta.helm.sh/release-name": "hubble"}),
+            Certificate("hubble-server-certs", NOW, CertificateMaker.OTHER),
+            id="of another release",
+        ),
+        pytest.param(a_secret("hubble-server-certs", None), None, id="without a certificate"),
+        pytest.param({"metadata": {"name": "cilium-ca"}}, None, id="empty"),
+        pytest.param({"metadata": {"name": "cilium-ca"}, "data": {"ca.crt": None}}, None, id="with nothing in it"),
+    ],
+)
+def test_of_a_secret_the_end_is_kept_and_who_made_it(raw: dict[str, Any], expected: Certificate | None) -> None:
+    assert certificate(raw) == expected
