@@ -20,6 +20,7 @@ from cilium_hybrid.plan.observation import (
     CertificateMaker,
     CiliumNode,
     CiliumOperator,
+    CiliumPod,
     ForeignPod,
     HybridNode,
     NodeReady,
@@ -208,6 +209,7 @@ def an_observation(
     preflight: PreflightObservation | None = None,
     cloud_nodes: Iterable[str] = (),
     certificates: Iterable[Certificate] = (),
+    other_pods: Iterable[CiliumPod] = (),
 ) -> Observation:
     """A cluster in which nothing is installed, plus what is named."""
     return Observation(
@@ -227,6 +229,7 @@ def an_observation(
         preflight=preflight or PreflightObservation(),
         cloud_nodes=frozenset(cloud_nodes),
         certificates=tuple(certificates),
+        other_pods=tuple(other_pods),
     )
 
 

@@ -158,6 +158,33 @@ def test_the_leg_that_fails_is_named_until_it_is_mended(
     assert twenty.wait_for("InSync", ready="True")
 
 
+def _a_stray(name: str, label: str) -> dict[str, Any]:
+    """A pod as the workload of that name makes it, which an affinity that somebody took away let go astray."""
+    spec = {"nodeName": CLOUD, "containers": [{"name": "x", "image": "registry.example/x"}]}
+    metadata = {"name": name, "labels": {label: name}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def test_other_pods_of_cilium_on_a_cloud_node_are_found(twenty: Site) -> None:
+    strays = {
+        "cilium-operator": "app.kubernetes.io/name",
+        "cilium-envoy": "app.kubernetes.io/name",
+        "cilium-pre-flight-check": "k8s-app",
+    }
+    for name, label in strays.items():
+        twenty.cluster.request("POST", PODS, _a_stray(name, label))
+    told = (
+        f"other pods of Cilium on cloud nodes: cilium-envoy on {CLOUD}, cilium-operator on {CLOUD}, "
+        f"cilium-pre-flight-check on {CLOUD}: see that the node affinity of DaemonSet cilium-envoy, "
+        "DaemonSet cilium-pre-flight-check, Deployment cilium-operator is the released one"
+    )
+    wait_until(lambda: twenty.status()["findings"] == [told], timeout=SECONDS, what="they are found")
+    for name in strays:
+        twenty.cluster.kubectl("delete", "pod", name, "-n", "kube-system", "--now")
+
+    wait_until(lambda: not twenty.status()["findings"], timeout=SECONDS, what="they are gone")
+
+
 def test_cilium_on_a_cloud_node_is_found(twenty: Site) -> None:
     stray = {"apiVersion": "cilium.io/v2", "kind": "CiliumNode", "metadata": {"name": CLOUD}, "spec": {"ipam": {}}}
     twenty.cluster.request("POST", CILIUM_NODES, stray)

@@ -9,6 +9,7 @@ from cilium_hybrid.plan.observation import (
     AgentSet,
     CiliumNode,
     CiliumOperator,
+    CiliumPod,
     ForeignPod,
     HybridNode,
     PoolConfig,
@@ -98,6 +99,23 @@ def test_services_tell_their_addresses() -> None:
 )
 def test_a_pod_of_another_cni(raw: dict[str, Any], expected: ForeignPod | None) -> None:
     assert facts.foreign_pod({"metadata": {"namespace": "kube-system", "name": "aws-node-x"}} | raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param({"spec": {"nodeName": NODE}}, NODE, id="on its node"),
+        pytest.param({"spec": {"nodeName": NODE}, "status": {"phase": "Pending"}}, NODE, id="it starts there"),
+        pytest.param({"spec": {}}, None, id="not placed yet"),
+        pytest.param({"spec": {"nodeName": NODE}, "status": {"phase": "Failed"}}, None, id="it was evicted"),
+    ],
+)
+def test_where_the_other_pods_of_cilium_are(raw: dict[str, Any], expected: str | None) -> None:
+    named = {"name": "cilium-operator-x", "labels": {"app.kubernetes.io/name": "cilium-operator"}}
+    pod = CiliumPod("cilium-operator-x", NODE, "Deployment cilium-operator")
+
+    assert facts.cilium_pod({"metadata": named} | raw) == (pod if expected else None)
+    assert facts.cilium_pod({"metadata": named | {"deletionTimestamp": CREATED}} | raw) is None
 
 
 def test_a_message_is_cut() -> None:

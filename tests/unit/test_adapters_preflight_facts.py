@@ -12,6 +12,7 @@ from cilium_hybrid.adapters.kube.preflight_facts import (
     CheckSet,
     ValidatorSet,
     check_set,
+    placed_pods,
     pod,
     preflight_of,
     validator_set,
@@ -81,6 +82,17 @@ FIELD = {"key": "metadata.name", "operator": "In", "values": [NODE]}
 )
 def test_a_pod_belongs_to_its_node_before_it_is_there(spec: dict[str, Any], node: str) -> None:
     assert seen(a_raw_pod(OF_THE_CHECK, spec=spec)).node == node
+
+
+def test_only_those_that_are_on_a_node_are_told_of_where_they_should_not_be() -> None:
+    waits = a_raw_pod(OF_THE_CHECK, spec=affinity({"matchFields": [FIELD]}))
+    raw = [waits, a_raw_pod(OF_THE_CHECK), a_raw_pod(OF_THE_VALIDATOR), a_raw_pod(OF_THE_CHECK, deletionTimestamp="x")]
+    pods = [found for one in raw if isinstance(found := pod(one), CheckPod)]
+
+    assert [(one.node, one.workload) for one in placed_pods(pods)] == [
+        (NODE, "DaemonSet cilium-pre-flight-check"),
+        (NODE, "Deployment cilium-pre-flight-check"),
+    ]
 
 
 UNSCHEDULED = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/7 nodes\n fit"}

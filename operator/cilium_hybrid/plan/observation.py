@@ -133,6 +133,15 @@ class ForeignPod:
     node: str
 
 
+@dataclass(frozen=True, slots=True)
+class CiliumPod:
+    """A pod of Cilium's that is no agent, and the workload that placed it, as `Deployment cilium-operator`."""
+
+    name: str
+    node: str
+    workload: str
+
+
 class CertificateMaker(StrEnum):
     """Who made the Secret of a certificate, and so who can make it anew."""
 
@@ -233,6 +242,7 @@ class Observation:
     preflight: PreflightObservation = PreflightObservation()
     cloud_nodes: Collection[str] = frozenset()
     certificates: tuple[Certificate, ...] = ()
+    other_pods: tuple[CiliumPod, ...] = ()
 
     @property
     def installed(self) -> bool:

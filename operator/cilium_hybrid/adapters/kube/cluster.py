@@ -10,7 +10,14 @@ from cilium_hybrid.adapters.kube.certificates import certificate
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
 from cilium_hybrid.adapters.kube.events import Events
 from cilium_hybrid.adapters.kube.preflight import PreflightWatches
-from cilium_hybrid.adapters.kube.preflight_facts import OF_THE_AGENTS, OF_THE_CHECK, OF_THE_VALIDATOR, CheckPod, pod
+from cilium_hybrid.adapters.kube.preflight_facts import (
+    OF_THE_AGENTS,
+    OF_THE_CHECK,
+    OF_THE_VALIDATOR,
+    CheckPod,
+    placed_pods,
+    pod,
+)
 from cilium_hybrid.adapters.kube.rehearsal import rehearse
 from cilium_hybrid.adapters.kube.survey import survey
 from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index, Source
@@ -76,6 +83,8 @@ class KubeCluster:
         apps = f"k8s-app in ({OF_THE_AGENTS},{OF_THE_CHECK},{OF_THE_VALIDATOR})"
         pods = Source(f"{_CORE}/pods", labels=apps)
         self._pods: Index[AgentPod | CheckPod] = Index(client, pods, pod, changed)
+        placed = Source(f"{_CORE}/pods", labels=f"{facts.OF_AN_APP} in ({','.join(facts.WORKLOADS)})")
+        self._other_pods = Index(client, placed, facts.cilium_pod, changed)
         self.preflight = PreflightWatches(client, changed)
         # A field selector takes one name alone, and no other Secret's content is any business of the operator's.
         secrets = [named(f"{_CORE}/secrets", name) for name in CERTIFICATES]
@@ -120,6 +129,7 @@ class KubeCluster:
             self._service,
             self._foreign_pods,
             self._pods,
+            self._other_pods,
             *self.preflight.indexes(),
             *self._certificates,
             self._definition,
@@ -149,6 +159,7 @@ class KubeCluster:
             definition_leaving=self._own_definition.facts.get(OWN_DEFINITION, False),
             preflight=self.preflight.observe(checks),
             cloud_nodes=self._cloud_nodes.facts,
+            other_pods=(*self._other_pods.facts.values(), *placed_pods(checks)),
             certificates=tuple(found for index in self._certificates for found in index.facts.values()),
         )
 

@@ -14,6 +14,7 @@ from cilium_hybrid.plan.observation import (
     AgentSet,
     CiliumNode,
     CiliumOperator,
+    CiliumPod,
     ForeignPod,
     HybridNode,
     NodeReady,
@@ -27,6 +28,9 @@ from cilium_hybrid.rules.surroundings import Taken, all_taken
 Raw = Mapping[str, Any]
 
 AGENT_TAINT: Final = "node.cilium.io/agent-not-ready"
+OF_AN_APP: Final = "app.kubernetes.io/name"
+WORKLOADS: Final = {"cilium-envoy": "DaemonSet cilium-envoy", "cilium-operator": "Deployment cilium-operator"}
+"""By that label of their pods."""
 
 
 def hybrid_node(raw: Raw) -> HybridNode:
@@ -72,6 +76,15 @@ def foreign_pod(raw: Raw) -> ForeignPod | None:
     if not node or phase in {"Succeeded", "Failed"}:
         return None
     return ForeignPod(f"{raw['metadata']['namespace']}/{raw['metadata']['name']}", str(node))
+
+
+def cilium_pod(raw: Raw) -> CiliumPod | None:
+    """A pod of Cilium's operator or of Envoy; None for one that is on no node, leaves it or has ended."""
+    metadata, node = raw["metadata"], (raw.get("spec") or {}).get("nodeName")
+    ended = (raw.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+    if not node or ended or "deletionTimestamp" in metadata:
+        return None
+    return CiliumPod(str(metadata["name"]), str(node), WORKLOADS[metadata["labels"][OF_AN_APP]])
 
 
 def agent_pod(raw: Raw) -> AgentPod | None:

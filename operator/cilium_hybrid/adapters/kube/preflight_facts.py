@@ -1,13 +1,20 @@
 """From raw objects of a preflight to facts. Somebody else's of the same names are none of its own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from cilium_hybrid.adapters.kube.facts import agent_pod, condition, moment, observed, ready_since
 from cilium_hybrid.adapters.kube.words import short, trouble
-from cilium_hybrid.plan.observation import AgentPod, PolicyValidator, PreflightObservation, PreflightPod, Revision
+from cilium_hybrid.plan.observation import (
+    AgentPod,
+    CiliumPod,
+    PolicyValidator,
+    PreflightObservation,
+    PreflightPod,
+    Revision,
+)
 from cilium_hybrid.plan.preflight import CHECK, PREFLIGHT
 
 Raw = Mapping[str, Any]
@@ -49,12 +56,22 @@ class CheckPod:
     owner: str
     made_at: datetime
     leaving: bool
+    placed: bool = True
+    """Whether it is on its node, rather than waits for it."""
 
 
 def pod(raw: Raw) -> AgentPod | CheckPod | None:
     """A pod of the agents or of a preflight; None for an agent without a node."""
     app = str(raw["metadata"]["labels"]["k8s-app"])
     return agent_pod(raw) if app == OF_THE_AGENTS else _check_pod(raw, app)
+
+
+def placed_pods(pods: Iterable[CheckPod]) -> Iterator[CiliumPod]:
+    """Those that are on a node, somebody else's too."""
+    for one in pods:
+        if one.placed and not one.leaving:
+            kind = "Deployment" if one.app == OF_THE_VALIDATOR else "DaemonSet"
+            yield CiliumPod(one.pod.name, one.pod.node, f"{kind} {CHECK}")
 
 
 def check_set(raw: Raw) -> CheckSet | None:
@@ -109,7 +126,8 @@ def _check_pod(raw: Raw, app: str) -> CheckPod:
         last_words=" ".join(words.split())[-_MOST_WORDS:] if app == OF_THE_VALIDATOR else short(words),
     )
     made_at = moment(metadata["creationTimestamp"])
-    return CheckPod(pod, app, str(next(owners, "")), made_at, "deletionTimestamp" in metadata)
+    placed = bool((raw.get("spec") or {}).get("nodeName"))
+    return CheckPod(pod, app, str(next(owners, "")), made_at, "deletionTimestamp" in metadata, placed)
 
 
 def _node(spec: Raw) -> str:
