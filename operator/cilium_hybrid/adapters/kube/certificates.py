@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from pyasn1.codec.der.decoder import decode
+from pyasn1.error import PyAsn1Error
+from pyasn1.type.univ import Integer
+
 from cilium_hybrid.adapters.kube.preflight_facts import OF_RELEASE
 from cilium_hybrid.plan.certificates import AUTHORITY
 from cilium_hybrid.plan.observation import Certificate, CertificateMaker
@@ -17,15 +21,8 @@ OF_CERT_MANAGER: Final = "cert-manager.io/certificate-name"
 """cert-manager's annotation on whatever Secret it made."""
 
 _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----([\s\w+/=]+)-----END CERTIFICATE-----")
-_TIME: Final = re.compile(rb"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z")
-_SEQUENCE: Final = 0x30
-_VERSION: Final = 0xA0
-_UTC_TIME: Final = 0x17
-_GENERALIZED_TIME: Final = 0x18
-_LONG: Final = 0x80
-"""From this on a length is the number of bytes that hold it."""
-_MOST: Final = 4
-"""So many at most: more than a Secret can hold."""
+_VALIDITY: Final = 4
+"""The place among a certificate's fields, behind its version, which the oldest do not name. RFC 5280, 4.1."""
 
 
 def certificate(raw: Raw) -> Certificate | None:
@@ -40,7 +37,8 @@ def not_after(encoded: str) -> datetime | None:
     try:
         found = _PEM.search(base64.b64decode(encoded))
         return None if found is None else _not_after(base64.b64decode(found[1]))
-    except (IndexError, ValueError):
+    except (PyAsn1Error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        # It takes what it reads for what it should be.
         return None
 
 
@@ -51,49 +49,8 @@ def _maker(raw: Raw) -> CertificateMaker:
     return CertificateMaker.HELM if annotations.get(OF_RELEASE) == RELEASE else CertificateMaker.OTHER
 
 
-def _not_after(der: bytes) -> datetime | None:
-    """RFC 5280, 4.1: the second time of the fourth field, the fifth where the version comes first."""
-    at = _inside(der, _inside(der, 0))
-    if der[at] == _VERSION:
-        at = _behind(der, at)
-    for _ in ("serial number", "algorithm", "issuer"):
-        at = _behind(der, at)
-    at = _behind(der, _inside(der, at))
-    begin, end = _content(der, at)
-    return _moment(der[at], der[begin:end])
-
-
-def _moment(kind: int, text: bytes) -> datetime | None:
-    if kind == _UTC_TIME:
-        text = (b"20" if text < b"50" else b"19") + text
-    elif kind != _GENERALIZED_TIME:
-        return None
-    found = _TIME.fullmatch(text)
-    if found is None:
-        return None
-    year, month, day, hour, minute, second = map(int, found.groups())
-    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-
-
-def _inside(der: bytes, at: int) -> int:
-    """Where the content of a sequence begins; ValueError where there is none."""
-    if der[at] != _SEQUENCE:
-        raise ValueError("no certificate")
-    return _content(der, at)[0]
-
-
-def _behind(der: bytes, at: int) -> int:
-    return _content(der, at)[1]
-
-
-def _content(der: bytes, at: int) -> tuple[int, int]:
-    """Where the content of an element begins and ends; ValueError where it is cut off."""
-    length, begin = der[at + 1], at + 2
-    if length >= _LONG:
-        width = length - _LONG
-        if not 0 < width <= _MOST:
-            raise ValueError("no length of a certificate")
-        length, begin = int.from_bytes(der[begin : begin + width]), begin + width
-    if begin + length > len(der):
-        raise ValueError("a certificate that is cut off")
-    return begin, begin + length
+def _not_after(der: bytes) -> datetime:
+    fields = decode(der)[0][0]
+    # Behind a version comes the serial number, another integer.
+    ends: datetime = fields[_VALIDITY if isinstance(fields[1], Integer) else _VALIDITY - 1][1].asDateTime
+    return ends.astimezone(UTC)
