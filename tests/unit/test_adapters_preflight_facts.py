@@ -6,6 +6,7 @@ import pytest
 
 from builders import EARLIER, NODE, a_revision
 from cilium_hybrid.adapters.kube.preflight_facts import (
+    OF_THE_AGENTS,
     OF_THE_CHECK,
     OF_THE_VALIDATOR,
     CheckPod,
@@ -14,6 +15,7 @@ from cilium_hybrid.adapters.kube.preflight_facts import (
     check_set,
     placed_pods,
     pod,
+    pod_after,
     preflight_of,
     validator_set,
 )
@@ -93,6 +95,28 @@ def test_only_those_that_are_on_a_node_are_told_of_where_they_should_not_be() ->
         (NODE, "DaemonSet cilium-pre-flight-check"),
         (NODE, "Deployment cilium-pre-flight-check"),
     ]
+
+
+@pytest.mark.parametrize("app", [OF_THE_AGENTS, OF_THE_CHECK, OF_THE_VALIDATOR])
+def test_the_trouble_of_a_pod_is_told_on(app: str) -> None:
+    def waits(**waiting: str) -> AgentPod | CheckPod | None:
+        return pod(a_raw_pod(app, status={"containerStatuses": [{"state": {"waiting": waiting}}]}))
+
+    tries = waits(reason="ErrImagePull", message="no such image")
+    between = waits(reason="ImagePullBackOff", message='Back-off pulling image "x"')
+    assert tries is not None
+    assert between is not None
+
+    assert tries != between
+    assert pod_after(tries, between) == tries
+
+
+def test_a_pod_of_the_same_name_and_of_another_kind_is_another() -> None:
+    agent, check = pod(a_raw_pod(OF_THE_AGENTS)), pod(a_raw_pod(OF_THE_CHECK))
+    assert agent is not None
+    assert check is not None
+
+    assert (pod_after(agent, check), pod_after(check, agent)) == (check, agent)
 
 
 UNSCHEDULED = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/7 nodes\n fit"}

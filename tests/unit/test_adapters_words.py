@@ -1,8 +1,9 @@
+from itertools import accumulate
 from typing import Any
 
 import pytest
 
-from cilium_hybrid.adapters.kube.words import crash, short, trouble
+from cilium_hybrid.adapters.kube.words import crash, short, told_on, trouble
 
 LOG = (
     'time="2026-03-01T11:00:00.123Z" level=info msg=start\n'
@@ -124,6 +125,38 @@ def test_a_failed_pull_is_told_in_the_same_words_by_both_of_the_kubelets_reasons
     assert {trouble({"containerStatuses": [one]}) for one in reasons} == {f"ErrImagePull: {said}"}
 
 
+@pytest.mark.parametrize("reason", ["RegistryUnavailable", "SignatureValidationFailed"])
+def test_so_is_one_for_another_reason(reason: str) -> None:
+    between = waiting("ImagePullBackOff", f'Back-off pulling image "x": {reason}: no answer')
+
+    assert {trouble({"containerStatuses": [one]}) for one in (waiting(reason, "no answer"), between)} == {
+        f"{reason}: no answer"
+    }
+
+
+NO = "ErrImagePull: no such image"
+LATE = "ErrImagePull: no answer"
+CRASHES = "CrashLoopBackOff: x"
+BACK_OFF = 'ImagePullBackOff: Back-off pulling image "x"'
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        pytest.param([NO, BACK_OFF] * 3, [NO] * 6, id="the error is kept"),
+        pytest.param(["", BACK_OFF, NO, BACK_OFF], ["", BACK_OFF, NO, NO], id="it was not seen from its beginning"),
+        pytest.param(["ErrImagePull", BACK_OFF] * 2, ["ErrImagePull"] + [BACK_OFF] * 3, id="no error is told, ever"),
+        pytest.param([NO, BACK_OFF, LATE, BACK_OFF], [NO, NO, LATE, LATE], id="another error"),
+        pytest.param([NO, ""], [NO, ""], id="it was pulled"),
+        pytest.param([NO, "", BACK_OFF], [NO, "", BACK_OFF], id="an old story"),
+        pytest.param([NO, CRASHES], [NO, CRASHES], id="it crashes now"),
+        pytest.param([CRASHES, BACK_OFF], [CRASHES, BACK_OFF], id="it crashed before"),
+    ],
+)
+def test_a_failed_pull_is_told_on_where_the_kubelet_does_not_repeat_it(seen: list[str], told: list[str]) -> None:
+    assert [*accumulate(seen, told_on)] == told
+
+
 @pytest.mark.parametrize(
     ("message", "words"),
     [
@@ -144,6 +177,7 @@ def test_of_a_log_the_line_that_tells_why(message: str, words: str) -> None:
             "last seen active 3m5.12s ago; threshold is 3m0s", "last seen active … ago; threshold is …", id="PLEG"
         ),
         pytest.param("after 1h2m3s and 250ms", "after … and …", id="hours and less"),
+        pytest.param("read 10.0.0.5:48263->10.0.0.2:53: timeout", "read 10.0.0.5:…->10.0.0.2:53: timeout", id="port"),
         pytest.param("at 2026-03-01T11:00:00.123+01:00 it ended", "at it ended", id="a moment"),
         pytest.param("cilium:v1.17.5-eksbuild.1 on mi-0s", "cilium:v1.17.5-eksbuild.1 on mi-…", id="versions stay"),
     ],

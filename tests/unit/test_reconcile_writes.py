@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from builders import a_certificate, a_node, an_agent
+from cilium_hybrid.adapters.kube.facts import agent_after, agent_pod
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.plan.observation import NodeReady
+from cilium_hybrid.plan.observation import AgentPod, NodeReady
 from unit.world import World, an_empty_world, an_installed_world
 
 NAMES = [f"mi-{number:016}" for number in range(1000)]
@@ -71,6 +72,29 @@ def test_an_agent_that_crashes_and_tries_again_is_one_write() -> None:
             world.settle()
 
     assert len(world.cluster.written) - before == 1
+
+
+def a_waiting_agent(name: str, reason: str, message: str) -> AgentPod:
+    waiting = {"state": {"waiting": {"reason": reason, "message": message}}}
+    raw = {"metadata": {"name": name}, "spec": {"nodeName": name}, "status": {"containerStatuses": [waiting]}}
+    found = agent_pod(raw)
+    assert found is not None
+    return found
+
+
+def test_an_image_that_is_tried_again_and_again_is_one_write() -> None:
+    world = a_large_world()
+    before, name = len(world.cluster.written), NAMES[0]
+    tries = a_waiting_agent(name, "ErrImagePull", 'failed to pull "x": not found')
+    between = a_waiting_agent(name, "ImagePullBackOff", 'Back-off pulling image "x"')
+    seen = tries
+    for phase in [tries, between] * 5:
+        seen = agent_after(seen, phase)
+        world.cluster.put_agent(seen)
+        world.settle()
+
+    assert len(world.cluster.written) - before == 1
+    assert world.status.nodes.unready[0].message == 'ErrImagePull: failed to pull "x": not found'
 
 
 def test_a_certificate_that_ends_is_three_writes_and_none_for_the_time_between() -> None:

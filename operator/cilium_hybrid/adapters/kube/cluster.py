@@ -17,6 +17,7 @@ from cilium_hybrid.adapters.kube.preflight_facts import (
     CheckPod,
     placed_pods,
     pod,
+    pod_after,
 )
 from cilium_hybrid.adapters.kube.rehearsal import rehearse
 from cilium_hybrid.adapters.kube.survey import survey
@@ -82,7 +83,7 @@ class KubeCluster:
         # One for all of them: each watch holds a connection, though nothing happens.
         apps = f"k8s-app in ({OF_THE_AGENTS},{OF_THE_CHECK},{OF_THE_VALIDATOR})"
         pods = Source(f"{_CORE}/pods", labels=apps)
-        self._pods: Index[AgentPod | CheckPod] = Index(client, pods, pod, changed)
+        self._pods: Index[AgentPod | CheckPod] = Index(client, pods, pod, changed, after=pod_after)
         placed = Source(f"{_CORE}/pods", labels=f"{facts.OF_AN_APP} in ({','.join(facts.WORKLOADS)})")
         self._other_pods = Index(client, placed, facts.cilium_pod, changed)
         self.preflight = PreflightWatches(client, changed)

@@ -3,11 +3,11 @@
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final
 
-from cilium_hybrid.adapters.kube.words import crash, short, trouble
+from cilium_hybrid.adapters.kube.words import crash, short, told_on, trouble
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.observation import (
     AgentPod,
@@ -104,6 +104,11 @@ def agent_pod(raw: Raw) -> AgentPod | None:
         ready_since=ready_since(ready),
         crash="" if ready.get("status") == "True" else crash(status),
     )
+
+
+def agent_after(before: AgentPod, now: AgentPod) -> AgentPod:
+    """A pod that was seen before: its trouble is told on."""
+    return replace(now, trouble=told_on(before.trouble, now.trouble))
 
 
 def _started(status: Raw) -> bool:

@@ -49,7 +49,7 @@ class Onlooker:
         self._forbidden = forbidden
         self._resource = Index(client, _RESOURCE, as_resource, changed, _later)
         self._nodes = Index(client, HYBRID_NODES, facts.hybrid_node, changed)
-        self._agents = Index(client, AGENTS, facts.agent_pod, changed)
+        self._agents = Index(client, AGENTS, facts.agent_pod, changed, after=facts.agent_after)
         self._agent_set = Index(client, AGENT_SET, facts.agent_set, changed)
         self._cilium_nodes = Index(client, CILIUM_NODES, facts.cilium_node, changed, _later)
 

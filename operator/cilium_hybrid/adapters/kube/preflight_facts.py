@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from cilium_hybrid.adapters.kube.facts import agent_pod, condition, moment, observed, ready_since
-from cilium_hybrid.adapters.kube.words import short, trouble
+from cilium_hybrid.adapters.kube.facts import agent_after, agent_pod, condition, moment, observed, ready_since
+from cilium_hybrid.adapters.kube.words import short, told_on, trouble
 from cilium_hybrid.plan.observation import (
     AgentPod,
     CiliumPod,
@@ -64,6 +64,15 @@ def pod(raw: Raw) -> AgentPod | CheckPod | None:
     """A pod of the agents or of a preflight; None for an agent without a node."""
     app = str(raw["metadata"]["labels"]["k8s-app"])
     return agent_pod(raw) if app == OF_THE_AGENTS else _check_pod(raw, app)
+
+
+def pod_after(before: AgentPod | CheckPod, now: AgentPod | CheckPod) -> AgentPod | CheckPod:
+    """A pod that was seen before: its trouble is told on."""
+    if isinstance(now, AgentPod):
+        return agent_after(before, now) if isinstance(before, AgentPod) else now
+    if isinstance(before, AgentPod):
+        return now
+    return replace(now, pod=replace(now.pod, trouble=told_on(before.pod.trouble, now.pod.trouble)))
 
 
 def placed_pods(pods: Iterable[CheckPod]) -> Iterator[CiliumPod]:

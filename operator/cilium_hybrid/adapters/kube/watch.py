@@ -51,6 +51,7 @@ class Index(Generic[Fact]):
 
     `changed` is called after each change of a fact, and not when an object changed in what is not kept.
     `appears` is for a kind whose definition may be missing: it is waited for where the path is not found.
+    `after` makes it of the fact before and of the one that follows it, where the object was seen before.
     `lost` says why nothing is heard of the API server, and is empty while it answers.
     """
 
@@ -61,9 +62,10 @@ class Index(Generic[Fact]):
         trim: Callable[[Mapping[str, Any]], Fact | None],
         changed: Callable[[], None],
         appears: Callable[[], Awaitable[None]] | None = None,
+        after: Callable[[Fact, Fact], Fact] | None = None,
     ) -> None:
         self._client, self._source, self._trim, self._changed = client, source, trim, changed
-        self._appears = appears
+        self._appears, self._after = appears, after
         self._beat = asyncio.Condition()
         self.facts: dict[str, Fact] = {}
         self.synced = asyncio.Event()
@@ -110,7 +112,7 @@ class Index(Generic[Fact]):
             query = self._source.query(limit=str(PAGE), **{"continue": more})
             page = await self._client.get(self._source.path, query, self._source.accept("List"))
             for item in page.get("items") or []:
-                fact = self._trim(item)
+                fact = self._fact(item)
                 if fact is not None:
                     facts[str(item["metadata"]["name"])] = fact
             more = page["metadata"].get("continue", "")
@@ -139,7 +141,7 @@ class Index(Generic[Fact]):
 
     async def _event(self, kind: str, item: Mapping[str, Any]) -> None:
         name = str(item["metadata"]["name"])
-        fact = None if kind == "DELETED" else self._trim(item)
+        fact = None if kind == "DELETED" else self._fact(item)
         if self.facts.get(name) == fact:
             return
         if fact is None:
@@ -147,6 +149,10 @@ class Index(Generic[Fact]):
         else:
             self.facts[name] = fact
         await self._tell()
+
+    def _fact(self, item: Mapping[str, Any]) -> Fact | None:
+        fact, before = self._trim(item), self.facts.get(str(item["metadata"]["name"]))
+        return fact if fact is None or before is None or self._after is None else self._after(before, fact)
 
     async def _replace(self, facts: dict[str, Fact]) -> None:
         changed = facts != self.facts or not self.synced.is_set()

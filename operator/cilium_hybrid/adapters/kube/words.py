@@ -12,7 +12,10 @@ _LONGEST: Final = 200
 _MOMENT: Final = re.compile(r'(?:time=)?"?\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)"?\s*')
 _DURATION: Final = re.compile(r"\b(?:\d+h)?(?:\d+m)?\d+(?:\.\d+)?(?:ms|s)\b")
 _LAST_WORDS: Final = re.compile(r"fatal|panic", re.IGNORECASE)
-_PULL: Final = "ErrImagePull: "
+# Every connection is from another port.
+_PORT: Final = re.compile(r"(?<=:)\d+(?=->)")
+_PULL: Final = re.compile(r"\b(?:ErrImagePull|RegistryUnavailable|SignatureValidationFailed)\b")
+_PULL_BACK_OFF: Final = "ImagePullBackOff"
 _CRASH: Final = "CrashLoopBackOff"
 
 
@@ -43,8 +46,23 @@ def crash(status: Raw) -> str:
 
 def short(text: str) -> str:
     """A text in one line of bounded length, without the time."""
-    line = " ".join(_DURATION.sub("…", _MOMENT.sub("", text)).split())
+    line = " ".join(_PORT.sub("…", _DURATION.sub("…", _MOMENT.sub("", text))).split())
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def told_on(before: str, now: str) -> str:
+    """The trouble of a pod that was in trouble `before`, in the same words while it fails to pull one image.
+
+    Kubelets before 1.32 tell the error at each try, and between two of them the image alone.
+    """
+    return before if now and _tells_of_a_pull(before) > _tells_of_a_pull(now) > 0 else now
+
+
+def _tells_of_a_pull(trouble: str) -> int:
+    """How much: the error, the image, or that there is one; 0 of another trouble."""
+    if _PULL.match(trouble):
+        return 3 if ": " in trouble else 1
+    return 2 if trouble.startswith(_PULL_BACK_OFF) else 0
 
 
 def _containers(status: Raw) -> Iterator[Raw]:
@@ -54,8 +72,8 @@ def _containers(status: Raw) -> Iterator[Raw]:
 
 def _waits(reason: str, message: str, container: Raw) -> str:
     # Between two tries the kubelet repeats what the last one said: one cause, told in one way.
-    if _PULL in message:
-        return message[message.index(_PULL) :]
+    if reason == _PULL_BACK_OFF and (error := _PULL.search(message)):
+        return message[error.start() :]
     words = (_ended(container) if reason == _CRASH else "") or message
     return f"{reason}: {words}" if words else reason
 
