@@ -272,3 +272,21 @@ def test_a_node_that_was_broken_before_has_nothing_rolled_back(site: Site) -> No
 
     assert revisions == [(1, "superseded"), (2, "deployed")]
     assert site.moved(before) == set(NODES)
+
+
+def test_a_cilium_operator_that_does_not_start_is_told_with_its_cause(site: Site) -> None:
+    before = _installed(site)
+    # No agent restarts for it, and the one of before goes on.
+    _changed(site, {"operator": BROKEN})
+
+    def told() -> dict[str, Any] | None:
+        ready = site.wait_for("RollingOut", ready="False")
+        return ready if "the image is broken" in ready["message"] else None
+
+    ready = wait_until(told, timeout=30, what="its words are told", needs=[site.operator])
+    site.apply(upgrade={"rollout": FAST})
+    site.wait_for("InSync", ready="True")
+
+    assert "waiting for Cilium's operator: 1 of 2 replicas available" in ready["message"]
+    assert "(pod cilium-operator-" in ready["message"]
+    assert site.agents() == before

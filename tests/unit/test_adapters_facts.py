@@ -106,16 +106,46 @@ def test_a_pod_of_another_cni(raw: dict[str, Any], expected: ForeignPod | None) 
     [
         pytest.param({"spec": {"nodeName": NODE}}, NODE, id="on its node"),
         pytest.param({"spec": {"nodeName": NODE}, "status": {"phase": "Pending"}}, NODE, id="it starts there"),
-        pytest.param({"spec": {}}, None, id="not placed yet"),
+        pytest.param({"spec": {}}, "", id="not placed yet"),
         pytest.param({"spec": {"nodeName": NODE}, "status": {"phase": "Failed"}}, None, id="it was evicted"),
     ],
 )
 def test_where_the_other_pods_of_cilium_are(raw: dict[str, Any], expected: str | None) -> None:
     named = {"name": "cilium-operator-x", "labels": {"app.kubernetes.io/name": "cilium-operator"}}
-    pod = CiliumPod("cilium-operator-x", NODE, "Deployment cilium-operator")
+    pod = None if expected is None else CiliumPod("cilium-operator-x", expected, "Deployment cilium-operator")
 
-    assert facts.cilium_pod({"metadata": named} | raw) == (pod if expected else None)
+    assert facts.cilium_pod({"metadata": named} | raw) == pod
     assert facts.cilium_pod({"metadata": named | {"deletionTimestamp": CREATED}} | raw) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        pytest.param({"conditions": [a_raw_ready("True")]}, "", id="it is Ready"),
+        pytest.param(
+            {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "none"}]},
+            "Unschedulable: none",
+            id="it has no place",
+        ),
+        pytest.param({"conditions": [{"type": "PodScheduled", "status": "True"}]}, "", id="it has one"),
+        pytest.param(
+            {"containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}]},
+            "ErrImagePull: no such image",
+            id="its image is missing",
+        ),
+        pytest.param(
+            {"containerStatuses": [{"state": {"running": {}}, "lastState": {"terminated": {"exitCode": 2}}}]},
+            "CrashLoopBackOff: Error, exit code 2",
+            id="it ended and runs again",
+        ),
+    ],
+)
+def test_why_another_pod_of_cilium_does_not_run(status: dict[str, Any], expected: str) -> None:
+    named = {"name": "cilium-operator-x", "labels": {"app.kubernetes.io/name": "cilium-operator"}}
+    pod = facts.cilium_pod({"metadata": named, "spec": {}, "status": status})
+
+    assert pod is not None
+    assert pod.trouble == expected
 
 
 def test_a_message_is_cut() -> None:

@@ -1,9 +1,12 @@
+import pytest
+
 from builders import NODE, a_cilium_node, a_node, an_agent, an_observation
 from cilium_hybrid.api.status import MAX_FINDINGS, Ipam
 from cilium_hybrid.plan.certificates import CERTIFICATES
 from cilium_hybrid.plan.findings import findings
 from cilium_hybrid.plan.ipam import IpamVerdict
-from cilium_hybrid.plan.observation import CiliumPod
+from cilium_hybrid.plan.observation import CiliumOperator, CiliumPod
+from cilium_hybrid.plan.succession import CILIUM_OPERATOR
 
 CLOUD = "ip-192-168-0-1"
 ON_CLOUD = f"cilium-{CLOUD} on {CLOUD}"
@@ -43,17 +46,44 @@ def test_other_pods_on_cloud_nodes_are_named_with_the_workloads_that_placed_them
     )
 
 
+@pytest.mark.parametrize(
+    ("available", "trouble", "nodes", "found"),
+    [
+        pytest.param(0, "CrashLoopBackOff: no config", 1, True, id="it crashes"),
+        pytest.param(0, "", 1, False, id="it starts"),
+        pytest.param(1, "Unschedulable: no node", 1, False, id="one is enough"),
+        pytest.param(0, "Unschedulable: no node", 0, False, id="no node has joined"),
+    ],
+)
+def test_a_cilium_operator_that_does_not_run_is_told_with_its_cause(
+    available: int, trouble: str, nodes: int, found: bool
+) -> None:
+    observation = an_observation(
+        cilium_operator=CiliumOperator(2, available, observed=True),
+        nodes=[a_node(str(number)) for number in range(nodes)],
+        other_pods=[CiliumPod("cilium-operator-1", NODE, CILIUM_OPERATOR, trouble)],
+    )
+    told = (
+        f"no Cilium operator is available (pod cilium-operator-1: {trouble}): a node that joins gets no pod addresses "
+        "until one is: see its log, or change what it is given"
+    )
+
+    assert findings(observation, None) == ((told,) if found else ())
+
+
 def test_there_are_never_more_kinds_than_the_status_has_room_for() -> None:
     observation = an_observation(
         agents=[an_agent(CLOUD)],
         cilium_nodes=[a_cilium_node(CLOUD)],
-        other_pods=[CiliumPod("cilium-operator-1", CLOUD, "Deployment cilium-operator")],
+        other_pods=[CiliumPod("cilium-operator-1", CLOUD, CILIUM_OPERATOR, "CrashLoopBackOff")],
+        cilium_operator=CiliumOperator(2, 0, observed=True),
+        nodes=[a_node()],
         cloud_nodes=[CLOUD],
     )
     # Pools tell of blocks outside of them and of blocks that overlap; of certificates there are three.
     found = findings(observation, IpamVerdict(Ipam(), "few are left", ("outside", "overlap")), CERTIFICATES)
 
-    assert len(found) == 9
+    assert len(found) == 10
     assert len(found) <= MAX_FINDINGS
 
 

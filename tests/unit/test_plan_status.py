@@ -45,6 +45,10 @@ RETRIED = with_node(
 )
 NO_OPERATOR = replace(WELL, cilium_operator=None)
 NOT_AVAILABLE = replace(WELL, cilium_operator=CiliumOperator(replicas=2, available=0, observed=True))
+CHANGED = replace(
+    a_healthy_observation(a_revision(status="superseded"), a_revision(2), nodes=2),
+    cilium_operator=CiliumOperator(replicas=2, available=1, observed=True, current=False),
+)
 NOT_OBSERVED = replace(WELL, cilium_operator=CiliumOperator(replicas=2, available=2, observed=False))
 
 
@@ -101,6 +105,15 @@ NOT_OBSERVED = replace(WELL, cilium_operator=CiliumOperator(replicas=2, availabl
         ),
         pytest.param(
             NOT_AVAILABLE, {}, "False", Reason.INSTALLING, Phase.INSTALLING, RECONCILING, id="Cilium's operator starts"
+        ),
+        pytest.param(
+            CHANGED,
+            {},
+            "False",
+            Reason.ROLLING_OUT,
+            Phase.UPGRADING,
+            RECONCILING,
+            id="the next one of a changed release starts",
         ),
         pytest.param(
             NOT_OBSERVED,

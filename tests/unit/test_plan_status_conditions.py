@@ -23,8 +23,9 @@ from builders import (
 from cilium_hybrid.api.conditions import ConditionType, Reason
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.plan.decide import decide, refuse
-from cilium_hybrid.plan.observation import CiliumOperator, Observation
+from cilium_hybrid.plan.observation import CiliumOperator, CiliumPod, Observation
 from cilium_hybrid.plan.status import Report, next_status
+from cilium_hybrid.plan.succession import CILIUM_OPERATOR
 from cilium_hybrid.rules.rule import Violation
 from strategies import reports
 
@@ -36,6 +37,10 @@ NO_NODES = a_healthy_observation(a_revision(), nodes=0)
 AWAY = with_node(WELL, ready="Unknown")
 NO_OPERATOR = replace(WELL, cilium_operator=None)
 NOT_AVAILABLE = replace(WELL, cilium_operator=CiliumOperator(replicas=2, available=0, observed=True))
+CRASHES = CiliumPod("cilium-operator-x", NODE, CILIUM_OPERATOR, "CrashLoopBackOff: no config")
+HALF_NEW = replace(
+    WELL, cilium_operator=CiliumOperator(2, available=1, observed=True, current=False), other_pods=(CRASHES,)
+)
 SETTLED = a_status(a_condition(READY, "True", Reason.IN_SYNC))
 BROKEN = (
     Violation(Reason.INVALID_VALUES, "spec.values.ipam", "cannot be set here"),
@@ -67,6 +72,17 @@ BROKEN = (
             a_judged_report(NOT_AVAILABLE),
             "waiting for Cilium's operator: 0 of 2 replicas available",
             id="its operator starts",
+        ),
+        pytest.param(
+            a_judged_report(HALF_NEW),
+            "waiting for Cilium's operator: 1 of 2 replicas available, not all of them of what is released "
+            "(pod cilium-operator-x: CrashLoopBackOff: no config)",
+            id="the next one does not start",
+        ),
+        pytest.param(
+            a_judged_report(HALF_NEW, previous=SETTLED),
+            f"Cilium {VERSION} runs on 2 of 2 hybrid nodes",
+            id="one that is replaced later does not make it unready",
         ),
         pytest.param(
             a_judged_report(NO_OPERATOR), "waiting for Cilium's operator to appear", id="its operator is missing"

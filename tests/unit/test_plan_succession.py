@@ -2,9 +2,15 @@ from typing import Any
 
 import pytest
 
-from builders import a_node, a_spec, an_observation
-from cilium_hybrid.plan.observation import HybridNode
-from cilium_hybrid.plan.succession import CORDONED, has_one_place, with_the_old_going_first
+from builders import NODE, a_node, a_spec, an_observation
+from cilium_hybrid.plan.observation import CiliumPod, HybridNode
+from cilium_hybrid.plan.succession import (
+    CILIUM_OPERATOR,
+    CORDONED,
+    has_one_place,
+    with_its_trouble,
+    with_the_old_going_first,
+)
 from cilium_hybrid.plan.values import helm_values
 
 A, B, C = a_node("a"), a_node("b"), a_node("c")
@@ -42,3 +48,26 @@ def test_a_strategy_of_the_user_s_stays(strategy: dict[str, Any]) -> None:
     values = helm_values(a_spec(values={"operator": {"updateStrategy": strategy}}))
 
     assert with_the_old_going_first(values) == values
+
+
+PLACELESS = CiliumPod("cilium-operator-1", "", CILIUM_OPERATOR, "Unschedulable: no node")
+CRASHES = CiliumPod("cilium-operator-2", NODE, CILIUM_OPERATOR, "CrashLoopBackOff: no config")
+STARTS = CiliumPod("cilium-operator-3", NODE, CILIUM_OPERATOR)
+ENVOY = CiliumPod("cilium-envoy-1", NODE, "DaemonSet cilium-envoy", "CrashLoopBackOff: of its own")
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        pytest.param([], "it waits", id="there is none"),
+        pytest.param([STARTS, ENVOY], "it waits", id="nothing is wrong with it"),
+        pytest.param([PLACELESS], "it waits (pod cilium-operator-1: Unschedulable: no node)", id="it has no place"),
+        pytest.param(
+            [PLACELESS, CRASHES, ENVOY],
+            "it waits (pod cilium-operator-2: CrashLoopBackOff: no config)",
+            id="what fails on a node comes before what has none",
+        ),
+    ],
+)
+def test_what_waits_for_cilium_s_operator_says_why(pods: list[CiliumPod], expected: str) -> None:
+    assert with_its_trouble("it waits", an_observation(other_pods=pods)) == expected

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from cilium_hybrid.plan.ipam import IpamVerdict
 from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.plan.succession import with_its_trouble
 from cilium_hybrid.plan.wording import some
 
 
@@ -13,11 +14,21 @@ def findings(observation: Observation, ipam: IpamVerdict | None, certificates: S
     There are fewer kinds than the status has room for.
     """
     overlaps = () if ipam is None else ipam.findings
-    return (*_forecast(ipam), *certificates, *_on_cloud_nodes(observation), *overlaps)
+    return (*_forecast(ipam), *_operator(observation), *certificates, *_on_cloud_nodes(observation), *overlaps)
 
 
 def _forecast(ipam: IpamVerdict | None) -> tuple[str, ...]:
     return (ipam.forecast,) if ipam is not None and ipam.forecast else ()
+
+
+def _operator(observation: Observation) -> Iterator[str]:
+    """One that starts is no finding; one whose pod is in trouble hands out no block."""
+    operator = observation.cilium_operator
+    if operator is None or operator.available or not observation.nodes:
+        return
+    says = "no Cilium operator is available"
+    if (told := with_its_trouble(says, observation)) != says:
+        yield f"{told}: a node that joins gets no pod addresses until one is: see its log, or change what it is given"
 
 
 def _on_cloud_nodes(observation: Observation) -> Iterator[str]:

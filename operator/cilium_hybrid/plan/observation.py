@@ -135,11 +135,15 @@ class ForeignPod:
 
 @dataclass(frozen=True, slots=True)
 class CiliumPod:
-    """A pod of Cilium's that is no agent, and the workload that placed it, as `Deployment cilium-operator`."""
+    """A pod of Cilium's that is no agent, and the workload that made it, as `Deployment cilium-operator`.
+
+    `node` is empty where it has no place yet. `trouble`: why it does not run.
+    """
 
     name: str
     node: str
     workload: str
+    trouble: str = ""
 
 
 class CertificateMaker(StrEnum):

@@ -14,6 +14,7 @@ from cilium_hybrid.api.durations import duration
 from cilium_hybrid.api.status import MAX_UNREADY, RolloutStatus
 from cilium_hybrid.api.v1alpha1 import Rollout
 from cilium_hybrid.plan.observation import AgentPod, HybridNode, Observation
+from cilium_hybrid.plan.succession import with_its_trouble
 from cilium_hybrid.plan.wording import some
 
 PATIENCE: Final = timedelta(seconds=30)
@@ -175,7 +176,7 @@ def _what_comes_first(observation: Observation, digest: str | None, *, back: boo
         # A pod that is ended now would come back as it was.
         return "the agents' DaemonSet is being rewritten"
     if not back and (operator is None or not operator.current):
-        return "Cilium's operator comes first, and is not ready yet"
+        return with_its_trouble("Cilium's operator comes first, and is not ready yet", observation)
     return None
 
 

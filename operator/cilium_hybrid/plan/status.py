@@ -28,6 +28,7 @@ from cilium_hybrid.plan.nodes import NodesVerdict, named
 from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.release import APPLIED, initial_version, last_deployed
 from cilium_hybrid.plan.steps import newest_patch
+from cilium_hybrid.plan.succession import with_its_trouble
 from cilium_hybrid.rules.rule import Violation, all_named
 
 Truth = Literal["True", "False", "Unknown"]
@@ -147,7 +148,7 @@ def _of_the_nodes(report: Report) -> Summary:
     if blocking:
         return _waiting(report, _told(report, nodes.connected_failing), settled)
     if not settled and (waits := _operator_waits(report)):
-        return _waiting(report, waits, settled)
+        return _waiting(report, waits, settled, of_the_release=True)
     told = _told(report, nodes.failing)
     if nodes.grace_ends(now) is not None:
         return Summary("True", Reason.NODES_JOINING, told, Phase.READY)
@@ -156,14 +157,14 @@ def _of_the_nodes(report: Report) -> Summary:
     return Summary("True", Reason.IN_SYNC, told, Phase.READY)
 
 
-def _waiting(report: Report, message: str, settled: bool) -> Summary:
-    """Not Ready, in the words of what is going on."""
+def _waiting(report: Report, message: str, settled: bool, *, of_the_release: bool = False) -> Summary:
+    """Not Ready, in the words of what is going on. `of_the_release`: what is waited for is no trouble of a node."""
     if settled:
         return Summary("False", Reason.NODES_NOT_READY, message, Phase.DEGRADED)
     history = _history(report.previous.history, report.observation.revisions)
     if [entry.result for entry in history].count("Succeeded") <= 1:
         return Summary("False", Reason.INSTALLING, message, Phase.INSTALLING, working=True)
-    if min(report.nodes.up_to_date, report.nodes.agents_ready) < report.nodes.total:
+    if of_the_release or min(report.nodes.up_to_date, report.nodes.agents_ready) < report.nodes.total:
         return Summary("False", Reason.ROLLING_OUT, message, Phase.UPGRADING, working=True)
     return Summary("False", Reason.NODES_NOT_READY, message, Phase.DEGRADED, working=True)
 
@@ -189,9 +190,12 @@ def _operator_waits(report: Report) -> str | None:
     operator = report.observation.cilium_operator
     if operator is None:
         return "waiting for Cilium's operator to appear"
-    if not operator.observed or operator.available == 0:
-        return f"waiting for Cilium's operator: {operator.available} of {operator.replicas} replicas available"
-    return None
+    if operator.observed and operator.available and operator.current:
+        return None
+    waiting = f"waiting for Cilium's operator: {operator.available} of {operator.replicas} replicas available"
+    if operator.available:
+        waiting += ", not all of them of what is released"
+    return with_its_trouble(waiting, report.observation)
 
 
 def _condition(status: Status, kind: ConditionType) -> Condition | None:

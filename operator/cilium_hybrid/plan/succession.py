@@ -1,10 +1,15 @@
-"""How Cilium's next operator gets a place: two of them never share a node, so on a single one the old must go first."""
+"""How Cilium's next operator gets a place, and why it has none.
+
+Two of them never share a node, so on a single one the old must go first.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from cilium_hybrid.plan.observation import Observation
 
+CILIUM_OPERATOR: Final = "Deployment cilium-operator"
+"""As its pods name it."""
 CORDONED: Final = "node.kubernetes.io/unschedulable"
 _PLACES: Final = 2
 """The old operator keeps one while the new one starts on the other."""
@@ -26,3 +31,11 @@ def with_the_old_going_first(values: Mapping[str, Any]) -> dict[str, Any]:
     if "updateStrategy" in operator:
         return dict(values)
     return {**values, "operator": {**operator, "updateStrategy": _OLD_GOES_FIRST}}
+
+
+def with_its_trouble(waiting: str, observation: Observation) -> str:
+    """What waits for Cilium's operator, with the words of a pod of it that does not run, where one has any."""
+    pods = (pod for pod in observation.other_pods if pod.workload == CILIUM_OPERATOR and pod.trouble)
+    # That a second replica has no place on a single node is no news.
+    told = min(pods, key=lambda pod: (not pod.node, pod.name), default=None)
+    return waiting if told is None else f"{waiting} (pod {told.name}: {told.trouble})"

@@ -85,7 +85,7 @@ class KubeCluster:
         pods = Source(f"{_CORE}/pods", labels=apps)
         self._pods: Index[AgentPod | CheckPod] = Index(client, pods, pod, changed, after=pod_after)
         placed = Source(f"{_CORE}/pods", labels=f"{facts.OF_AN_APP} in ({','.join(facts.WORKLOADS)})")
-        self._other_pods = Index(client, placed, facts.cilium_pod, changed)
+        self._other_pods = Index(client, placed, facts.cilium_pod, changed, after=facts.cilium_pod_after)
         self.preflight = PreflightWatches(client, changed)
         # A field selector takes one name alone, and no other Secret's content is any business of the operator's.
         secrets = [named(f"{_CORE}/secrets", name) for name in CERTIFICATES]

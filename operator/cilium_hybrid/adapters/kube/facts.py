@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final
 
-from cilium_hybrid.adapters.kube.words import crash, short, told_on, trouble
+from cilium_hybrid.adapters.kube.words import crash, short, told_on, trouble, unplaced
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.observation import (
     AgentPod,
@@ -79,12 +79,20 @@ def foreign_pod(raw: Raw) -> ForeignPod | None:
 
 
 def cilium_pod(raw: Raw) -> CiliumPod | None:
-    """A pod of Cilium's operator or of Envoy; None for one that is on no node, leaves it or has ended."""
-    metadata, node = raw["metadata"], (raw.get("spec") or {}).get("nodeName")
-    ended = (raw.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
-    if not node or ended or "deletionTimestamp" in metadata:
+    """A pod of Cilium's operator or of Envoy; None for one that leaves its node or has ended."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    if status.get("phase") in {"Succeeded", "Failed"} or "deletionTimestamp" in metadata:
         return None
-    return CiliumPod(str(metadata["name"]), str(node), WORKLOADS[metadata["labels"][OF_AN_APP]])
+    node, workload = str((raw.get("spec") or {}).get("nodeName") or ""), WORKLOADS[metadata["labels"][OF_AN_APP]]
+    why = (
+        "" if condition(raw, "Ready").get("status") == "True" else trouble(status) or crash(status) or unplaced(status)
+    )
+    return CiliumPod(str(metadata["name"]), node, workload, why)
+
+
+def cilium_pod_after(before: CiliumPod, now: CiliumPod) -> CiliumPod:
+    """A pod that was seen before: its trouble is told on."""
+    return replace(now, trouble=told_on(before.trouble, now.trouble))
 
 
 def agent_pod(raw: Raw) -> AgentPod | None:
