@@ -1,53 +1,17 @@
 """The command `cilium-hybrid`."""
 
-import asyncio
-import os
-
-import typer
-
-from cilium_hybrid.api.crd import crd_yaml
-from cilium_hybrid.cli.approve import approve
-from cilium_hybrid.cli.plan import plan
-from cilium_hybrid.cli.status import status
-from cilium_hybrid.cli.validate import validate
-from cilium_hybrid.settings import Settings, SettingsError
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-
-@app.callback()
-def cilium_hybrid() -> None:
-    """Own Cilium's life on the hybrid nodes of an Amazon EKS cluster."""
-
-
-app.command()(validate)
-app.command()(plan)
-app.command()(status)
-app.command()(approve)
-
-
-@app.command()
-def crd() -> None:
-    """Print the CustomResourceDefinition."""
-    typer.echo(crd_yaml(), nl=False)
-
-
-@app.command()
-def run() -> None:
-    """Run the operator, in a cluster or with KUBECONFIG. Settings: environment, prefix CILIUM_HYBRID_."""
-    try:
-        settings = Settings.from_environment(os.environ)
-    except SettingsError as error:
-        typer.echo(f"cilium-hybrid: {error}", err=True)
-        raise typer.Exit(2) from None
-    # Imported here: `cilium-hybrid crd` needs none of it.
-    from cilium_hybrid.operate import operate  # noqa: PLC0415
-
-    raise typer.Exit(asyncio.run(operate(settings)))
+import sys
 
 
 def main() -> None:
     """The entry point of the distribution."""
+    if sys.argv[1:] == ["run"]:
+        # The operator is there for months, and a command line's libraries are a tenth of its memory.
+        from cilium_hybrid.operate import run  # noqa: PLC0415
+
+        sys.exit(run())
+    from cilium_hybrid.commands import app  # noqa: PLC0415
+
     app()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final
@@ -26,12 +27,22 @@ from cilium_hybrid.reconcile.loop import run_passes
 from cilium_hybrid.reconcile.published import Published
 from cilium_hybrid.reconcile.reconciler import Reconciler
 from cilium_hybrid.reconcile.wakes import Wakes
-from cilium_hybrid.settings import Settings
+from cilium_hybrid.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
 LOST_THE_LEASE: Final = 3
 """Exit code of an operator that may no longer act; the kubelet starts it again, to stand by."""
+
+
+def run() -> int:
+    """Run the operator as the environment says, and return its exit code."""
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as error:
+        print(f"cilium-hybrid: {error}", file=sys.stderr)  # noqa: T201 # there is no log yet
+        return 2
+    return asyncio.run(operate(settings))
 
 
 async def operate(settings: Settings) -> int:

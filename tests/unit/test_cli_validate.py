@@ -7,7 +7,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from builders import a_raw_spec
-from cilium_hybrid.__main__ import app
+from cilium_hybrid.commands import app
 from manifests.expected import ACCEPTED, LARGE, REFUSED, SAMPLES, expected_of
 
 PRIVATE_NETWORKS = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10"
