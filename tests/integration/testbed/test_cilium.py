@@ -14,6 +14,26 @@ from testbed.processes import wait_until
 CILIUM = (Path(__file__).parent / "cilium.yaml").read_text()
 FIRST, SECOND, THIRD = (hybrid_name(number) for number in (1, 2, 3))
 TAINT = "node.cilium.io/agent-not-ready"
+VALIDATED = """
+apiVersion: v1
+kind: Pod
+metadata: {name: validator, namespace: kube-system, labels: {k8s-app: cilium-pre-flight-check-deployment}}
+spec:
+  hostNetwork: true
+  nodeName: %s
+  containers: [{name: cnp-validator, image: "registry.example/cilium:v%s"}]
+"""
+POLICIES = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: good, namespace: default, labels: {of: validator}}
+spec: {endpointSelector: {}}
+---
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {name: bad, labels: {of: validator}}
+spec: {endpointSelector: {}, labels: wrong}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +129,38 @@ def test_a_broken_image_crashes_everywhere(cluster: Cluster) -> None:
     )
     cluster.apply(CILIUM)
     wait_until(lambda: all(agent_ready(cluster, node) for node in (FIRST, SECOND)), timeout=20, what="both are back")
+
+
+@pytest.mark.parametrize(
+    ("version", "says"),
+    [
+        pytest.param(
+            "1.17.1", "Validating CiliumClusterwideNetworkPolicy 'bad': unexpected validation error: spec", id="1.17"
+        ),
+        pytest.param("1.18.1", "type=CiliumClusterwideNetworkPolicy name=bad", id="1.18"),
+    ],
+)
+def test_a_validator_fails_until_the_policy_that_it_refuses_is_gone(cluster: Cluster, version: str, says: str) -> None:
+    def validator() -> Any:
+        return cluster.get("pod", "validator", "kube-system")
+
+    def restarts() -> int:
+        return int(validator()["status"].get("containerStatuses", [{}])[0].get("restartCount", 0))
+
+    cluster.apply(POLICIES)
+    cluster.apply(VALIDATED % (FIRST, version))
+    try:
+        wait_until(lambda: restarts() >= 2, timeout=15, what="it is tried again")
+        (failed,) = validator()["status"]["containerStatuses"]
+        cluster.kubectl("delete", "ciliumclusterwidenetworkpolicy", "bad")
+        wait_until(lambda: is_ready(validator()), timeout=15, what="what is left is valid")
+    finally:
+        cluster.kubectl("delete", "pod", "validator", "-n", "kube-system", "--now")
+        cluster.kubectl("delete", "ciliumnetworkpolicies,ciliumclusterwidenetworkpolicies", "-A", "-l", "of=validator")
+
+    assert failed["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    assert says in failed["lastState"]["terminated"]["message"]
+    assert "default/good" in failed["lastState"]["terminated"]["message"]
 
 
 def test_the_network_stays_when_the_agent_goes(cluster: Cluster) -> None:

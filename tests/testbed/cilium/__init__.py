@@ -1,1 +1,1 @@
-"""A stand-in for the processes of Cilium: its operator and its agents."""
+"""A stand-in for the processes of Cilium: its operator, its agents, and the validator of its preflight."""

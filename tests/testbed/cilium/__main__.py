@@ -13,6 +13,7 @@ import yaml
 from testbed.cilium.agents import Agents
 from testbed.cilium.kube import Kube, Object, Queue
 from testbed.cilium.operators import Operators
+from testbed.cilium.validators import Validators
 from testbed.cilium.view import View
 
 WORKERS = 32
@@ -28,6 +29,8 @@ async def act(config: Object) -> None:
                 operators.elect()
             case "operator":
                 await operators.start(name)
+            case "validator":
+                await validators.run(name)
             case _:
                 await agents.run(name)
                 await operators.tend(name)
@@ -36,6 +39,7 @@ async def act(config: Object) -> None:
     view = View(queue)
     async with Kube.connect(config) as kube, asyncio.TaskGroup() as tasks:
         agents, operators = Agents(kube, view, queue), Operators(kube, view, queue)
+        validators = Validators(kube, view, queue)
         view.start(kube, tasks)
         tasks.create_task(operators.look_for_crds())
         for _ in range(WORKERS):

@@ -8,6 +8,8 @@ from testbed.nodes import AGENT_FAULT
 
 Object = dict[str, Any]
 
+TOLD_TO_CRASH = 'level=fatal msg="failed to start: the agent was told to crash" subsys=daemon'
+
 
 class State(Enum):
     """How an agent fares."""
@@ -28,8 +30,12 @@ def fault(node: Object, pod: Object) -> State | None:
     mark = node["metadata"].get("annotations", {}).get(AGENT_FAULT)
     if mark is not None:
         return State(mark)
-    broken = any("broken" in container["image"].rpartition("/")[2] for container in pod["spec"]["containers"])
-    return State.CRASH if broken else None
+    return State.CRASH if broken(pod) else None
+
+
+def broken(pod: Object) -> bool:
+    """Whether an image of the pod is one that cannot run."""
+    return any("broken" in container["image"].rpartition("/")[2] for container in pod["spec"]["containers"])
 
 
 def restarts(pod: Object) -> int:
@@ -52,8 +58,8 @@ def says(actual: Any, expected: Any) -> bool:
     return bool(actual == expected)
 
 
-def status(pod: Object, node: Object, state: State, restart_count: int) -> Object:
-    """Return the pod's whole status; the same as it has, where nothing is new."""
+def status(pod: Object, node: Object, state: State, restart_count: int, *, last_words: str = TOLD_TO_CRASH) -> Object:
+    """Return the pod's whole status; the same as it has, where nothing is new. `last_words` are of a crash."""
     old = pod.get("status", {})
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     ready = state is State.READY
@@ -75,7 +81,7 @@ def status(pod: Object, node: Object, state: State, restart_count: int) -> Objec
         "podIPs": [{"ip": address}],
         "conditions": [_since(condition, old.get("conditions", ()), now) for condition in conditions],
         "containerStatuses": [
-            _container(container, old, state, restart_count, now) for container in pod["spec"]["containers"]
+            _container(container, old, state, restart_count, last_words, now) for container in pod["spec"]["containers"]
         ],
     }
 
@@ -87,7 +93,7 @@ def _since(condition: Object, old: Any, now: str) -> Object:
     return condition | {"lastTransitionTime": before.get("lastTransitionTime", now)}
 
 
-def _container(container: Object, old: Object, state: State, restart_count: int, now: str) -> Object:
+def _container(container: Object, old: Object, state: State, restart_count: int, last_words: str, now: str) -> Object:
     before: Object = next((one for one in old.get("containerStatuses", ()) if one["name"] == container["name"]), {})
     return {
         "name": container["name"],
@@ -97,7 +103,7 @@ def _container(container: Object, old: Object, state: State, restart_count: int,
         "started": state in (State.READY, State.NEVER_READY),
         "restartCount": restart_count,
         "state": _state(container, before, state, now),
-        "lastState": _last_state(before, state, restart_count, now),
+        "lastState": _last_state(before, state, restart_count, last_words, now),
     }
 
 
@@ -114,7 +120,7 @@ def _state(container: Object, before: Object, state: State, now: str) -> Object:
             return {"running": running or {"startedAt": now}}
 
 
-def _last_state(before: Object, state: State, restart_count: int, now: str) -> Object:
+def _last_state(before: Object, state: State, restart_count: int, last_words: str, now: str) -> Object:
     old: Object = before.get("lastState", {})
     if state is not State.CRASH or (old and before.get("restartCount") == restart_count):
         return old
@@ -122,7 +128,7 @@ def _last_state(before: Object, state: State, restart_count: int, now: str) -> O
         "terminated": {
             "exitCode": 1,
             "reason": "Error",
-            "message": 'level=fatal msg="failed to start: the agent was told to crash" subsys=daemon',
+            "message": last_words,
             "startedAt": now,
             "finishedAt": now,
         }

@@ -12,6 +12,7 @@ PODS = "/api/v1/namespaces/kube-system/pods"
 NODES = "/api/v1/nodes"
 AGENT_LABELS = "k8s-app=cilium"
 OPERATOR_LABELS = "io.cilium/app=operator,name=cilium-operator"
+VALIDATOR_LABELS = "k8s-app=cilium-pre-flight-check-deployment"
 
 
 class View:
@@ -21,6 +22,7 @@ class View:
         self.nodes = Watched(self._node_changed)
         self.agents = Watched(self._agent_changed)
         self.operators = Watched(self._operator_changed)
+        self.validators = Watched(self._validator_changed)
         self.cilium_nodes = Watched(self._cilium_node_changed)
         self.blocks = Blocks()
         # Nodes that asked for a block when there was none.
@@ -36,6 +38,7 @@ class View:
         tasks.create_task(kube.follow(NODES, self.nodes))
         tasks.create_task(kube.follow(PODS, self.agents, labels=AGENT_LABELS))
         tasks.create_task(kube.follow(PODS, self.operators, labels=OPERATOR_LABELS))
+        tasks.create_task(kube.follow(PODS, self.validators, labels=VALIDATOR_LABELS))
         tasks.create_task(kube.follow(CILIUM_NODES, self.cilium_nodes, served=self.crds_served))
 
     def agent_on(self, node: str) -> Object | None:
@@ -58,6 +61,8 @@ class View:
         self._queue.add(f"node/{name}")
         # With a node that is lost, the operator pod on it loses the lead.
         self._queue.add("election")
+        for validator in self.validators.objects:
+            self._validator_changed(validator)
 
     def _agent_changed(self, name: str) -> None:
         pod = self.agents.objects.get(name)
@@ -73,6 +78,9 @@ class View:
     def _operator_changed(self, name: str) -> None:
         self._queue.add(f"operator/{name}")
         self._queue.add("election")
+
+    def _validator_changed(self, name: str) -> None:
+        self._queue.add(f"validator/{name}")
 
     def _cilium_node_changed(self, name: str) -> None:
         thing = self.cilium_nodes.objects.get(name)
