@@ -235,6 +235,13 @@ def test_the_pool_is_told_where_the_operator_counts_it(ipam: dict[str, Any], exp
     assert told(a_view(raw={"ipam": ipam} if ipam else {}), "pool") == expected
 
 
+def test_what_is_out_of_order_and_blocks_nothing_is_told_where_the_operator_knows_it() -> None:
+    view = a_view(raw={"findings": ["one thing", "another"]})
+
+    assert told(view, "to do") == [Line("to do", "one thing", Mood.BUSY), Line("to do", "another", Mood.BUSY)]
+    assert told(a_view(), "to do") == []
+
+
 @pytest.mark.parametrize(
     ("nodes", "text", "mood"),
     [

@@ -119,6 +119,7 @@ def _lines(view: View, now: datetime | None) -> Iterator[Line]:
         yield from _of_the_status(status, now)
     if (pool := _pool(view.resource.status)) is not None:
         yield pool
+    yield from (Line("to do", str(finding), Mood.BUSY) for finding in view.resource.status.get("findings") or ())
     yield _nodes(view)
     if view.forbidden:
         yield Line("partial", f"only nodes that fail, at most ten: {view.forbidden}", Mood.BUSY)
