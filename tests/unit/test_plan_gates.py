@@ -21,8 +21,8 @@ from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import PreflightResult, PreflightStatus, Status
 from cilium_hybrid.api.v1alpha1 import APPROVE
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.actions import Action, EndPreflight, Nothing, StartPreflight
-from cilium_hybrid.plan.gates import Checks, awaited_approval, awaited_preflight
+from cilium_hybrid.plan.actions import Action, Decision, EndPreflight, Nothing, StartPreflight
+from cilium_hybrid.plan.gates import Checks, awaited_approval, awaited_preflight, told_preflight
 from cilium_hybrid.plan.observation import PreflightObservation
 from cilium_hybrid.plan.preflight import judge_preflight, preflight_values
 from cilium_hybrid.plan.route import Route, find_route
@@ -223,3 +223,29 @@ def test_the_message_tells_how_far_it_is(
 
     assert decision is not None
     assert decision.message == message
+
+
+STALLED = Decision(Nothing(), Reason.RENDER_REFUSED, "no", stalled=True)
+WAITS = Decision(Nothing(), Reason.CHART_UNAVAILABLE, "later")
+
+
+@pytest.mark.parametrize(
+    ("decision", "told", "expected"),
+    [
+        pytest.param(STALLED, None, None, id="none was told"),
+        pytest.param(STALLED, a_told(NEXT, RUNNING), None, id="what stands still runs none"),
+        pytest.param(STALLED, a_told(NEXT), a_told(NEXT), id="it passed before that"),
+        pytest.param(STALLED, a_told(NEXT, FAILED), a_told(NEXT, FAILED), id="it failed before that"),
+        pytest.param(WAITS, a_told(NEXT, RUNNING), a_told(NEXT, RUNNING), id="what waits goes on"),
+        pytest.param(
+            replace(STALLED, preflight=a_told(NEXT, FAILED)),
+            a_told(NEXT, RUNNING),
+            a_told(NEXT, FAILED),
+            id="it fails now",
+        ),
+    ],
+)
+def test_no_preflight_is_told_to_run_where_none_can(
+    decision: Decision, told: PreflightStatus | None, expected: PreflightStatus | None
+) -> None:
+    assert told_preflight(decision, Checks(told)) == expected

@@ -177,6 +177,28 @@ def test_a_preflight_that_is_none_of_ciliums_waits_for_a_person() -> None:
     assert "correct spec.chart" in world.ready.message
     assert world.preflights.started == []
     assert world.history == UNTOUCHED
+    # It never ran, and Ready has the cause.
+    assert world.status.preflight is None
+    assert condition(world.status, ConditionType.PREFLIGHT_PASSED) is None
+    world.restart()
+    world.settle()
+    assert (world.ready.reason, world.status.preflight) == (Reason.RENDER_REFUSED, None)
+    world.charts.publish(REF, PATCH, Published("sha256:y", renders=renders))
+    upgrade(world, PATCH, upgrade={"rollout": {"soak": "1s"}})
+    walk(world)
+    assert world.status.version.running == PATCH
+
+
+def test_the_preflight_before_goes_where_the_next_cannot_start() -> None:
+    world = with_a_preflight()
+    world.charts.publish(REF, PATCH, Published("sha256:x", renders=everywhere))
+    upgrade(world, PATCH, masquerade=False)
+    world.settle()
+
+    assert world.ready.reason is Reason.RENDER_REFUSED
+    assert world.status.preflight is None
+    assert not world.preflights.seen.there
+    assert world.history == UNTOUCHED
 
 
 def test_an_api_that_is_away_counts_against_no_preflight() -> None:

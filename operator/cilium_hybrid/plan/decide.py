@@ -109,7 +109,8 @@ def decide(situation: Situation) -> Decision:
     if failure.waits(situation.now):
         return Decision(Nothing(), failure.reason, failure.with_next_try())
     if failure.not_before is None and isinstance(decision.action, Apply | StartPreflight):
-        return Decision(Nothing(), failure.reason, failure.message, stalled=True)
+        # Not even its preflight is run: one of before that is left must not stay for it.
+        return _tidy(situation, Decision(Nothing(), failure.reason, failure.message, stalled=True))
     return decision
 
 

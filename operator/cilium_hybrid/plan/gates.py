@@ -61,6 +61,14 @@ def awaited_preflight(spec: Spec, want: Wanted, checks: Checks) -> Decision | No
             assert_never(unknown)
 
 
+def told_preflight(decision: Decision, checks: Checks) -> PreflightStatus | None:
+    """What the status tells of it: what was told before, but not that it runs where the decision stands still."""
+    told = checks.told
+    if decision.preflight is None and decision.stalled and told is not None and told.result is PreflightResult.RUNNING:
+        return None
+    return decision.preflight or told
+
+
 def _start(spec: Spec, want: Wanted, checks: Checks) -> Decision:
     expected = 0 if checks.verdict is None else checks.verdict.expected
     status = PreflightStatus(version=want.chart_version, result=PreflightResult.RUNNING, expected=expected)

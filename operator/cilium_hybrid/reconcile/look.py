@@ -13,7 +13,7 @@ from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Decision
 from cilium_hybrid.plan.certificates import judge_certificates
 from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
-from cilium_hybrid.plan.gates import Checks
+from cilium_hybrid.plan.gates import Checks, told_preflight
 from cilium_hybrid.plan.ipam import judge_ipam
 from cilium_hybrid.plan.judge import judge
 from cilium_hybrid.plan.nodes import NodesVerdict, Since, judge_nodes
@@ -118,7 +118,7 @@ def look(sight: Sight) -> View:
         rollout=None if spec.suspend or refusals else rollout.status,
         plan=plan_steps(situation, decision, previous),
         plan_digest=route.digest,
-        preflight=decision.preflight or checks.told,
+        preflight=told_preflight(decision, checks),
         published=sight.published,
         ipam=judge_ipam(observation, resource.spec),
         certificates=judge_certificates(observation, resource.spec, sight.now),
