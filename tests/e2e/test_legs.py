@@ -71,6 +71,17 @@ def _take_the_agent(site: Site) -> None:
     site.cluster.request("DELETE", _agent(site))
 
 
+def _set_room(pods: int) -> Step:
+    """How many pods the node takes."""
+    body = {"status": {"allocatable": {"pods": str(pods)}}}
+    return lambda site: site.cluster.request("PATCH", f"/api/v1/nodes/{NODE}/status", body, kind=MERGE_PATCH)
+
+
+def _fill_the_node(site: Site) -> None:
+    _set_room(0)(site)
+    site.cluster.request("DELETE", _agent(site))
+
+
 BROKEN = [
     pytest.param(
         lambda site: site.cluster.disconnect(NODE),
@@ -106,6 +117,13 @@ BROKEN = [
         "Agent",
         "no Cilium agent pod on the node, which is Ready by CNI files that were left on it",
         id="Agent, which is not there",
+    ),
+    pytest.param(
+        _fill_the_node,
+        _set_room(110),
+        "Agent",
+        "the agent's pod has no place on the node: Unschedulable: 0/22 nodes are available: 1 Too many pods",
+        id="Agent, which has no place",
     ),
     pytest.param(
         _say_of_the_block("allocator not configured for the requested CIDR 10.85.0.0/25"),

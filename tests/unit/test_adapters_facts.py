@@ -13,6 +13,7 @@ from cilium_hybrid.plan.observation import (
     ForeignPod,
     HybridNode,
     PoolConfig,
+    UnplacedAgent,
 )
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 
@@ -162,6 +163,18 @@ def a_raw_pod(status: Any = None, **metadata: Any) -> dict[str, Any]:
     }
 
 
+def a_waiting_pod(scheduled: str | None, key: str = "metadata.name") -> dict[str, Any]:
+    """A pod of a DaemonSet that is for a node, and not there."""
+    term = {"matchFields": [{"key": key, "operator": "In", "values": [NODE]}]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
+    says = {"type": "PodScheduled", "status": scheduled, "reason": "Unschedulable", "message": "Too many pods"}
+    return {
+        "metadata": {"name": "cilium-x"},
+        "spec": {"affinity": affinity},
+        "status": {"phase": "Pending", "conditions": [says] if scheduled else []},
+    }
+
+
 def waiting(reason: str, message: str = "", last: str | None = None) -> dict[str, Any]:
     container: dict[str, Any] = {"state": {"waiting": {"reason": reason, "message": message}}}
     if last is not None:
@@ -184,18 +197,28 @@ def waiting(reason: str, message: str = "", last: str | None = None) -> dict[str
         pytest.param(a_raw_pod({"phase": "Pending"}), AgentPod("cilium-x", NODE, False, None), id="starting"),
         pytest.param({"metadata": {"name": "cilium-x"}}, None, id="without a spec"),
         pytest.param({"metadata": {"name": "cilium-x"}, "spec": {"nodeName": ""}}, None, id="without a node"),
+        pytest.param(a_waiting_pod("False"), UnplacedAgent(NODE, "Unschedulable: Too many pods"), id="no place for it"),
+        pytest.param(a_waiting_pod(None), None, id="the scheduler has not looked"),
+        pytest.param(a_waiting_pod("False", key="metadata.uid"), None, id="for no node by its name"),
     ],
 )
-def test_an_agent(raw: dict[str, Any], expected: AgentPod | None) -> None:
+def test_an_agent(raw: dict[str, Any], expected: AgentPod | UnplacedAgent | None) -> None:
     assert facts.agent_pod(raw) == expected
+
+
+def placed(raw: dict[str, Any]) -> AgentPod:
+    """An agent that is on its node."""
+    pod = facts.agent_pod(raw)
+    assert isinstance(pod, AgentPod)
+    return pod
 
 
 def test_an_agent_tells_what_it_waits_for_and_how_it_ended() -> None:
     crashed = waiting("CrashLoopBackOff", last="kernel too old")
-    waits = facts.agent_pod(a_raw_pod({"containerStatuses": [crashed]}))
-    runs_again = facts.agent_pod(a_raw_pod({"containerStatuses": [crashed | RUNS]}))
+    waits = placed(a_raw_pod({"containerStatuses": [crashed]}))
+    runs_again = placed(a_raw_pod({"containerStatuses": [crashed | RUNS]}))
     well = {"conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [crashed | RUNS]}
-    is_well = facts.agent_pod(a_raw_pod(well))
+    is_well = placed(a_raw_pod(well))
 
     assert waits is not None
     assert runs_again is not None
@@ -250,7 +273,7 @@ RUNS = {"state": {"running": {"startedAt": "2026-03-01T11:00:00Z"}}}
     ],
 )
 def test_whether_an_agent_started(containers: list[Any], started: bool) -> None:
-    pod = facts.agent_pod(a_raw_pod({"conditions": [], "containerStatuses": containers}))
+    pod = placed(a_raw_pod({"conditions": [], "containerStatuses": containers}))
 
     assert pod is not None
     assert pod.started is started
@@ -259,7 +282,7 @@ def test_whether_an_agent_started(containers: list[Any], started: bool) -> None:
 
 def test_since_when_an_agent_is_ready() -> None:
     ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-03-01T11:00:00Z"}
-    pod = facts.agent_pod(a_raw_pod({"conditions": [ready]}))
+    pod = placed(a_raw_pod({"conditions": [ready]}))
 
     assert pod is not None
     assert pod.ready_since == EARLIER

@@ -19,7 +19,7 @@ from cilium_hybrid.adapters.kube.preflight_facts import (
     preflight_of,
     validator_set,
 )
-from cilium_hybrid.plan.observation import AgentPod, PolicyValidator, PreflightObservation, PreflightPod
+from cilium_hybrid.plan.observation import AgentPod, PolicyValidator, PreflightObservation, PreflightPod, UnplacedAgent
 
 MADE = "2026-03-01T11:00:00Z"
 OURS = {"meta.helm.sh/release-name": "cilium-preflight"}
@@ -99,7 +99,7 @@ def test_only_those_that_are_on_a_node_are_told_of_where_they_should_not_be() ->
 
 @pytest.mark.parametrize("app", [OF_THE_AGENTS, OF_THE_CHECK, OF_THE_VALIDATOR])
 def test_the_trouble_of_a_pod_is_told_on(app: str) -> None:
-    def waits(**waiting: str) -> AgentPod | CheckPod | None:
+    def waits(**waiting: str) -> AgentPod | UnplacedAgent | CheckPod | None:
         return pod(a_raw_pod(app, status={"containerStatuses": [{"state": {"waiting": waiting}}]}))
 
     tries = waits(reason="ErrImagePull", message="no such image")

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from builders import DIGEST, EARLIER, NODE, NOW, OTHER_DIGEST, a_cilium_node, a_node, an_agent, an_observation
 from cilium_hybrid.api.status import Leg, UnreadyNode
 from cilium_hybrid.plan.nodes import JOINING_GRACE, NodesVerdict, judge_nodes, named
-from cilium_hybrid.plan.observation import AgentPod, CiliumNode, HybridNode
+from cilium_hybrid.plan.observation import AgentPod, CiliumNode, HybridNode, NodeReady
 
 WELL = a_node(), an_agent(), a_cilium_node()
 
@@ -150,6 +151,18 @@ def test_the_root_cause_is_the_first_leg_that_fails(
     (failing,) = judge(*(fact for fact in (node, agent, cilium_node) if fact is not None)).failing
 
     assert (failing.name, failing.leg, failing.message, failing.since) == (NODE, leg, message, NOW)
+
+
+@pytest.mark.parametrize("ready", ["True", "False"])
+def test_an_agent_that_the_scheduler_cannot_place_is_told_in_its_words(ready: NodeReady) -> None:
+    waits = replace(an_observation(nodes=[a_node(ready=ready)]), unplaced={NODE: "Unschedulable: Too many pods"})
+    (failing,) = judge_nodes(waits, DIGEST, {}, NOW).failing
+    # The pod of before is still there.
+    replaced = replace(waits, agents={NODE: an_agent()}, nodes={NODE: a_node()})
+
+    message = "the agent's pod has no place on the node: Unschedulable: Too many pods"
+    assert (failing.leg, failing.message) == (Leg.AGENT, message)
+    assert judge_nodes(replaced, DIGEST, {}, NOW).failing == ()
 
 
 def test_a_node_that_is_well_fails_no_leg() -> None:

@@ -332,3 +332,13 @@ def test_an_agent_that_waits_for_a_block_says_nothing_of_the_release(agent: dict
 
     assert seen(crashing, late).step is Step.FAILED
     assert seen(starved, late).step is Step.STUCK
+
+
+def test_an_agent_that_the_scheduler_cannot_place_says_nothing_of_the_release() -> None:
+    missing = cluster(old("b"), nodes=[node("a"), node("b")])
+    unplaced = replace(missing, unplaced={"a": "Unschedulable: Too many pods"})
+    late = before(updated=0, total=2, left=1, at=LATE)
+
+    assert seen(unplaced, late).step is Step.STUCK
+    assert seen(unplaced, late) == seen(missing, late)
+    assert seen(unplaced) == seen(missing)

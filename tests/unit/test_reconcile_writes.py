@@ -78,7 +78,7 @@ def a_waiting_agent(name: str, reason: str, message: str) -> AgentPod:
     waiting = {"state": {"waiting": {"reason": reason, "message": message}}}
     raw = {"metadata": {"name": name}, "spec": {"nodeName": name}, "status": {"containerStatuses": [waiting]}}
     found = agent_pod(raw)
-    assert found is not None
+    assert isinstance(found, AgentPod)
     return found
 
 
@@ -89,7 +89,9 @@ def test_an_image_that_is_tried_again_and_again_is_one_write() -> None:
     between = a_waiting_agent(name, "ImagePullBackOff", 'Back-off pulling image "x"')
     seen = tries
     for phase in [tries, between] * 5:
-        seen = agent_after(seen, phase)
+        after = agent_after(seen, phase)
+        assert isinstance(after, AgentPod)
+        seen = after
         world.cluster.put_agent(seen)
         world.settle()
 

@@ -79,7 +79,7 @@ def judge_nodes(observation: Observation, config_digest: str | None, since: Sinc
         agents_ready += agent is not None and agent.ready
         current = agent is not None and agent.config_digest == config_digest
         up_to_date += current
-        verdict = _failing_leg(node, agent, cilium_node, current)
+        verdict = _failing_leg(node, agent, cilium_node, current, observation.unplaced.get(name, ""))
         if verdict is not None:
             leg, message = verdict
             first_seen = since.get((name, leg), now)
@@ -101,14 +101,12 @@ def named(failing: Sequence[UnreadyNode]) -> str:
 
 
 def _failing_leg(
-    node: HybridNode, agent: AgentPod | None, cilium_node: CiliumNode | None, current: bool
+    node: HybridNode, agent: AgentPod | None, cilium_node: CiliumNode | None, current: bool, unplaced: str
 ) -> tuple[Leg, str] | None:
     if node.ready == "Unknown":
         return Leg.DISCONNECTED, "the node does not report to the API server"
-    if agent is None and node.ready == "True":
-        return Leg.AGENT, "no Cilium agent pod on the node, which is Ready by CNI files that were left on it"
     if agent is None:
-        return Leg.AGENT, "no Cilium agent pod on the node"
+        return Leg.AGENT, _no_agent(node, unplaced)
     missing = "" if cilium_node is None else _no_block(cilium_node)
     if trouble := agent.trouble or agent.crash:
         return Leg.AGENT, f"{trouble}; {missing}" if missing else trouble
@@ -123,6 +121,13 @@ def _failing_leg(
     if node.agent_taint:
         return Leg.TAINT, "taint node.cilium.io/agent-not-ready is still there"
     return None
+
+
+def _no_agent(node: HybridNode, unplaced: str) -> str:
+    if unplaced:
+        return f"the agent's pod has no place on the node: {unplaced}"
+    left = ", which is Ready by CNI files that were left on it" if node.ready == "True" else ""
+    return f"no Cilium agent pod on the node{left}"
 
 
 def _no_block(cilium_node: CiliumNode) -> str:

@@ -117,6 +117,14 @@ class AgentPod:
 
 
 @dataclass(frozen=True, slots=True)
+class UnplacedAgent:
+    """A pod of the DaemonSet `cilium` that the scheduler cannot place on the node that it is for, in its words."""
+
+    node: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class CiliumNode:
     """The CiliumNode of a node: its blocks, or why it has none."""
 
@@ -227,7 +235,8 @@ class Observation:
 
     `taken`: addresses of cloud nodes and of Services. `nodes_with_pods`: where an agent pod still is, those on their
     way out too. `definition_leaving`: the definition of CiliumHybrid itself is being deleted.
-    `secrets_namespace_leaving`: the chart's namespace is, after an uninstall.
+    `secrets_namespace_leaving`: the chart's namespace is, after an uninstall. `unplaced`: why the scheduler cannot
+    place a node's agent, by node.
     """
 
     revisions: tuple[Revision, ...] = ()
@@ -237,6 +246,7 @@ class Observation:
     cilium_operator: CiliumOperator | None = None
     nodes: Mapping[str, HybridNode] = field(default_factory=dict)
     agents: Mapping[str, AgentPod] = field(default_factory=dict)
+    unplaced: Mapping[str, str] = field(default_factory=dict)
     cilium_nodes: Mapping[str, CiliumNode] = field(default_factory=dict)
     taken: tuple[Taken, ...] = ()
     foreign_pods: tuple[ForeignPod, ...] = ()

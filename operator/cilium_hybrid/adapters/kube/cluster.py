@@ -26,7 +26,7 @@ from cilium_hybrid.api.v1alpha1 import APPROVE, GROUP, KIND, NAME, PLURAL, VERSI
 from cilium_hybrid.plan.certificates import CERTIFICATES
 from cilium_hybrid.plan.judge import Question
 from cilium_hybrid.plan.news import News
-from cilium_hybrid.plan.observation import AgentPod, Observation, Record, Revision, Survey
+from cilium_hybrid.plan.observation import AgentPod, Observation, Record, Revision, Survey, UnplacedAgent
 from cilium_hybrid.plan.release import NAMESPACE
 from cilium_hybrid.ports import ClusterUnavailableError, Resource, StaleError
 from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
@@ -83,7 +83,7 @@ class KubeCluster:
         # One for all of them: each watch holds a connection, though nothing happens.
         apps = f"k8s-app in ({OF_THE_AGENTS},{OF_THE_CHECK},{OF_THE_VALIDATOR})"
         pods = Source(f"{_CORE}/pods", labels=apps)
-        self._pods: Index[AgentPod | CheckPod] = Index(client, pods, pod, changed, after=pod_after)
+        self._pods: Index[AgentPod | UnplacedAgent | CheckPod] = Index(client, pods, pod, changed, after=pod_after)
         placed = Source(f"{_CORE}/pods", labels=f"{facts.OF_AN_APP} in ({','.join(facts.WORKLOADS)})")
         self._other_pods = Index(client, placed, facts.cilium_pod, changed, after=facts.cilium_pod_after)
         self.preflight = PreflightWatches(client, changed)
@@ -152,6 +152,7 @@ class KubeCluster:
             cilium_operator=self._operator.facts.get("cilium-operator"),
             nodes=self._nodes.facts,
             agents=by_node(pods),
+            unplaced=unplaced(self._pods.facts.values()),
             cilium_nodes=self._cilium_nodes.facts,
             taken=tuple(taken for index in others for found in index.facts.values() for taken in found),
             foreign_pods=tuple(self._foreign_pods.facts.values()),
@@ -227,7 +228,7 @@ class KubeCluster:
                 if error.status != NOT_FOUND:
                     raise ClusterUnavailableError(f"cannot delete pod {name}: {error}") from None
         await self._pods.until(
-            lambda seen: all(name not in seen or seen[name].leaving for name in pods), OWN_WRITE_SECONDS
+            lambda seen: not any(name in seen and _stays(seen[name]) for name in pods), OWN_WRITE_SECONDS
         )
 
     async def write_record(self, record: Record) -> None:
@@ -262,6 +263,16 @@ def in_order(revisions: Mapping[str, Revision]) -> tuple[Revision, ...]:
 def by_node(pods: Iterable[AgentPod]) -> dict[str, AgentPod]:
     """The agent of each node; one on its way out counts no longer."""
     return {pod.node: pod for pod in pods if not pod.leaving}
+
+
+def _stays(pod: AgentPod | UnplacedAgent | CheckPod) -> bool:
+    # One that is on no node has no kubelet to wait for.
+    return not isinstance(pod, UnplacedAgent) and not pod.leaving
+
+
+def unplaced(pods: Iterable[object]) -> dict[str, str]:
+    """By node, why the scheduler cannot place its agent."""
+    return {pod.node: pod.cause for pod in pods if isinstance(pod, UnplacedAgent)}
 
 
 def as_resource(raw: Mapping[str, Any]) -> Resource:

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final
 
-from cilium_hybrid.adapters.kube.words import crash, short, told_on, trouble, unplaced
+from cilium_hybrid.adapters.kube.words import crash, short, told_on, trouble
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.observation import (
     AgentPod,
@@ -21,6 +21,7 @@ from cilium_hybrid.plan.observation import (
     PoolConfig,
     Record,
     Rejected,
+    UnplacedAgent,
 )
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 from cilium_hybrid.rules.surroundings import Taken, all_taken
@@ -31,6 +32,7 @@ AGENT_TAINT: Final = "node.cilium.io/agent-not-ready"
 OF_AN_APP: Final = "app.kubernetes.io/name"
 WORKLOADS: Final = {"cilium-envoy": "DaemonSet cilium-envoy", "cilium-operator": "Deployment cilium-operator"}
 """By that label of their pods."""
+_WHERE: Final = ("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
 
 
 def hybrid_node(raw: Raw) -> HybridNode:
@@ -84,9 +86,8 @@ def cilium_pod(raw: Raw) -> CiliumPod | None:
     if status.get("phase") in {"Succeeded", "Failed"} or "deletionTimestamp" in metadata:
         return None
     node, workload = str((raw.get("spec") or {}).get("nodeName") or ""), WORKLOADS[metadata["labels"][OF_AN_APP]]
-    why = (
-        "" if condition(raw, "Ready").get("status") == "True" else trouble(status) or crash(status) or unplaced(status)
-    )
+    ready = condition(raw, "Ready").get("status") == "True"
+    why = "" if ready else trouble(status) or crash(status) or without_a_node(raw)
     return CiliumPod(str(metadata["name"]), node, workload, why)
 
 
@@ -95,11 +96,12 @@ def cilium_pod_after(before: CiliumPod, now: CiliumPod) -> CiliumPod:
     return replace(now, trouble=told_on(before.trouble, now.trouble))
 
 
-def agent_pod(raw: Raw) -> AgentPod | None:
-    """A pod of the agents' DaemonSet; None for one without a node."""
+def agent_pod(raw: Raw) -> AgentPod | UnplacedAgent | None:
+    """A pod of the agents' DaemonSet; None for one that the scheduler has not looked at yet."""
     metadata, node = raw["metadata"], (raw.get("spec") or {}).get("nodeName")
     if not node:
-        return None
+        meant, cause = node_of(raw.get("spec") or {}), without_a_node(raw)
+        return UnplacedAgent(meant, cause) if meant and cause else None
     status, ready = raw.get("status") or {}, condition(raw, "Ready")
     return AgentPod(
         name=str(metadata["name"]),
@@ -114,9 +116,29 @@ def agent_pod(raw: Raw) -> AgentPod | None:
     )
 
 
-def agent_after(before: AgentPod, now: AgentPod) -> AgentPod:
+def agent_after(before: AgentPod | UnplacedAgent, now: AgentPod | UnplacedAgent) -> AgentPod | UnplacedAgent:
     """A pod that was seen before: its trouble is told on."""
+    if isinstance(before, UnplacedAgent) or isinstance(now, UnplacedAgent):
+        return now
     return replace(now, trouble=told_on(before.trouble, now.trouble))
+
+
+def node_of(spec: Raw) -> str:
+    """The node of a pod; one of a DaemonSet names it in its affinity before it is there."""
+    required: Any = spec
+    for key in _WHERE:
+        required = required.get(key) or {}
+    fields = (field for term in required.get("nodeSelectorTerms") or [] for field in term.get("matchFields") or [])
+    wanted = (field["values"][0] for field in fields if field["key"] == "metadata.name")
+    return str(spec.get("nodeName") or next(wanted, ""))
+
+
+def without_a_node(raw: Raw) -> str:
+    """Why the scheduler finds no node for a pod; empty where it did, or has not looked yet."""
+    scheduled = condition(raw, "PodScheduled")
+    if scheduled.get("status") != "False":
+        return ""
+    return short(f"{scheduled.get('reason') or 'Unschedulable'}: {scheduled.get('message') or 'it has no node'}")
 
 
 def _started(status: Raw) -> bool:

@@ -8,10 +8,18 @@ from typing import Any, Final, Self
 
 from cilium_hybrid.adapters.kube import facts
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
-from cilium_hybrid.adapters.kube.cluster import AGENT_SET, AGENTS, CILIUM_NODES, HYBRID_NODES, as_resource, by_node
+from cilium_hybrid.adapters.kube.cluster import (
+    AGENT_SET,
+    AGENTS,
+    CILIUM_NODES,
+    HYBRID_NODES,
+    as_resource,
+    by_node,
+    unplaced,
+)
 from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index, Source
 from cilium_hybrid.api.v1alpha1 import GROUP, KIND, NAME, PLURAL, VERSION
-from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.plan.observation import AgentPod, Observation
 from cilium_hybrid.ports import ClusterUnavailableError, PortError, Resource
 
 RESOURCES: Final = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
@@ -80,7 +88,8 @@ class Onlooker:
             observation = Observation(
                 agent_set=self._agent_set.facts.get("cilium"),
                 nodes=self._nodes.facts,
-                agents=by_node(self._agents.facts.values()),
+                agents=by_node(pod for pod in self._agents.facts.values() if isinstance(pod, AgentPod)),
+                unplaced=unplaced(self._agents.facts.values()),
                 cilium_nodes=self._cilium_nodes.facts,
             )
         return Seen(resource, observation, self._forbidden, self._lost())

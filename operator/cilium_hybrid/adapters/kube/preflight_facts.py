@@ -5,7 +5,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from cilium_hybrid.adapters.kube.facts import agent_after, agent_pod, condition, moment, observed, ready_since
+from cilium_hybrid.adapters.kube.facts import (
+    agent_after,
+    agent_pod,
+    condition,
+    moment,
+    node_of,
+    observed,
+    ready_since,
+    without_a_node,
+)
 from cilium_hybrid.adapters.kube.words import short, told_on, trouble
 from cilium_hybrid.plan.observation import (
     AgentPod,
@@ -14,6 +23,7 @@ from cilium_hybrid.plan.observation import (
     PreflightObservation,
     PreflightPod,
     Revision,
+    UnplacedAgent,
 )
 from cilium_hybrid.plan.preflight import CHECK, PREFLIGHT
 
@@ -28,7 +38,6 @@ OF_THE_VALIDATOR: Final = f"{CHECK}-deployment"
 
 _MOST_WORDS: Final = 4096
 """In characters, as much as a kubelet keeps of what a container said last."""
-_WHERE: Final = ("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +69,19 @@ class CheckPod:
     """Whether it is on its node, rather than waits for it."""
 
 
-def pod(raw: Raw) -> AgentPod | CheckPod | None:
-    """A pod of the agents or of a preflight; None for an agent without a node."""
+def pod(raw: Raw) -> AgentPod | UnplacedAgent | CheckPod | None:
+    """A pod of the agents or of a preflight; None for an agent that the scheduler has not looked at yet."""
     app = str(raw["metadata"]["labels"]["k8s-app"])
     return agent_pod(raw) if app == OF_THE_AGENTS else _check_pod(raw, app)
 
 
-def pod_after(before: AgentPod | CheckPod, now: AgentPod | CheckPod) -> AgentPod | CheckPod:
+def pod_after(
+    before: AgentPod | UnplacedAgent | CheckPod, now: AgentPod | UnplacedAgent | CheckPod
+) -> AgentPod | UnplacedAgent | CheckPod:
     """A pod that was seen before: its trouble is told on."""
-    if isinstance(now, AgentPod):
-        return agent_after(before, now) if isinstance(before, AgentPod) else now
-    if isinstance(before, AgentPod):
-        return now
-    return replace(now, pod=replace(now.pod, trouble=told_on(before.pod.trouble, now.pod.trouble)))
+    if isinstance(before, CheckPod) and isinstance(now, CheckPod):
+        return replace(now, pod=replace(now.pod, trouble=told_on(before.pod.trouble, now.pod.trouble)))
+    return now if isinstance(before, CheckPod) or isinstance(now, CheckPod) else agent_after(before, now)
 
 
 def placed_pods(pods: Iterable[CheckPod]) -> Iterator[CiliumPod]:
@@ -127,33 +136,16 @@ def _check_pod(raw: Raw, app: str) -> CheckPod:
     owners = (owner["uid"] for owner in metadata.get("ownerReferences") or [] if owner.get("controller"))
     pod = PreflightPod(
         name=str(metadata["name"]),
-        node=_node(raw.get("spec") or {}),
+        node=node_of(raw.get("spec") or {}),
         ready=ready.get("status") == "True",
         ready_since=ready_since(ready),
-        trouble=trouble(status) or _without_a_node(condition(raw, "PodScheduled")),
+        trouble=trouble(status) or without_a_node(raw),
         # The log of the validator names each policy that it refuses.
         last_words=" ".join(words.split())[-_MOST_WORDS:] if app == OF_THE_VALIDATOR else short(words),
     )
     made_at = moment(metadata["creationTimestamp"])
     placed = bool((raw.get("spec") or {}).get("nodeName"))
     return CheckPod(pod, app, str(next(owners, "")), made_at, "deletionTimestamp" in metadata, placed)
-
-
-def _node(spec: Raw) -> str:
-    """The node of a pod; one of a DaemonSet names it in its affinity before it is there."""
-    required: Any = spec
-    for key in _WHERE:
-        required = required.get(key) or {}
-    fields = (field for term in required.get("nodeSelectorTerms") or [] for field in term.get("matchFields") or [])
-    wanted = (field["values"][0] for field in fields if field["key"] == "metadata.name")
-    return str(spec.get("nodeName") or next(wanted, ""))
-
-
-def _without_a_node(scheduled: Raw) -> str:
-    """Why the scheduler finds no node; empty where it did, or has not looked yet."""
-    if scheduled.get("status") != "False":
-        return ""
-    return short(f"{scheduled.get('reason') or 'Unschedulable'}: {scheduled.get('message') or 'it has no node'}")
 
 
 def _last_words(status: Raw) -> str:

@@ -44,15 +44,6 @@ def crash(status: Raw) -> str:
     return ""
 
 
-def unplaced(status: Raw) -> str:
-    """Why the scheduler finds no node for a pod; empty where it found one, or has not looked yet."""
-    conditions = status.get("conditions") or []
-    placed: Raw = next((one for one in conditions if one.get("type") == "PodScheduled"), {})
-    if placed.get("status") != "False" or not placed.get("reason"):
-        return ""
-    return short(f"{placed['reason']}: {placed['message']}" if placed.get("message") else str(placed["reason"]))
-
-
 def short(text: str) -> str:
     """A text in one line of bounded length, without the time."""
     line = " ".join(_PORT.sub("…", _DURATION.sub("…", _MOMENT.sub("", text))).split())
