@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Published:
     digest: str
     refuses: Callable[[Values], str | None] = takes_anything
     renders: Callable[[Values], Manifests] = agents_where_asked
+    defaults: Values = field(default_factory=dict)
 
 
 class FakeCharts:
@@ -76,14 +77,21 @@ class FakeCharts:
             raise ChartUnavailableError(f"cannot list the versions of {ref}: not found")
         return sorted(CiliumVersion.parse(tag) for tag in tags if re.fullmatch(VERSION_PATTERN, tag))
 
+    async def defaults(self, chart: FetchedChart) -> Values:
+        """The values that the chart has of itself; ChartRefusedError, ChartUnavailableError."""
+        return self._at(chart).defaults
+
     async def render(self, chart: FetchedChart, values: Values, release: str = RELEASE) -> Manifests:
         """What the chart makes of the values for a release, object by object; ValuesRefusedError."""
         self.rendered.append(release)
-        published = next(made for at, made in self._served.items() if _path(*at) == chart.path)
+        published = self._at(chart)
         fault = published.refuses(values)
         if fault is not None:
             raise ValuesRefusedError(f"chart {chart.version} refuses the values: {fault}")
         return published.renders(values)
+
+    def _at(self, chart: FetchedChart) -> Published:
+        return next(made for at, made in self._served.items() if _path(*at) == chart.path)
 
     def _pull(self, ref: str, version: str) -> Published:
         self.pulls.append((ref, version))

@@ -93,6 +93,9 @@ class Charts(Protocol):
     async def versions(self, ref: str) -> Sequence[CiliumVersion]:
         """The versions that the registry has of `ref`, asked anew each time; ChartUnavailableError."""
 
+    async def defaults(self, chart: FetchedChart) -> Mapping[str, Any]:
+        """The values that the chart has of itself; ChartRefusedError, ChartUnavailableError."""
+
     async def render(
         self, chart: FetchedChart, values: Mapping[str, Any], release: str = RELEASE
     ) -> Sequence[Mapping[str, Any]]:

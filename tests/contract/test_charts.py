@@ -86,7 +86,7 @@ class FakePlace:
         def refuses(values: Mapping[str, Any]) -> str | None:
             return None if isinstance(values.get("data", ""), str) else "data: want a string"
 
-        self._fake.publish(ref, version, Published(digest([version, mark]), refuses))
+        self._fake.publish(ref, version, Published(digest([version, mark]), refuses, defaults=tiny.DEFAULTS))
 
 
 class HelmPlace:
@@ -238,6 +238,15 @@ def test_a_chart_renders_what_its_values_say(place: Place, version: str) -> None
 
     assert [made["metadata"]["name"] for made in agents] == ["cilium"]
     assert agents[0]["spec"]["template"]["spec"]["affinity"] == affinity
+
+
+@pytest.mark.parametrize("kind", ["registry", "folder", "archive"])
+def test_a_chart_tells_the_values_that_it_has_of_itself(place: Place, version: str, kind: str) -> None:
+    place.publish(version)
+    ref = place.ref if kind == "registry" else place.put_on_disk(version, kind)
+    chart = fetch(place, version, ref=ref)
+
+    assert asyncio.run(place.charts.defaults(chart)) == tiny.DEFAULTS
 
 
 def test_values_that_the_chart_does_not_take_are_refused(place: Place, version: str) -> None:

@@ -44,6 +44,7 @@ spec:
   containers: [{name: hangs, image: tiny}]
 {{- end }}
 """
+DEFAULTS = {"affinity": {}, "data": "", "broken": False, "hangs": False}
 SCHEMA = {"type": "object", "properties": {"data": {"type": "string"}}}
 
 
@@ -60,7 +61,7 @@ def files(version: str, mark: str) -> Mapping[str, str]:
     """Its files; `mark` tells two charts of the same version apart."""
     return {
         "Chart.yaml": f"apiVersion: v2\nname: cilium\nversion: {version}\ndescription: {mark}\n",
-        "values.yaml": "affinity: {}\ndata: ''\nbroken: false\nhangs: false\n",
+        "values.yaml": json.dumps(DEFAULTS),
         "values.schema.json": json.dumps(SCHEMA),
         "templates/agents.yaml": AGENTS,
         "templates/config.yaml": CONFIG,

@@ -92,6 +92,12 @@ def test_images_are_pulled_as_those_of_the_agents() -> None:
     assert values == plain | {"imagePullSecrets": secrets, "preflight": plain["preflight"] | {"image": image}}
 
 
+def test_the_secrets_of_the_spec_pull_the_preflight_too() -> None:
+    named = [{"name": "mirror"}, {"name": "other"}]
+
+    assert preflight_values(a_spec(imagePullSecrets=named)) == preflight_values(a_spec()) | {"imagePullSecrets": named}
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -199,6 +199,33 @@ def test_the_order_of_keys_means_nothing(values: dict[str, Any], random: Any) ->
     assert agents_digest(parse_spec(raw)) == agents_digest(parse_spec(shuffled(raw, random)))
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, "443edb73009e22606d14ee9e7c4f27447370711855cfe490f9be5e06510f527a"),
+        (
+            {"imagePullSecrets": [{"name": "mirror"}], "image": {"repository": "mirror.example.com/cilium"}},
+            "282b9989cbf44fb7ca52db0466b5704200fc5297769160d8092f3c4f7258ac5c",
+        ),
+    ],
+    ids=["the smallest spec", "images of one's own"],
+)
+def test_a_spec_without_newer_fields_leads_to_the_same_revision_as_ever(values: dict[str, Any], expected: str) -> None:
+    # Another digest here is a revision, and a restart of every agent, in each cluster whose operator is upgraded.
+    assert digest(helm_values(a_spec(version="1.17.9-0", values=values))) == f"sha256:{expected}"
+
+
+@given(FREE_VALUES)
+def test_agents_restart_for_another_mirror_and_for_no_pull_secret(values: dict[str, Any]) -> None:
+    plain = a_spec(values=values)
+    one, other = (a_spec(values=values, registryMirror=f"{name}.example.com") for name in ("one", "other"))
+    secret = a_spec(values=values, imagePullSecrets=[{"name": "mirror"}])
+
+    assert len({agents_digest(spec) for spec in (plain, one, other)}) == 3
+    assert agents_digest(secret) == agents_digest(plain)
+    assert helm_values(secret) == {**helm_values(plain), "imagePullSecrets": [{"name": "mirror"}]}
+
+
 @given(FREE_VALUES, st.integers(1, 10))
 def test_no_agent_restarts_for_any_number_of_appended_pools(values: dict[str, Any], more: int) -> None:
     pools = [f"10.{100 + number}.0.0/16" for number in range(more + 1)]

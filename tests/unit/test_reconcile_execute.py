@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -8,9 +9,10 @@ import pytest
 from builders import DIGEST, NOW, REF, VERSION, a_record, a_situation, a_spec, an_observation
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import FINALIZER
-from cilium_hybrid.plan.actions import Action, Apply, Hold, LetGo, Nothing, Remember, Uninstall, Unlock
+from cilium_hybrid.plan.actions import Action, Apply, Hold, LetGo, Nothing, Remember, StartPreflight, Uninstall, Unlock
 from cilium_hybrid.plan.decide import Failure
 from cilium_hybrid.plan.observation import Revision
+from cilium_hybrid.plan.preflight import CHECK
 from cilium_hybrid.plan.succession import with_the_old_going_first
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import (
@@ -22,6 +24,7 @@ from cilium_hybrid.ports import (
     UninstallFailedError,
 )
 from cilium_hybrid.reconcile.execute import pause
+from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
 from fake_charts import Published, takes_anything
 from unit.world import World, an_empty_world
 
@@ -59,6 +62,56 @@ def test_where_cilium_s_operator_has_one_place_the_old_one_makes_way_and_nothing
     assert world.releases.applied == {1: with_the_old_going_first(WANT.values)} != {1: WANT.values}
     # What nodes come and go is no change of what is asked for.
     assert world.releases.newest.values_digest == WANT.values_digest
+
+
+MIRROR = "mirror.example.com/ecr-public"
+REPOSITORIES = {"image": {"repository": "public.ecr.aws/eks/cilium/cilium"}}
+MIRRORED = {"image": {"repository": f"{MIRROR}/eks/cilium/cilium"}}
+OF_THE_MIRROR = replace(WANT, mirror=MIRROR)
+
+
+def an_agent_of(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a chart makes whose DaemonSet, on hybrid nodes, has the image that the values say."""
+    placed = {"nodeSelector": {HYBRID_LABEL: HYBRID_VALUE}}
+    image = values.get("image", REPOSITORIES["image"])["repository"]
+    pod = {"containers": [{"name": "agent", "image": image}], **placed}
+    name = CHECK if "preflight" in values else "cilium"
+    metadata = {"name": name, "namespace": "kube-system"}
+    return [{"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": metadata, "spec": {"template": {"spec": pod}}}]
+
+
+def test_with_a_mirror_every_image_that_the_chart_names_comes_from_there() -> None:
+    world = an_empty_world()
+    world.charts.publish(REF, VERSION, Published(world.digest, renders=an_agent_of, defaults=REPOSITORIES))
+
+    assert execute(world, Apply(OF_THE_MIRROR, 1)) is None
+    assert world.releases.applied == {1: WANT.values | MIRRORED}
+    # The chart alone knows its images, and another of its versions is no change of what is asked for.
+    assert world.releases.newest.values_digest == WANT.values_digest
+
+
+def test_with_a_mirror_the_preflight_comes_from_there_too() -> None:
+    world = an_empty_world()
+    world.charts.publish(REF, VERSION, Published(world.digest, renders=an_agent_of, defaults=REPOSITORIES))
+
+    assert execute(world, StartPreflight(OF_THE_MIRROR, {"preflight": {"enabled": True}})) is None
+    assert [values for _, values in world.preflights.started] == [{"preflight": {"enabled": True}} | MIRRORED]
+
+
+@pytest.mark.parametrize(
+    "action", [Apply(OF_THE_MIRROR, 1), StartPreflight(OF_THE_MIRROR, {"preflight": {}})], ids=["apply", "preflight"]
+)
+def test_an_image_that_the_chart_names_in_its_templates_alone_is_refused(action: Action) -> None:
+    world = an_empty_world()
+    world.charts.publish(REF, VERSION, Published(world.digest, renders=an_agent_of))
+    failure = execute(world, action)
+
+    assert failure is not None
+    assert failure.reason is Reason.RENDER_REFUSED
+    assert "public.ecr.aws/eks/cilium/cilium" in failure.message
+    assert MIRROR in failure.message
+    assert world.releases.applied == {}
+    assert world.preflights.started == []
 
 
 @pytest.mark.parametrize("action", [APPLY, Unlock(1), Uninstall(1)], ids=["apply", "unlock", "uninstall"])

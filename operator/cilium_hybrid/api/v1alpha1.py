@@ -25,11 +25,18 @@ DEFAULT_CHART: Final = f"{OCI}public.ecr.aws/eks/cilium/cilium"
 MAX_CIDRS: Final = 15
 MAX_CIDR_LENGTH: Final = 18
 MAX_VIA: Final = 10
+MAX_PULL_SECRETS: Final = 10
 LONGEST_MASK: Final = 29
 DEFAULT_GROUP: Final = "topology.kubernetes.io/zone"
 
 CHART_REF_PATTERN = r"^(oci://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9._-]+)+|/[^\x00-\x1f]*)$"
 DIGEST_PATTERN = r"^sha256:[a-f0-9]{64}$"
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+SECRET_PATTERN = rf"^{_LABEL}(\.{_LABEL})*$"
+_HOST_PART = r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
+_HOST = rf"({_HOST_PART}(\.{_HOST_PART})+(:[0-9]{{1,5}})?|{_HOST_PART}:[0-9]{{1,5}})"
+MIRROR_PATTERN = rf"^{_HOST}(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
+"""A word without a dot or a port would be a name on Docker Hub to whoever pulls."""
 
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 _IN_A_PRIVATE_NETWORK = " || ".join(f"cidr('{network}').containsCIDR(cidr(self))" for network in PRIVATE)
@@ -70,6 +77,9 @@ IPAM_RULES = (
         "each pod CIDR must hold at least one block: its prefix may not be longer than maskSize",
         ".podCIDRs",
     ),
+)
+PULL_SECRETS_RULES = (
+    ("self.all(a, self.filter(b, b.name == a.name).size() == 1)", "must not name the same Secret twice"),
 )
 _NOTHING_INSTALLED = "!has(oldSelf.status) || !has(oldSelf.status.release)"
 _INSTALLED = "has(self.status) && has(self.status.release)"
@@ -205,6 +215,14 @@ class Resources(_Model):
     )
 
 
+class PullSecret(_Model):
+    """A Secret that images are pulled with."""
+
+    name: Annotated[str, StringConstraints(max_length=253, pattern=SECRET_PATTERN)] = Field(
+        description="Name of a Secret of type `kubernetes.io/dockerconfigjson` in namespace `kube-system`."
+    )
+
+
 class DeletionPolicy(StrEnum):
     """What happens to Cilium when the resource is deleted."""
 
@@ -313,6 +331,19 @@ class Spec(_Model):
         True, description="Whether pods reach addresses outside the pool as their node. Default: true"
     )
     resources: Resources = Field(Resources(), description="Container resources of Cilium's workloads.")
+    image_pull_secrets: Annotated[tuple[PullSecret, ...], Field(max_length=MAX_PULL_SECRETS)] = Field(
+        (),
+        alias="imagePullSecrets",
+        description="Secrets that every image of Cilium and of its preflight is pulled with, as in a pod. "
+        "Agents do not restart for them.",
+        json_schema_extra=validations(*PULL_SECRETS_RULES),
+    )
+    registry_mirror: Annotated[str, StringConstraints(max_length=200, pattern=MIRROR_PATTERN)] | None = Field(
+        None,
+        alias="registryMirror",
+        description="HOST[:PORT][/PATH] that takes the place of the registry's host in every image of Cilium and of "
+        "its preflight; repositories, tags and digests stay.",
+    )
     values: Annotated[dict[str, Any], preserve_unknown] = Field(
         {}, description="Any other value of the chart. Paths that the operator owns are refused by name."
     )

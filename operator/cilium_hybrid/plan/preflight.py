@@ -9,6 +9,7 @@ from cilium_hybrid.api.status import MAX_FINDINGS, PreflightResult
 from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.plan.observation import HybridNode, Observation, PolicyValidator, PreflightObservation, PreflightPod
 from cilium_hybrid.plan.policies import refused_policies
+from cilium_hybrid.plan.values import pull_secrets
 from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
 from cilium_hybrid.rules.rule import in_one_line
 
@@ -78,6 +79,7 @@ def preflight_values(spec: Spec, taints: Collection[str] = ()) -> dict[str, Any]
     on a node that does not report, and would never start there.
     """
     image, secrets = spec.values.get("image"), spec.values.get("imagePullSecrets")
+    named = pull_secrets(spec) or ({"imagePullSecrets": secrets} if isinstance(secrets, list) else {})
     return {
         "agent": False,
         "envoy": {"enabled": False},
@@ -97,7 +99,7 @@ def preflight_values(spec: Spec, taints: Collection[str] = ()) -> dict[str, Any]
             "secretSync": {"enabled": False},
             "secretsNamespace": {"create": False},
         },
-        **({"imagePullSecrets": secrets} if isinstance(secrets, list) else {}),
+        **named,
     }
 
 

@@ -37,12 +37,14 @@ class Wanted:
     pinned_digest: str | None
     values: dict[str, Any]
     values_digest: str
+    mirror: str | None = None
+    """Where every image comes from; the digest of the values holds it, by that of the agents."""
 
 
 def wanted(spec: Spec, observation: Observation) -> Wanted:
     """What the spec leads to in this cluster."""
     values = helm_values(spec, initial_series(observation))
-    return Wanted(spec.chart.ref, spec.version, spec.chart.digest, values, digest(values))
+    return Wanted(spec.chart.ref, spec.version, spec.chart.digest, values, digest(values), spec.registry_mirror)
 
 
 def released_digest(observation: Observation) -> str | None:

@@ -30,9 +30,17 @@ def helm_values(spec: Spec, initial_series: str | None = None) -> dict[str, Any]
     `initial_series` is the minor release first installed in this cluster, X.Y; None for a first install.
     Source: AWS guide "Configure CNI for hybrid nodes"; for upgradeCompatibility, Cilium's upgrade guide.
     """
-    owned = _merged(_owned(spec, initial_series), _hubble_placed(spec.values))
-    values = _merged(spec.values, _without_nothing(owned))
-    return _merged(values, {"podAnnotations": {CONFIG_DIGEST: config_digest(spec.version, values)}})
+    owned = merged(_owned(spec, initial_series), _hubble_placed(spec.values))
+    values = merged(spec.values, _without_nothing(owned))
+    made = {"podAnnotations": {CONFIG_DIGEST: config_digest(spec.version, values, spec.registry_mirror)}}
+    # After the digest: agents that run have their image, so none restarts for a Secret that it is pulled with.
+    return merged(values, {**made, **pull_secrets(spec)})
+
+
+def pull_secrets(spec: Spec) -> dict[str, Any]:
+    """The value of spec.imagePullSecrets, for either release; nothing where the spec names none."""
+    named = [{"name": secret.name} for secret in spec.image_pull_secrets]
+    return {"imagePullSecrets": named} if named else {}
 
 
 def _owned(spec: Spec, initial_series: str | None) -> dict[str, Any]:
@@ -78,11 +86,11 @@ def _update_strategy(rollout: Rollout) -> dict[str, Any]:
     return {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": rollout.max_unavailable}}
 
 
-def config_digest(version: str, values: Mapping[str, Any]) -> str:
+def config_digest(version: str, values: Mapping[str, Any], mirror: str | None = None) -> str:
     """Digest of what the agents read: it changes when they must restart, and only then.
 
     Left out is what others alone read: the values of Cilium's operator, the pools that it cuts blocks from, the
-    values of Hubble's relay and UI, and how the agents' DaemonSet is updated.
+    values of Hubble's relay and UI, and how the agents' DaemonSet is updated. `mirror` is where their images come from.
     """
     agents: dict[str, Any] = {key: value for key, value in values.items() if key not in {"operator", "updateStrategy"}}
     agents["ipam"] = {key: value for key, value in values["ipam"].items() if key != "operator"}
@@ -92,7 +100,8 @@ def config_digest(version: str, values: Mapping[str, Any]) -> str:
         # As if it had never been named: to turn the relay on restarts no agent.
         if not agents["hubble"]:
             del agents["hubble"]
-    return digest({"version": version, "values": agents})
+    source = {} if mirror is None else {"mirror": mirror}
+    return digest({"version": version, "values": agents, **source})
 
 
 def digest(value: Any) -> str:
@@ -101,13 +110,13 @@ def digest(value: Any) -> str:
     return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 
 
-def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Maps merged key by key, anything else replaced: lists are never joined."""
-    merged = dict(under)
+    made = dict(under)
     for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
+        below = made.get(key)
+        made[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return made
 
 
 def _without_nothing(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from cilium_hybrid.plan.actions import (
     Unlock,
 )
 from cilium_hybrid.plan.decide import Failure
+from cilium_hybrid.plan.mirror import with_mirror
 from cilium_hybrid.plan.observation import Revision
 from cilium_hybrid.plan.preflight import PREFLIGHT
 from cilium_hybrid.plan.release import Wanted
@@ -50,7 +51,7 @@ from cilium_hybrid.ports import (
     UninstallFailedError,
     ValuesRefusedError,
 )
-from cilium_hybrid.rules.manifests import MANIFEST_RULES, PREFLIGHT_RULES
+from cilium_hybrid.rules.manifests import manifest_rules, preflight_rules
 from cilium_hybrid.rules.rule import Violation, all_named, all_violations
 
 FIRST_PAUSE: Final = timedelta(seconds=5)
@@ -160,16 +161,24 @@ class Executor:
 
     async def _apply(self, action: Apply) -> Failure | None:
         want = action.wanted
-        values = with_the_old_going_first(want.values) if action.one_place else want.values
+        values: Mapping[str, Any] = want.values
+        if action.one_place:
+            values = with_the_old_going_first(values)
         chart = await self._charts.fetch(want.chart_ref, want.chart_version, want.pinned_digest)
+        values = await self._from_the_mirror(chart, values, want.mirror)
         manifests = await self._charts.render(chart, values)
-        if (refused := _refused(all_violations(MANIFEST_RULES, manifests))) is not None:
+        if (refused := _refused(all_violations(manifest_rules(want.mirror), manifests))) is not None:
             return refused
         if action.over is not None:
             await self._rehearse(manifests, action.over)
         expected = replace(_expected(want, chart, action.revision, self._clock.now()), wish=action.wish)
         await self._releases.apply(chart, values, expected)
         return None
+
+    async def _from_the_mirror(
+        self, chart: FetchedChart, values: Mapping[str, Any], mirror: str | None
+    ) -> Mapping[str, Any]:
+        return values if mirror is None else with_mirror(values, await self._charts.defaults(chart), mirror)
 
     async def _rehearse(self, manifests: Sequence[Mapping[str, Any]], present: int) -> None:
         """A policy that rejects what comes would stop Helm half-way; one that rejects what runs, the way back."""
@@ -189,10 +198,11 @@ class Executor:
     async def _start_preflight(self, action: StartPreflight) -> Failure | None:
         want = action.wanted
         chart = await self._charts.fetch(want.chart_ref, want.chart_version, want.pinned_digest)
-        manifests = await self._charts.render(chart, action.values, PREFLIGHT)
-        if (refused := _refused(all_violations(PREFLIGHT_RULES, manifests))) is not None:
+        values = await self._from_the_mirror(chart, action.values, want.mirror)
+        manifests = await self._charts.render(chart, values, PREFLIGHT)
+        if (refused := _refused(all_violations(preflight_rules(want.mirror), manifests))) is not None:
             return refused
-        await self._preflights.start(chart, action.values, _expected(want, chart, 1, self._clock.now()))
+        await self._preflights.start(chart, values, _expected(want, chart, 1, self._clock.now()))
         return None
 
 

@@ -21,6 +21,7 @@ _WHAT_IT_TAKES: Final[Mapping[str, str]] = {
     "spec.version": "write X.Y.Z or X.Y.Z-N, such as 1.17.13-1, in quotes where YAML would read a number",
     "spec.chart.ref": "write oci://REGISTRY/REPOSITORY without a tag, or an absolute path",
     "spec.chart.digest": "write sha256: and 64 hexadecimal digits",
+    "spec.registryMirror": "write HOST[:PORT][/PATH] without a scheme, such as mirror.example.com/ecr-public",
     "spec.ipam": "write podCIDRs and maskSize below it",
     "spec.upgrade.rollout.soak": "write a duration such as 30s or 10m",
     "spec.upgrade.rollout.progressDeadline": "write a duration such as 20m or 1h30m",

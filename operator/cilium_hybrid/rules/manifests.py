@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.rules.images import images_come_from
 from cilium_hybrid.rules.known_objects import OF_PREFLIGHT
 from cilium_hybrid.rules.objects import only_known_objects_are_made, pods_reach_into_the_node_as_ciliums_do
 from cilium_hybrid.rules.rendered import Manifest, dig, maps, one_by_one, pods, title
@@ -87,3 +88,13 @@ PREFLIGHT_RULES: Final[tuple[Rule[Sequence[Manifest]], ...]] = (
     _of_the_chart(partial(pods_reach_into_the_node_as_ciliums_do, known=OF_PREFLIGHT)),
 )
 """The same for release `cilium-preflight`."""
+
+
+def manifest_rules(mirror: str | None) -> tuple[Rule[Sequence[Manifest]], ...]:
+    """The rules on release `cilium`, whose images come from `mirror`, or from anywhere."""
+    return MANIFEST_RULES if mirror is None else (*MANIFEST_RULES, images_come_from(mirror))
+
+
+def preflight_rules(mirror: str | None) -> tuple[Rule[Sequence[Manifest]], ...]:
+    """The rules on release `cilium-preflight`, whose images come from `mirror`, or from anywhere."""
+    return PREFLIGHT_RULES if mirror is None else (*PREFLIGHT_RULES, _of_the_chart(images_come_from(mirror)))

@@ -64,6 +64,7 @@ class WrittenSpec:
     allow_unsupported: bool = False
     pinned: bool = False
     via: tuple[WrittenStep, ...] = ()
+    pull_secrets: tuple[str, ...] = ()
 
     def pools(self) -> Iterator[tuple[CIDR, IPv4Network]]:
         """The pod CIDRs that are networks."""
@@ -90,12 +91,18 @@ def read_spec(raw: object) -> WrittenSpec:
         allow_unsupported=spec.get("allowUnsupported") is True,
         pinned=chart.get("digest") is not None,
         via=_steps(_map(spec.get("upgrade")).get("via")),
+        pull_secrets=_names(spec.get("imagePullSecrets")),
     )
 
 
 def _steps(raw: object) -> tuple[WrittenStep, ...]:
     steps = [_map(step) for step in raw[:MOST_READ]] if isinstance(raw, list) else []
     return tuple(WrittenStep(_version(step.get("version")), step.get("digest") is not None) for step in steps)
+
+
+def _names(raw: object) -> tuple[str, ...]:
+    names = [_map(item).get("name") for item in raw[:MOST_READ]] if isinstance(raw, list) else []
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def _usable(cidrs: tuple[CIDR, ...]) -> Iterator[tuple[CIDR, IPv4Network]]:

@@ -54,6 +54,13 @@ class HelmCharts:
         """The versions that the registry has of `ref`, asked anew each time; ChartUnavailableError."""
         return await self._listed(ref)
 
+    async def defaults(self, chart: FetchedChart) -> Mapping[str, Any]:
+        """The values that the chart has of itself; ChartRefusedError, ChartUnavailableError."""
+        try:
+            return _read(chart.path, "values.yaml")
+        except OSError as error:
+            raise ChartUnavailableError(f"cannot read chart {chart.path}: {error.strerror or error}") from None
+
     async def render(
         self, chart: FetchedChart, values: Mapping[str, Any], release: str = RELEASE
     ) -> Sequence[Mapping[str, Any]]:
@@ -91,7 +98,7 @@ class HelmCharts:
 def _keep(folder: Path, place: Path, version: str, digest: bytes) -> None:
     """Move what was pulled to its place; a killed operator leaves either the whole chart or none."""
     (archive,) = folder.glob("*.tgz")
-    _check(_metadata(archive), archive.name, version)
+    _check(_read(archive, "Chart.yaml"), archive.name, version)
     staged = Path(tempfile.mkdtemp(dir=place.parent, prefix=".keep-"))
     archive.rename(staged / "chart.tgz")
     (staged / "digest").write_bytes(digest)
@@ -123,7 +130,7 @@ def _cached(place: Path, version: str) -> FetchedChart | None:
 def _on_disk(path: Path, version: str) -> FetchedChart:
     """A chart that the admin put on the operator's disk; its digest is of its bytes."""
     try:
-        _check(_metadata(path), str(path), version)
+        _check(_read(path, "Chart.yaml"), str(path), version)
         return FetchedChart(path, version, _digest(path))
     except OSError as error:
         raise ChartUnavailableError(
@@ -140,21 +147,21 @@ def _digest(path: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _metadata(path: Path) -> Mapping[str, Any]:
-    """Chart.yaml of a folder or an archive; OSError where it cannot be read, ChartRefusedError where it is none."""
+def _read(path: Path, name: str) -> Mapping[str, Any]:
+    """A file of YAML of a folder or an archive; OSError where it cannot be read, ChartRefusedError where it is none."""
     try:
         if path.is_dir():
-            text = (path / "Chart.yaml").read_bytes()
+            text = (path / name).read_bytes()
         else:
             with tarfile.open(path) as archive:
-                member = archive.extractfile(f"{CHART_NAME}/Chart.yaml")
+                member = archive.extractfile(f"{CHART_NAME}/{name}")
                 text = b"" if member is None else member.read()
-        metadata = yaml.safe_load(text)
+        found = yaml.load(text, Loader=yaml.CSafeLoader)
     except (tarfile.TarError, zlib.error, EOFError, KeyError, yaml.YAMLError):
-        metadata = None
-    if not isinstance(metadata, Mapping):
-        raise ChartRefusedError(f"{path} is no Helm chart of Cilium: name a folder or archive with its Chart.yaml")
-    return metadata
+        found = None
+    if not isinstance(found, Mapping):
+        raise ChartRefusedError(f"{path} is no Helm chart of Cilium: name a folder or archive with its {name}")
+    return found
 
 
 def _check(metadata: Mapping[str, Any], where: str, version: str) -> None:
