@@ -41,11 +41,16 @@ def images_come_from(mirror: str) -> Rule[Sequence[Manifest]]:
                     yield Violation(
                         Reason.RENDER_REFUSED,
                         title(manifest),
-                        f"has image {shown(image)}, which is not from spec.registryMirror {mirror}",
+                        f"has image {_named(image)}, which is not from spec.registryMirror {mirror}",
                         "name it in spec.values as it is called at the mirror, or take out what adds it",
                     )
 
     return judge
+
+
+def _named(image: object) -> str:
+    # Without its digest: the sum says nothing to a person, and the name would be cut for it.
+    return shown(image.partition("@")[0] if isinstance(image, str) else image)
 
 
 def _images(pod: Mapping[str, Any]) -> Iterator[object]:

@@ -1,0 +1,117 @@
+"""With a mirror every image of both releases comes from there, with the stand-in and with Cilium's chart."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders import a_spec
+from chart.package import versions
+from chart.rendering import Rendered, read, render
+from cilium_hybrid.plan.mirror import with_mirror
+from cilium_hybrid.plan.preflight import preflight_values
+from cilium_hybrid.plan.values import helm_values
+from cilium_hybrid.rules.manifests import manifest_rules, preflight_rules
+from cilium_hybrid.rules.rule import all_violations
+
+CILIUMS_OWN = sorted(Path(os.environ.get("CILIUM_CHARTS", "nowhere")).glob("cilium-*.tgz"))
+MIRROR = "mirror.example.com/ecr-public"
+SECRETS = [{"name": "mirror"}]
+ENVOY = {"envoy": {"enabled": True}}
+HUBBLE = {"hubble": {"relay": {"enabled": True}, "ui": {"enabled": True}}}
+MANY: dict[str, Any] = {
+    **ENVOY,
+    "hubble": {**HUBBLE["hubble"], "tls": {"auto": {"method": "cronJob"}}},
+    "clustermesh": {"useAPIServer": True},
+    "nodeinit": {"enabled": True},
+}
+
+every_chart = pytest.mark.parametrize("chart", [*versions(), *CILIUMS_OWN], ids=lambda chart: Path(chart).name)
+
+
+def archive_of(charts: Mapping[str, Path], chart: str | Path) -> Path:
+    return chart if isinstance(chart, Path) else charts[chart]
+
+
+def spec_of(archive: Path, values: Mapping[str, Any] | None = None) -> Any:
+    version = archive.stem.removeprefix("cilium-")
+    return a_spec(version=version, values=values or {}, registryMirror=MIRROR, imagePullSecrets=SECRETS)
+
+
+def name_of(name: str) -> str:
+    """The name of an object; the chart ends that of a Job with a sum of all that is in it, its image too."""
+    return name.rpartition("-")[0] if name.startswith("Job ") else name
+
+
+def pods(rendered: Rendered) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, tree in rendered.objects.items():
+        template = tree.get("spec", {}).get("jobTemplate", tree).get("spec", {}).get("template", {})
+        if "containers" in template.get("spec", {}):
+            yield name, template["spec"]
+
+
+def images(rendered: Rendered) -> dict[str, list[str]]:
+    return {
+        name_of(name): [one["image"] for one in (*pod.get("initContainers", []), *pod["containers"])]
+        for name, pod in pods(rendered)
+    }
+
+
+def at_the_mirror(image: str) -> str:
+    """What a person would write by hand for an image of these charts, whose hosts all have a dot."""
+    return f"{MIRROR}/{image.partition('/')[2]}"
+
+
+def check(plain: Rendered, made: Rendered) -> None:
+    assert {name_of(name) for name in made.objects} == {name_of(name) for name in plain.objects}
+    assert images(plain)
+    assert images(made) == {name: [at_the_mirror(image) for image in those] for name, those in images(plain).items()}
+    assert {name_of(name): pod.get("imagePullSecrets") for name, pod in pods(made)} == dict.fromkeys(
+        images(made), SECRETS
+    )
+
+
+@every_chart
+@pytest.mark.parametrize("values", [{}, HUBBLE, MANY], ids=["the smallest spec", "Hubble", "as much as there is"])
+def test_every_image_of_cilium_is_the_same_one_at_the_mirror(
+    helm: Path, charts: Mapping[str, Path], chart: str | Path, values: dict[str, Any]
+) -> None:
+    archive = archive_of(charts, chart)
+    # What a spec may not turn on yet is laid over here: the mirror shall know it when it may.
+    whole = helm_values(spec_of(archive, values)) | {key: values[key] for key in values if key == "envoy"}
+    plain = render(helm, archive, whole)
+    made = render(helm, archive, with_mirror(whole, read(archive, "values.yaml"), MIRROR))
+    broken = {broken.message for broken in all_violations(manifest_rules(MIRROR), list(made.objects.values()))}
+
+    check(plain, made)
+    assert not [message for message in broken if "registryMirror" in message]
+    assert values == MANY or not broken
+
+
+@every_chart
+@pytest.mark.parametrize("own", [{}, ENVOY], ids=["as it is started", "with Envoy"])
+def test_every_image_of_the_preflight_is_the_same_one_at_the_mirror(
+    helm: Path, charts: Mapping[str, Path], chart: str | Path, own: dict[str, Any]
+) -> None:
+    archive = archive_of(charts, chart)
+    values = preflight_values(spec_of(archive)) | own
+    plain = render(helm, archive, values)
+    made = render(helm, archive, with_mirror(values, read(archive, "values.yaml"), MIRROR))
+
+    check(plain, made)
+    assert own or all_violations(preflight_rules(MIRROR), list(made.objects.values())) == ()
+
+
+@every_chart
+def test_a_chart_without_the_mirror_is_refused_by_the_names_of_its_images(
+    helm: Path, charts: Mapping[str, Path], chart: str | Path
+) -> None:
+    archive = archive_of(charts, chart)
+    plain = render(helm, archive, helm_values(spec_of(archive)))
+    said = [broken.message for broken in all_violations(manifest_rules(MIRROR), list(plain.objects.values()))]
+
+    named = {message.split('"')[1] for message in said if "registryMirror" in message}
+
+    assert named == {image.partition("@")[0] for those in images(plain).values() for image in those}
