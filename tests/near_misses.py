@@ -64,6 +64,29 @@ TEXTS: Mapping[Path, tuple[str, ...]] = {
         *("/" + "x" * 512, "/" + ACCENTED * 511),
     ),
     ("chart", "digest"): (DIGEST, DIGEST.upper(), DIGEST[:-1], f"{DIGEST}0", f"{DIGEST}\n", "sha512:" + "ab" * 32),
+    ("registryMirror",): (
+        *(
+            "a.example",
+            "a.example/b-c/d_e/f",
+            "a:5000",
+            "a:5000/b",
+            "a:500000",
+            "a",
+            "a/b",
+            "a.example/",
+            "a.example//b",
+        ),
+        *(
+            "https://a.example",
+            "a.example/B",
+            "a.example/b:1",
+            "-a.example",
+            "a..example",
+            "a.example\n",
+            "a.example/b/-",
+        ),
+        *("a.example/" + "x" * 190, "a.example/" + "x" * 191, "a.example/b__c", "a.example/b---c", "a.example/b..c"),
+    ),
     ("deletionPolicy",): ("Retain", "Uninstall", "Purge", "retain", "Retain "),
 }
 
@@ -250,6 +273,13 @@ def _text(draw: st.DrawFn, spec: Spec) -> None:
     _put(spec, path, draw(st.sampled_from(TEXTS[path])))
 
 
+def _pull_secrets(draw: st.DrawFn, spec: Spec) -> None:
+    """Some names, at times the same one twice."""
+    names = draw(st.lists(st.sampled_from(["a", "b", "b.c", "B", "a-", "x" * 253, "x" * 254, ""]), max_size=4))
+    twice = names[:1] if draw(st.booleans()) else []
+    _put(spec, ("imagePullSecrets",), [{"name": name} for name in [*names, *twice]])
+
+
 def _unknown(draw: st.DrawFn, spec: Spec) -> None:
     _put(spec, (*draw(st.sampled_from(MAPS)), draw(st.sampled_from(UNKNOWN))), draw(st.sampled_from(ODD)))
 
@@ -263,5 +293,5 @@ def _drop(draw: st.DrawFn, spec: Spec) -> None:
 
 EDITS: tuple[Callable[[st.DrawFn, Spec], None], ...] = (
     *(_append, _append, _append, _clash, _clash, _insert, _replace, _retype, _retype, _remove, _reorder, _fill, _empty),
-    *(_mask, _mask, _odd, _text, _unknown, _drop),
+    *(_mask, _mask, _odd, _text, _pull_secrets, _unknown, _drop),
 )

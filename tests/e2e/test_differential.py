@@ -30,6 +30,7 @@ from cilium_hybrid.rules.cidrs import (
     pod_cidrs_lie_in_the_remote_pod_networks,
 )
 from cilium_hybrid.rules.form import faults_of_form
+from cilium_hybrid.rules.images import no_pull_secret_is_named_twice
 from cilium_hybrid.rules.rule import Rule, Violation, all_violations
 from cilium_hybrid.rules.spec import judge_change, of_added
 from cilium_hybrid.rules.written import WrittenSpec, read_spec
@@ -102,6 +103,7 @@ TWINS: Mapping[str, Twin] = {
     "must lie in 10.0.0.0/8": _on_the_spec(pod_cidrs_are_private),
     "must not overlap one another": _on_the_spec(pod_cidrs_do_not_overlap),
     "each pod CIDR must hold at least one block": _on_the_spec(pod_cidrs_hold_a_block),
+    "must not name the same Secret twice": _on_the_spec(no_pull_secret_is_named_twice),
     "podCIDRs is append-only": _on_the_change(pod_cidrs_only_grow),
     "maskSize cannot change": _on_the_change(the_mask_stays),
     **_on_networks("nodeCIDRs", "not overlap the nodes' network", pod_cidrs_keep_clear_of_declared_networks),
@@ -155,7 +157,10 @@ def _beginnings(message: str) -> list[str]:
 def by_the_operator(case: Case) -> Answer:
     """The answer of the operator's rules; what no rule of the CRD stands for is in `refused` alone."""
     faults = faults_of_form(case.raw)
-    rules = all_violations(CIDR_RULES, case.spec) + judge_change(case.spec, case.running).refusals
+    rules = (
+        all_violations((*CIDR_RULES, no_pull_secret_is_named_twice), case.spec)
+        + judge_change(case.spec, case.running).refusals
+    )
     broken = frozenset((field, rule.message) for rule in RULES for field in _fields(case, rule))
     return Answer(
         refused=bool(faults or rules or case.name != NAME),

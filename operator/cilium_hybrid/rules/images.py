@@ -62,8 +62,8 @@ def _images(pod: Mapping[str, Any]) -> Iterator[object]:
             yield dig(volume, ("image",)).get("reference")
 
 
-def pull_secrets_are_said_once(spec: WrittenSpec) -> Iterator[Violation]:
-    """Two lists would be two answers to one question, and one Secret twice is refused by the API server in a pod."""
+def pull_secrets_are_in_one_place(spec: WrittenSpec) -> Iterator[Violation]:
+    """Two lists would be two answers to one question."""
     if spec.pull_secrets and "imagePullSecrets" in spec.values:
         yield Violation(
             Reason.INVALID_VALUES,
@@ -71,6 +71,10 @@ def pull_secrets_are_said_once(spec: WrittenSpec) -> Iterator[Violation]:
             "is written beside spec.imagePullSecrets",
             "take it out, and name every Secret in spec.imagePullSecrets",
         )
+
+
+def no_pull_secret_is_named_twice(spec: WrittenSpec) -> Iterator[Violation]:
+    """The API server refuses such a pod where it is applied by its server."""
     for name in dict.fromkeys(spec.pull_secrets):
         if spec.pull_secrets.count(name) > 1:
             yield Violation(
@@ -79,3 +83,6 @@ def pull_secrets_are_said_once(spec: WrittenSpec) -> Iterator[Violation]:
                 f"names Secret {shown(name)} {spec.pull_secrets.count(name)} times",
                 "name it once",
             )
+
+
+IMAGE_RULES: Final[tuple[Rule[WrittenSpec], ...]] = (pull_secrets_are_in_one_place, no_pull_secret_is_named_twice)

@@ -8,7 +8,7 @@ from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.rules.change import CHANGE_RULES, Change, Running
 from cilium_hybrid.rules.cidrs import ADDED_CIDR_RULES, CIDR_RULES
 from cilium_hybrid.rules.form import faults_of_form
-from cilium_hybrid.rules.images import pull_secrets_are_said_once
+from cilium_hybrid.rules.images import IMAGE_RULES
 from cilium_hybrid.rules.minors import MINORS
 from cilium_hybrid.rules.rule import Rule, Violation, all_violations
 from cilium_hybrid.rules.values import VALUES_RULES, VALUES_WARNINGS
@@ -45,7 +45,7 @@ SPEC_RULES: Final[tuple[Rule[WrittenSpec], ...]] = (
     pinned_steps_have_digests,
     *CIDR_RULES,
     *VALUES_RULES,
-    pull_secrets_are_said_once,
+    *IMAGE_RULES,
 )
 SPEC_WARNINGS: Final[tuple[Rule[WrittenSpec], ...]] = VALUES_WARNINGS
 
