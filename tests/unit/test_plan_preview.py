@@ -21,6 +21,7 @@ from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Decision, Nothing
+from cilium_hybrid.plan.mirror import with_mirror
 from cilium_hybrid.plan.observation import AgentSet, Observation
 from cilium_hybrid.plan.preview import Preview, StepKind, changed_paths, preview
 from cilium_hybrid.plan.release import last_deployed, wanted
@@ -162,3 +163,35 @@ def test_what_is_on_its_way_out_is_taken_to_be_gone() -> None:
     found = seen(a_spec(), an_observation(secrets_namespace_leaving=True), {})
 
     assert [step.kind for step in found.steps] == [StepKind.INSTALL]
+
+
+MIRROR = "mirror.example.com"
+OF_THE_CHART = {"image": {"repository": "quay.io/cilium/cilium"}, "certgen": {"image": {"repository": "quay.io/c/c"}}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed", "said"),
+    [
+        pytest.param(None, MIRROR, (), True, id="a mirror for the first time"),
+        pytest.param(MIRROR, MIRROR, ("debug (added)",), False, id="another value beside it"),
+        pytest.param(
+            MIRROR,
+            "other.example.com",
+            ("certgen.image.repository (changed)", "image.repository (changed)"),
+            True,
+            id="another mirror",
+        ),
+        pytest.param(MIRROR, None, ("certgen (taken out)", "image (taken out)"), False, id="no mirror any more"),
+    ],
+)
+def test_a_mirror_is_told_once_and_no_image_that_stays(
+    before: str | None, after: str | None, changed: tuple[str, ...], said: bool
+) -> None:
+    observation, released = an_installed(a_spec(registryMirror=before))
+    if before is not None:
+        released = with_mirror(released, OF_THE_CHART, before)
+    values = {"debug": {"enabled": True}} if before == after else {}
+    (step,) = seen(a_spec(registryMirror=after, values=values), observation, released).steps
+
+    assert step.changed == tuple(sorted(changed))
+    assert (f"every image comes from {after}" in step.message) == said

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from cilium_hybrid.plan.values import merged
-from cilium_hybrid.rules.images import mirrored
+from cilium_hybrid.rules.images import comes_from, mirrored
 
 _NAMES: Final = ("override", "repository")
 """The keys by which a chart's values name an image; tag, digest and suffix are keys of their own."""
@@ -16,6 +16,16 @@ def with_mirror(values: Mapping[str, Any], defaults: Mapping[str, Any], mirror: 
     Nothing else is said: what is off stays off, and what a null took out of the defaults stays out.
     """
     return merged(values, _images(merged(defaults, values), mirror))
+
+
+def named_from(values: Mapping[str, Any], mirror: str) -> bool:
+    """Whether the values, such as those of a release, name an image at the mirror."""
+    return any(
+        named_from(value, mirror)
+        if isinstance(value, Mapping)
+        else isinstance(value, str) and comes_from(value, mirror)
+        for value in values.values()
+    )
 
 
 def _images(values: Mapping[str, Any], mirror: str) -> dict[str, Any]:

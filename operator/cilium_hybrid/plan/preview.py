@@ -27,6 +27,7 @@ from cilium_hybrid.plan.actions import (
     Unlock,
 )
 from cilium_hybrid.plan.decide import Situation, decide, refuse
+from cilium_hybrid.plan.mirror import named_from, with_mirror
 from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.release import Wanted
 from cilium_hybrid.plan.route import Route, find_route
@@ -102,7 +103,7 @@ def preview(
         # One approval is of the whole plan.
         steps += [step for step in made if not (asked and step.kind is StepKind.APPROVAL)]
         if isinstance(decision.action, Apply):
-            released = decision.action.wanted.values
+            released = _as_released(decision.action.wanted, released)
         observation, held = _after(decision.action, observation, now, held)
 
 
@@ -125,8 +126,8 @@ def _step(
         case Apply(wanted=want):
             if spec.upgrade.approval is Approval.MANUAL:
                 yield Step(StepKind.APPROVAL, "spec.upgrade.approval is Manual: waiting for a person")
-            message = f"{decision.message}; {_restarts(want, observation)}"
-            changed = tuple(changed_paths(released, want.values))
+            message = f"{decision.message}; {_restarts(want, observation)}{_source(want, released)}"
+            changed = tuple(changed_paths(released, _as_released(want, released)))
             if not route.left:
                 yield Step(StepKind.CONFIGURE, message, changed)
                 return
@@ -155,6 +156,17 @@ def _step(
             return
         case unknown:
             assert_never(unknown)
+
+
+def _as_released(want: Wanted, released: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values as far as they are known without the chart: the images that were released are named by it."""
+    return want.values if want.mirror is None else with_mirror(want.values, released, want.mirror)
+
+
+def _source(want: Wanted, released: Mapping[str, Any]) -> str:
+    if want.mirror is None or named_from(released, want.mirror):
+        return ""
+    return f"; every image comes from {want.mirror}"
 
 
 def _restarts(want: Wanted, observation: Observation) -> str:
