@@ -2,8 +2,9 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,6 +103,22 @@ async def cancelled_once_it_runs(call: Awaitable[object], sign: Path) -> None:
         await task
 
 
+def children() -> str:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+
+
+async def cancelled_as_it_starts(call: Awaitable[object], sign: Path) -> None:
+    task = asyncio.ensure_future(call)
+    before = children()
+    while children() == before:  # noqa: ASYNC110 # it is the loop's next step that counts
+        await asyncio.sleep(0)
+    # The process is there, and the loop has had no time to hear of it.
+    wait_for(sign)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 def process_of(sign: Path) -> int:
     return int(sign.read_text())
 
@@ -114,11 +131,14 @@ def runs(pid: int) -> bool:
     return True
 
 
-def test_a_cancelled_helm_is_told_to_end_and_waited_for(helm: Helm, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cancelled", [cancelled_once_it_runs, cancelled_as_it_starts])
+def test_a_cancelled_helm_is_told_to_end_and_waited_for(
+    helm: Helm, tmp_path: Path, cancelled: Callable[[Awaitable[object], Path], Coroutine[Any, Any, None]]
+) -> None:
     sign, end = tmp_path / "sign", tmp_path / "end"
     script = f"trap 'echo marked failed > {end}; exit 1' TERM; echo $$ > {sign}.new; mv {sign}.new {sign}"
     script += "; while :; do sleep 0.01; done"
-    asyncio.run(cancelled_once_it_runs(helm(script).run(["upgrade"]), sign))
+    asyncio.run(cancelled(helm(script).run(["upgrade"]), sign))
 
     assert end.read_text() == "marked failed\n"
     assert not runs(process_of(sign))

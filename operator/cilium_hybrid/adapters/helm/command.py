@@ -79,21 +79,27 @@ class HelmCommand(Command):  # type: ignore[misc] # pyhelm3 has no types
     async def say(self, arguments: Sequence[str], stdin: bytes | None = None) -> Said:
         """Run Helm and return both of its streams; HelmError."""
         log.debug("helm %s", arguments[0])
-        process = await asyncio.create_subprocess_exec(
-            self.binary,
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self._environment,
-            preexec_fn=partial(_end_with, os.getpid()),
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                self.binary,
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=self._environment,
+                preexec_fn=partial(_end_with, os.getpid()),
+            )
         )
-        started = time.monotonic()
-        talk = asyncio.ensure_future(process.communicate(stdin))
+        talk = None
         try:
+            # Without the shield asyncio kills a process that is cancelled while it starts.
+            process = await asyncio.shield(starting)
+            started = time.monotonic()
+            talk = asyncio.ensure_future(process.communicate(stdin))
             out, err = await asyncio.shield(talk)
         except asyncio.CancelledError:
-            await _end(process, talk)
+            process = await starting
+            await _end(process, talk or asyncio.ensure_future(process.communicate(stdin)))
             raise
         self._called(arguments[0], time.monotonic() - started, not process.returncode)
         if process.returncode is not None and process.returncode < 0:
