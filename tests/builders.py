@@ -33,8 +33,8 @@ from cilium_hybrid.plan.observation import (
     Revision,
 )
 from cilium_hybrid.plan.release import Wanted, wanted, wish
+from cilium_hybrid.plan.report import Report
 from cilium_hybrid.plan.route import find_route
-from cilium_hybrid.plan.status import Report
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.rules.surroundings import Taken, all_taken
 from cilium_hybrid.rules.written import WrittenSpec, read_spec

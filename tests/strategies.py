@@ -49,9 +49,10 @@ from cilium_hybrid.plan.observation import (
 from cilium_hybrid.plan.preflight import judge_preflight
 from cilium_hybrid.plan.progress import plan_steps
 from cilium_hybrid.plan.release import wanted
+from cilium_hybrid.plan.report import Report
 from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step
 from cilium_hybrid.plan.route import find_route
-from cilium_hybrid.plan.status import Report, next_status
+from cilium_hybrid.plan.status import next_status
 from cilium_hybrid.rules.rule import Violation
 from cilium_hybrid.rules.values import OWNED_PATHS
 

@@ -16,7 +16,8 @@ from cilium_hybrid.api.status import (
     Status,
 )
 from cilium_hybrid.plan.news import News, news
-from cilium_hybrid.plan.status import Report, next_status
+from cilium_hybrid.plan.report import Report
+from cilium_hybrid.plan.status import next_status
 from strategies import reports
 
 

@@ -24,7 +24,8 @@ from cilium_hybrid.api.conditions import ConditionType, Reason
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.plan.decide import decide, refuse
 from cilium_hybrid.plan.observation import CiliumOperator, CiliumPod, Observation
-from cilium_hybrid.plan.status import Report, next_status
+from cilium_hybrid.plan.report import Report
+from cilium_hybrid.plan.status import next_status
 from cilium_hybrid.plan.succession import CILIUM_OPERATOR
 from cilium_hybrid.rules.rule import Violation
 from strategies import reports

@@ -22,10 +22,11 @@ from cilium_hybrid.plan.preflight import PreflightProgress, PreflightVerdict, ju
 from cilium_hybrid.plan.progress import plan_steps
 from cilium_hybrid.plan.release import is_ours, is_what, released_digest
 from cilium_hybrid.plan.removal import Removal, decide_removal
+from cilium_hybrid.plan.report import Report
 from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, plan_rollout
 from cilium_hybrid.plan.route import VERSIONS_LAST, Route, find_route
 from cilium_hybrid.plan.setback import setback_of
-from cilium_hybrid.plan.status import Report, next_status
+from cilium_hybrid.plan.status import next_status
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 from cilium_hybrid.ports import Resource
 

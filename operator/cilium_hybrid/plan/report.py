@@ -1,0 +1,36 @@
+"""What a status is made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cilium_hybrid.api.status import PlanStep, PreflightStatus, RolloutStatus, Status
+from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.plan.actions import Decision
+from cilium_hybrid.plan.ipam import IpamVerdict
+from cilium_hybrid.plan.nodes import NodesVerdict
+from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.rules.rule import Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a status is made of."""
+
+    previous: Status
+    generation: int
+    target: str | None
+    chart_ref: str
+    observation: Observation
+    decision: Decision
+    nodes: NodesVerdict
+    now: datetime
+    in_sync: bool = False
+    warnings: tuple[Violation, ...] = ()
+    rollout: RolloutStatus | None = None
+    plan: tuple[PlanStep, ...] = ()
+    plan_digest: str = ""
+    preflight: PreflightStatus | None = None
+    published: Sequence[CiliumVersion] | None = None
+    ipam: IpamVerdict | None = None
+    certificates: tuple[str, ...] = ()
