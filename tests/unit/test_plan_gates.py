@@ -147,7 +147,9 @@ def test_what_comes_before_a_version(told: PreflightStatus | None, seen: Preflig
 
 
 @pytest.mark.parametrize(
-    "release", [{"chart_version": "1.17.14-0"}, {"values_digest": DIGEST}], ids=["another version", "other values"]
+    "release",
+    [{"chart_version": "1.17.14-0"}, {"values_digest": DIGEST}, {"ref_digest": DIGEST}],
+    ids=["another version", "other values", "another place of the chart"],
 )
 def test_what_an_earlier_generation_left_is_nothing_to_judge_by(release: dict[str, Any]) -> None:
     """The start that was told of may not have come to it, as where the registry is away."""

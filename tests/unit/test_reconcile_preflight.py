@@ -217,3 +217,19 @@ def test_an_api_that_is_away_counts_against_no_preflight() -> None:
     assert running is not None
     assert running.result is PreflightResult.RUNNING
     assert world.status.version.running == NEXT
+
+
+def test_a_preflight_of_a_chart_from_elsewhere_says_nothing_of_this_one() -> None:
+    world = with_a_preflight()
+    via = {"via": [{"version": PATCH}]}
+    upgrade(world, NEXT, chart={"ref": "oci://elsewhere.example.com/cilium"}, upgrade=via)
+    world.run_pass()
+    world.preflights.run(NODE, OTHER_NODE)
+    world.settle()
+    world.clock.advance(minutes=1)
+    world.settle()
+
+    assert world.ready.reason is Reason.CHART_UNAVAILABLE
+    assert world.status.preflight is not None
+    assert world.status.preflight.result is PreflightResult.RUNNING
+    assert world.history == UNTOUCHED

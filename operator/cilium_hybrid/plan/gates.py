@@ -9,7 +9,7 @@ from cilium_hybrid.api.v1alpha1 import APPROVE, Approval, Spec
 from cilium_hybrid.plan.actions import Decision, EndPreflight, Nothing, StartPreflight
 from cilium_hybrid.plan.observation import PreflightObservation, Revision
 from cilium_hybrid.plan.preflight import PreflightVerdict, preflight_values
-from cilium_hybrid.plan.release import Wanted
+from cilium_hybrid.plan.release import Wanted, is_what
 from cilium_hybrid.plan.route import Route
 from cilium_hybrid.plan.wording import first
 
@@ -97,8 +97,7 @@ def _judged(spec: Spec, want: Wanted, checks: Checks) -> Decision:
 
 
 def _is_whole(release: Revision, want: Wanted) -> bool:
-    made_for = (release.chart_version, release.values_digest)
-    return release.status == "deployed" and made_for == (want.chart_version, want.values_digest)
+    return release.status == "deployed" and is_what(release, want)
 
 
 def _clear(want: Wanted, status: PreflightStatus) -> Decision:
