@@ -232,22 +232,31 @@ WAITS = Decision(Nothing(), Reason.CHART_UNAVAILABLE, "later")
 
 
 @pytest.mark.parametrize(
-    ("decision", "told", "expected"),
+    ("decision", "told", "seen", "expected"),
     [
-        pytest.param(STALLED, None, None, id="none was told"),
-        pytest.param(STALLED, a_told(NEXT, RUNNING), None, id="what stands still runs none"),
-        pytest.param(STALLED, a_told(NEXT), a_told(NEXT), id="it passed before that"),
-        pytest.param(STALLED, a_told(NEXT, FAILED), a_told(NEXT, FAILED), id="it failed before that"),
-        pytest.param(WAITS, a_told(NEXT, RUNNING), a_told(NEXT, RUNNING), id="what waits goes on"),
+        pytest.param(STALLED, None, NOTHING, None, id="none was told"),
+        pytest.param(STALLED, a_told(NEXT, RUNNING), WORKS, None, id="what stands still runs none"),
+        pytest.param(STALLED, a_told(NEXT), NOTHING, a_told(NEXT), id="it passed before that"),
+        pytest.param(STALLED, a_told(NEXT, FAILED), NOTHING, a_told(NEXT, FAILED), id="it failed before that"),
+        pytest.param(WAITS, a_told(NEXT, RUNNING), WORKS, a_told(NEXT, RUNNING), id="it is there"),
+        pytest.param(WAITS, a_told(NEXT, RUNNING), NOTHING, None, id="it was taken away"),
+        pytest.param(
+            replace(WAITS, preflight=a_told(NEXT, RUNNING)),
+            a_told(NEXT, RUNNING),
+            NOTHING,
+            a_told(NEXT, RUNNING),
+            id="its start waits for the next try",
+        ),
         pytest.param(
             replace(STALLED, preflight=a_told(NEXT, FAILED)),
             a_told(NEXT, RUNNING),
+            WORKS,
             a_told(NEXT, FAILED),
             id="it fails now",
         ),
     ],
 )
 def test_no_preflight_is_told_to_run_where_none_can(
-    decision: Decision, told: PreflightStatus | None, expected: PreflightStatus | None
+    decision: Decision, told: PreflightStatus | None, seen: PreflightObservation, expected: PreflightStatus | None
 ) -> None:
-    assert told_preflight(decision, Checks(told)) == expected
+    assert told_preflight(decision, Checks(told, seen)) == expected

@@ -233,3 +233,29 @@ def test_a_preflight_of_a_chart_from_elsewhere_says_nothing_of_this_one() -> Non
     assert world.status.preflight is not None
     assert world.status.preflight.result is PreflightResult.RUNNING
     assert world.history == UNTOUCHED
+
+
+def test_a_preflight_that_ends_with_its_approval_is_told_to_run_no_more() -> None:
+    world = a_world_with_steps()
+    upgrade(world, NEXT, upgrade={"approval": "Manual"})
+    world.settle()
+    world.cluster.approve(world.status.plan_digest or "")
+    while world.preflights.seen.release is None:
+        world.run_pass()
+    world.cluster.approve("")
+    world.settle()
+
+    assert world.ready.reason is Reason.AWAITING_APPROVAL
+    assert not world.preflights.seen.there
+    assert world.status.preflight is None
+
+
+def test_a_preflight_whose_start_is_tried_again_is_told_of_meanwhile() -> None:
+    world = a_world_with_steps()
+    upgrade(world, PATCH)
+    world.preflights.fault = ApplyFailedError("a webhook refused it")
+    world.settle()
+
+    assert world.ready.reason is Reason.APPLY_FAILED
+    assert world.status.preflight is not None
+    assert world.status.preflight.result is PreflightResult.RUNNING

@@ -107,7 +107,7 @@ def decide(situation: Situation) -> Decision:
     if failure is None or isinstance(decision.action, Nothing):
         return decision
     if failure.waits(situation.now):
-        return Decision(Nothing(), failure.reason, failure.with_next_try())
+        return Decision(Nothing(), failure.reason, failure.with_next_try(), preflight=decision.preflight)
     if failure.not_before is None and isinstance(decision.action, Apply | StartPreflight):
         # Not even its preflight is run: one of before that is left must not stay for it.
         return _tidy(situation, Decision(Nothing(), failure.reason, failure.message, stalled=True))

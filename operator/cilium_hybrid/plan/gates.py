@@ -62,11 +62,12 @@ def awaited_preflight(spec: Spec, want: Wanted, checks: Checks) -> Decision | No
 
 
 def told_preflight(decision: Decision, checks: Checks) -> PreflightStatus | None:
-    """What the status tells of it: what was told before, but not that it runs where the decision stands still."""
+    """What the status tells of it: what was told before, but not that it runs where none is there, or stands still."""
     told = checks.told
-    if decision.preflight is None and decision.stalled and told is not None and told.result is PreflightResult.RUNNING:
-        return None
-    return decision.preflight or told
+    if decision.preflight is not None or told is None:
+        return decision.preflight
+    stays = checks.seen.there and not decision.stalled
+    return told if stays or told.result is not PreflightResult.RUNNING else None
 
 
 def _start(spec: Spec, want: Wanted, checks: Checks) -> Decision:
