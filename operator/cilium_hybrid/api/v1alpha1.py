@@ -334,8 +334,7 @@ class Spec(_Model):
     image_pull_secrets: Annotated[tuple[PullSecret, ...], Field(max_length=MAX_PULL_SECRETS)] = Field(
         (),
         alias="imagePullSecrets",
-        description="Secrets that every image of Cilium and of its preflight is pulled with, as in a pod. "
-        "Agents do not restart for them.",
+        description="Secrets that every image of Cilium and of its preflight is pulled with, as in a pod.",
         json_schema_extra=validations(*PULL_SECRETS_RULES),
     )
     registry_mirror: Annotated[str, StringConstraints(max_length=200, pattern=MIRROR_PATTERN)] | None = Field(

@@ -31,10 +31,10 @@ def helm_values(spec: Spec, initial_series: str | None = None) -> dict[str, Any]
     Source: AWS guide "Configure CNI for hybrid nodes"; for upgradeCompatibility, Cilium's upgrade guide.
     """
     owned = merged(_owned(spec, initial_series), _hubble_placed(spec.values))
-    values = merged(spec.values, _without_nothing(owned))
-    made = {"podAnnotations": {CONFIG_DIGEST: config_digest(spec.version, values, spec.registry_mirror)}}
-    # After the digest: agents that run have their image, so none restarts for a Secret that it is pulled with.
-    return merged(values, {**made, **pull_secrets(spec)})
+    values = merged(spec.values, {**_without_nothing(owned), **pull_secrets(spec)})
+    return merged(
+        values, {"podAnnotations": {CONFIG_DIGEST: config_digest(spec.version, values, spec.registry_mirror)}}
+    )
 
 
 def pull_secrets(spec: Spec) -> dict[str, Any]:
