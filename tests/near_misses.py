@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from builders import DIGEST, REF
-from cilium_hybrid.api.v1alpha1 import PRIVATE, SPEC_SCHEMA
+from cilium_hybrid.api.cel import PRIVATE
+from cilium_hybrid.api.v1alpha1 import SPEC_SCHEMA
 from cilium_hybrid.rules.written import NETWORKS
 
 Spec = dict[str, Any]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import a_raw_spec, blocks
-from cilium_hybrid.api.v1alpha1 import PRIVATE
+from cilium_hybrid.api.cel import PRIVATE
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.rules.surroundings import all_taken
 from unit.test_plan_ipam import CLUSTERS, FULL, NETWORKS, TWO_BLOCKS, a_pool, held, judged

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network
 from typing import Final
 
-from cilium_hybrid.api.v1alpha1 import PRIVATE
+from cilium_hybrid.api.cel import PRIVATE
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.rules.cidrs import FOREIGN_NETWORKS
 from cilium_hybrid.rules.written import WrittenSpec

@@ -5,8 +5,9 @@ from ipaddress import IPv4Network
 from itertools import chain
 from typing import Final
 
+from cilium_hybrid.api.cel import PRIVATE
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.api.v1alpha1 import LONGEST_MASK, MAX_CIDR_LENGTH, PRIVATE
+from cilium_hybrid.api.v1alpha1 import LONGEST_MASK, MAX_CIDR_LENGTH
 from cilium_hybrid.rules.rule import Rule, Violation
 from cilium_hybrid.rules.written import WrittenSpec
 
