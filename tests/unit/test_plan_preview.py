@@ -25,6 +25,7 @@ from cilium_hybrid.plan.mirror import with_mirror
 from cilium_hybrid.plan.observation import AgentSet, Observation
 from cilium_hybrid.plan.preview import Preview, StepKind, changed_paths, preview
 from cilium_hybrid.plan.release import last_deployed, wanted
+from cilium_hybrid.plan.succession import with_the_old_going_first
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 from strategies import AVAILABLE, SPECS, observations
 
@@ -82,6 +83,13 @@ def test_a_change_names_what_changes_and_who_restarts(
 
     assert (step.kind, step.changed) == (StepKind.CONFIGURE, changed)
     assert step.message == f"releasing the changed configuration of Cilium 1.17.9-0; {restarts}"
+
+
+def test_what_a_single_node_had_added_is_no_change() -> None:
+    observation, released = an_installed(a_spec())
+    found = seen(a_spec(masquerade=False), observation, with_the_old_going_first(released))
+
+    assert [step.changed for step in found.steps] == [("enableIPv4Masquerade (changed)",)]
 
 
 def test_a_spec_that_runs_leads_to_nothing() -> None:

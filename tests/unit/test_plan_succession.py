@@ -10,6 +10,7 @@ from cilium_hybrid.plan.succession import (
     has_one_place,
     with_its_trouble,
     with_the_old_going_first,
+    without_the_old_going_first,
 )
 from cilium_hybrid.plan.values import helm_values
 
@@ -41,6 +42,14 @@ def test_then_the_old_one_goes_first_and_nothing_else_changes() -> None:
     assert placed["operator"].pop("updateStrategy") == {"rollingUpdate": {"maxUnavailable": "100%"}}
     assert placed == values
     assert "updateStrategy" not in values["operator"]
+
+
+def test_released_values_tell_what_the_spec_led_to() -> None:
+    values = helm_values(a_spec(values={"operator": {"updateStrategy": {"type": "Recreate"}}}))
+
+    assert without_the_old_going_first(with_the_old_going_first(helm_values(a_spec()))) == helm_values(a_spec())
+    assert without_the_old_going_first(values) == values
+    assert without_the_old_going_first({}) == {}
 
 
 @pytest.mark.parametrize("strategy", [{"type": "Recreate", "rollingUpdate": None}, {}], ids=["named", "empty"])

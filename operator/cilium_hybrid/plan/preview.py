@@ -31,6 +31,7 @@ from cilium_hybrid.plan.mirror import named_from, with_mirror
 from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.release import Wanted
 from cilium_hybrid.plan.route import Route, find_route
+from cilium_hybrid.plan.succession import without_the_old_going_first
 from cilium_hybrid.plan.values import CONFIG_DIGEST, digest
 from cilium_hybrid.rules.minors import notes_of
 
@@ -86,7 +87,7 @@ def preview(
     that the registry has; `planned` is a status with the plan that is under way.
     """
     steps: list[Step] = []
-    planned = planned or Status()
+    planned, released = planned or Status(), without_the_old_going_first(released)
     imagined, observation = _going_well(spec, observation)
     while True:
         route = find_route(imagined, observation, planned, generation, available)

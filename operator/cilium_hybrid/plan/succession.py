@@ -33,6 +33,14 @@ def with_the_old_going_first(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "operator": {**operator, "updateStrategy": _OLD_GOES_FIRST}}
 
 
+def without_the_old_going_first(released: Mapping[str, Any]) -> dict[str, Any]:
+    """Released values as the spec led to them: what was added for the moment is no change when it goes."""
+    operator = released.get("operator")
+    if not isinstance(operator, Mapping) or operator.get("updateStrategy") != _OLD_GOES_FIRST:
+        return dict(released)
+    return {**released, "operator": {key: value for key, value in operator.items() if key != "updateStrategy"}}
+
+
 def with_its_trouble(waiting: str, observation: Observation) -> str:
     """What waits for Cilium's operator, with the words of a pod of it that does not run, where one has any."""
     pods = (pod for pod in observation.other_pods if pod.workload == CILIUM_OPERATOR and pod.trouble)
