@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from testbed.processes import NotInTime, wait_until
 LIMIT = 60.0
 COMMAND = str(Path(sys.executable).with_name("cilium-hybrid"))
 CTRL_C = "\x03"
+PATIENCE = 5.0
+"""A person presses again."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,19 @@ class Running:
     def type(self, keys: str) -> None:
         """Type on its terminal."""
         os.write(self._output, keys.encode())
+
+    def interrupt_by_key(self) -> None:
+        """Press Ctrl-C until it ends: between the prompt and the read behind it, Python's input() hears of none."""
+        pressed = 0.0
+
+        def ended() -> bool:
+            nonlocal pressed
+            if self._process.poll() is None and time.monotonic() - pressed > PATIENCE:
+                self.type(CTRL_C)
+                pressed = time.monotonic()
+            return (self.out, self._process.poll() is not None)[1]
+
+        wait_until(ended, timeout=LIMIT, what="the command ended by Ctrl-C")
 
     def end(self) -> int:
         """Wait for its end, and return its exit code."""

@@ -139,7 +139,10 @@ def test_nothing_but_a_yes_to_what_is_still_so_approves(
     with terminal(cluster.env, "approve") as asked:
         asked.wait_for(lambda out: "[y/N]: " in out, "it is asked")
         meanwhile(cluster)
-        asked.type(answer)
+        if answer == CTRL_C:
+            asked.interrupt_by_key()
+        else:
+            asked.type(answer)
         code = asked.end()
         out = asked.out
 
