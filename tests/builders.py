@@ -14,6 +14,7 @@ from cilium_hybrid.plan.decide import Situation
 from cilium_hybrid.plan.ipam import judge_ipam
 from cilium_hybrid.plan.nodes import judge_nodes
 from cilium_hybrid.plan.observation import (
+    AGENT_TAINT,
     AgentPod,
     AgentSet,
     Certificate,
@@ -133,7 +134,8 @@ def a_node(
 ) -> HybridNode:
     """A hybrid node that is well."""
     addresses = all_taken([(f"an address of node {name}", address)])
-    return HybridNode(name, ready, message, agent_taint, kernel, addresses, taints=taints)
+    there = (AGENT_TAINT, *taints) if agent_taint else taints
+    return HybridNode(name, ready, message, kernel, addresses, taints=there)
 
 
 def an_agent(

@@ -5,6 +5,7 @@ import pytest
 from builders import EARLIER, NODE, a_record
 from cilium_hybrid.adapters.kube import facts
 from cilium_hybrid.plan.observation import (
+    AGENT_TAINT,
     AgentPod,
     AgentSet,
     CiliumNode,
@@ -54,8 +55,8 @@ def a_raw_ready(status: str, **more: Any) -> dict[str, Any]:
             id="without anything yet",
         ),
         pytest.param(
-            a_raw_node(conditions=[a_raw_ready("True")], taints=[{"key": "x"}, {"key": facts.AGENT_TAINT}]),
-            HybridNode(NODE, "True", agent_taint=True, taints=("x", facts.AGENT_TAINT)),
+            a_raw_node(conditions=[a_raw_ready("True")], taints=[{"key": "x"}, {"key": AGENT_TAINT}]),
+            HybridNode(NODE, "True", taints=("x", AGENT_TAINT)),
             id="with Cilium's taint",
         ),
     ],

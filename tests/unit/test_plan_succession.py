@@ -3,10 +3,9 @@ from typing import Any
 import pytest
 
 from builders import NODE, a_node, a_spec, an_observation
-from cilium_hybrid.plan.observation import CiliumPod, HybridNode
+from cilium_hybrid.plan.observation import CORDONED, CiliumPod, HybridNode
 from cilium_hybrid.plan.succession import (
     CILIUM_OPERATOR,
-    CORDONED,
     has_one_place,
     with_its_trouble,
     with_the_old_going_first,

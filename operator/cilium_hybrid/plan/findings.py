@@ -11,7 +11,7 @@ from cilium_hybrid.plan.wording import some
 def findings(observation: Observation, ipam: IpamVerdict | None, certificates: Sequence[str] = ()) -> tuple[str, ...]:
     """A sentence for each kind of finding, in an order that stands still; what runs short comes first.
 
-    There are fewer kinds than the status has room for.
+    There are no more kinds than the status has room for.
     """
     overlaps = () if ipam is None else ipam.findings
     return (*_forecast(ipam), *_operator(observation), *certificates, *_on_cloud_nodes(observation), *overlaps)

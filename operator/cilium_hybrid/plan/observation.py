@@ -4,9 +4,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from cilium_hybrid.rules.surroundings import Taken
+
+AGENT_TAINT: Final = "node.cilium.io/agent-not-ready"
+CORDONED: Final = "node.kubernetes.io/unschedulable"
 
 NodeReady = Literal["True", "False", "Unknown"]
 
@@ -91,11 +94,20 @@ class HybridNode:
     name: str
     ready: NodeReady
     message: str = ""
-    agent_taint: bool = False
     kernel: str = ""
     addresses: tuple[Taken, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[str, ...] = ()
+
+    @property
+    def agent_taint(self) -> bool:
+        """Whether Cilium's operator keeps pods away until the agent is Ready, or has not taken that back yet."""
+        return AGENT_TAINT in self.taints
+
+    @property
+    def cordoned(self) -> bool:
+        """Whether it takes no pod that does not ask for that."""
+        return CORDONED in self.taints
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,15 @@ from typing import Any, Final
 
 from cilium_hybrid.api.status import MAX_FINDINGS, PreflightResult
 from cilium_hybrid.api.v1alpha1 import Spec
-from cilium_hybrid.plan.observation import HybridNode, Observation, PolicyValidator, PreflightObservation, PreflightPod
+from cilium_hybrid.plan.observation import (
+    AGENT_TAINT,
+    CORDONED,
+    HybridNode,
+    Observation,
+    PolicyValidator,
+    PreflightObservation,
+    PreflightPod,
+)
 from cilium_hybrid.plan.policies import refused_policies
 from cilium_hybrid.plan.values import pull_secrets
 from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
@@ -17,6 +25,17 @@ PREFLIGHT: Final = "cilium-preflight"
 """The Helm release."""
 CHECK: Final = "cilium-pre-flight-check"
 """Its DaemonSet and its Deployment."""
+_SILENT: Final = "node.kubernetes.io/unreachable"
+_USUAL_TAINTS: Final = (
+    AGENT_TAINT,
+    "node.kubernetes.io/disk-pressure",
+    "node.kubernetes.io/memory-pressure",
+    "node.kubernetes.io/network-unavailable",
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/pid-pressure",
+    CORDONED,
+)
+"""What a node with an agent may have at any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +68,6 @@ class _Finding:
 
     text: str
     known: bool
-
-
-_SILENT: Final = "node.kubernetes.io/unreachable"
-_USUAL_TAINTS: Final = (
-    "node.cilium.io/agent-not-ready",
-    "node.kubernetes.io/disk-pressure",
-    "node.kubernetes.io/memory-pressure",
-    "node.kubernetes.io/network-unavailable",
-    "node.kubernetes.io/not-ready",
-    "node.kubernetes.io/pid-pressure",
-    "node.kubernetes.io/unschedulable",
-)
-"""What a node with an agent may have at any time."""
 
 
 def taints_of(observation: Observation) -> frozenset[str]:

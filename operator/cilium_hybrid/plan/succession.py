@@ -10,7 +10,6 @@ from cilium_hybrid.plan.observation import Observation
 
 CILIUM_OPERATOR: Final = "Deployment cilium-operator"
 """As its pods name it."""
-CORDONED: Final = "node.kubernetes.io/unschedulable"
 _PLACES: Final = 2
 """The old operator keeps one while the new one starts on the other."""
 _OLD_GOES_FIRST: Final[dict[str, Any]] = {"rollingUpdate": {"maxUnavailable": "100%"}}
@@ -21,7 +20,7 @@ def has_one_place(observation: Observation) -> bool:
 
     Before a node has joined nothing is known of that.
     """
-    places = sum(node.ready != "Unknown" and CORDONED not in node.taints for node in observation.nodes.values())
+    places = sum(node.ready != "Unknown" and not node.cordoned for node in observation.nodes.values())
     return bool(observation.nodes) and places < _PLACES
 
 

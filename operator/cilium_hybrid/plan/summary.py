@@ -1,4 +1,4 @@
-"""What `Ready` says: a summary of what blocks, of Cilium's operator, of the agents and of the nodes."""
+"""What `Ready` says, made here and nowhere else: what blocks, else how Cilium's operator, agents and nodes are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

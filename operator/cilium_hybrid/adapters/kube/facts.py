@@ -28,7 +28,6 @@ from cilium_hybrid.rules.surroundings import Taken, all_taken
 
 Raw = Mapping[str, Any]
 
-AGENT_TAINT: Final = "node.cilium.io/agent-not-ready"
 OF_AN_APP: Final = "app.kubernetes.io/name"
 WORKLOADS: Final = {"cilium-envoy": "DaemonSet cilium-envoy", "cilium-operator": "Deployment cilium-operator"}
 """By that label of their pods."""
@@ -45,7 +44,6 @@ def hybrid_node(raw: Raw) -> HybridNode:
         name=name,
         ready=status,
         message="" if status == "True" else short(str(ready.get("message") or "")),
-        agent_taint=AGENT_TAINT in taints,
         kernel=str(((raw.get("status") or {}).get("nodeInfo") or {}).get("kernelVersion") or ""),
         addresses=node_addresses(raw),
         labels={sys.intern(key): sys.intern(str(value)) for key, value in raw["metadata"].get("labels", {}).items()},
