@@ -5,9 +5,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from cilium_hybrid import logs
 from cilium_hybrid.adapters import health
@@ -20,7 +21,7 @@ from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
 from cilium_hybrid.adapters.kube.lease import Elector
 from cilium_hybrid.adapters.metrics import PrometheusTelemetry
-from cilium_hybrid.handlers.resource import watch_resource
+from cilium_hybrid.handlers.resource import NotServedError, watch_resource
 from cilium_hybrid.reconcile.context import PASS
 from cilium_hybrid.reconcile.execute import Executor
 from cilium_hybrid.reconcile.loop import run_passes
@@ -28,11 +29,14 @@ from cilium_hybrid.reconcile.published import Published
 from cilium_hybrid.reconcile.reconciler import Reconciler
 from cilium_hybrid.reconcile.wakes import Wakes
 from cilium_hybrid.settings import Settings, SettingsError
+from cilium_hybrid.tasks import first
 
 log = logging.getLogger(__name__)
 
 LOST_THE_LEASE: Final = 3
 """Exit code of an operator that may no longer act; the kubelet starts it again, to stand by."""
+UNTIL_SERVED: Final = 0.5
+"""Seconds between two looks for a resource whose definition has just come, or is just going."""
 
 
 def run() -> int:
@@ -49,20 +53,19 @@ async def operate(settings: Settings) -> int:
     """Run until SIGTERM or until the Lease is lost; the exit code."""
     logs.configure(settings.log_format, PASS)
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    _take_signals(stopping)
     client = await KubeClient.connect(settings.kubeconfig)
     telemetry = PrometheusTelemetry()
     state = health.Health(telemetry)
     probes = await health.serve(state, settings.metrics_host, settings.metrics_port)
     try:
         if not settings.leader_election:
-            await _first(_act(settings, client, state, telemetry, lambda: True), stopping.wait())
+            await first(_act(settings, client, state, telemetry, stopping, lambda: True), stopping.wait())
             return 0
         elector = Elector(client, settings.namespace, settings.identity)
         # A replica that stands by is as ready as it can be.
         state.ready = True
-        await _first(elector.acquire(), stopping.wait())
+        await first(elector.acquire(), stopping.wait())
         if not stopping.is_set():
             await _lead(settings, client, state, telemetry, elector, stopping)
             await elector.release()
@@ -70,6 +73,12 @@ async def operate(settings: Settings) -> int:
     finally:
         await probes.cleanup()
         await client.close()
+
+
+def _take_signals(stopping: asyncio.Event) -> None:
+    """Have SIGTERM and SIGINT end the process in order."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
 
 
 async def _lead(
@@ -84,8 +93,8 @@ async def _lead(
     state.ready = False
     telemetry.leading(leads=True)
     lost = asyncio.ensure_future(elector.lost())
-    acting = _act(settings, client, state, telemetry, lambda: elector.holds, elector.renewed_before)
-    await _first(acting, stopping.wait(), lost)
+    acting = _act(settings, client, state, telemetry, stopping, lambda: elector.holds, elector.renewed_before)
+    await first(acting, stopping.wait(), lost)
     if lost.done() and not lost.cancelled():
         log.error("stopping: %s", lost.result())
         logging.shutdown()
@@ -98,10 +107,11 @@ async def _act(
     client: KubeClient,
     state: health.Health,
     telemetry: PrometheusTelemetry,
+    stopping: asyncio.Event,
     may_act: Callable[[], bool],
     looked_before: datetime | None = None,
 ) -> None:
-    """Watch, and run passes; returns when kopf takes a signal. `looked_before`: when another was last known to lead."""
+    """Watch, and run passes, until cancelled. `looked_before`: when another was last known to lead."""
     wakes, clock = Wakes(), SystemClock()
     cluster = KubeCluster(client, wakes.ring)
     command = HelmCommand(settings.helm, settings.cache / "helm", telemetry.called_helm)
@@ -130,26 +140,12 @@ async def _act(
         while True:
             await cluster.defined()
             try:
-                return await watch_resource(wakes.ring, settings.kubeconfig is None)
+                await watch_resource(wakes.ring, settings.kubeconfig is None, partial(_take_signals, stopping))
+            except NotServedError:
+                # A definition that is there is served by each API server in its own time.
+                await asyncio.sleep(UNTIL_SERVED)
             except Exception:
-                # kopf gives up when the definition goes; it comes again when deploy/ is applied again.
                 if not await cluster.undefined():
                     raise
-            log.warning("the definition of CiliumHybrid is gone: waiting for it")
 
-    await _first(passes(), resource(), published.run(), *cluster.watches())
-
-
-async def _first(*parts: Awaitable[Any]) -> None:
-    """Run side by side until one ends, end the others, and raise what went wrong in any."""
-    tasks = [asyncio.ensure_future(part) for part in parts]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        unfinished = [task for task in tasks if not task.done()]
-        for task in unfinished:
-            task.cancel()
-        await asyncio.gather(*unfinished, return_exceptions=True)
-    for task in tasks:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
+    await first(passes(), resource(), published.run(), *cluster.watches())

@@ -4,11 +4,18 @@ import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import kopf
+from kopf._cogs.clients.errors import APINotFoundError
+from kopf._cogs.structs.references import Insights
 
 from cilium_hybrid.api.v1alpha1 import GROUP, PLURAL, VERSION
+from cilium_hybrid.tasks import first
+
+
+class NotServedError(RuntimeError):
+    """The API server does not serve the resource: its definition is not there, or too new, or just gone."""
 
 
 def _login_in_pod(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo | None:
@@ -29,16 +36,14 @@ def registry(changed: Callable[[], None], in_cluster: bool) -> kopf.OperatorRegi
         """Ask for a pass. It reads the resource itself, so a lost or doubled event does no harm."""
         changed()
 
-    @kopf.on.cleanup(registry=handlers)
-    async def stopped(memo: kopf.Memo, **_: Any) -> None:
-        """Let go of the stop flag; kopf would wait five seconds for its own waiter on it."""
-        memo.stop.set()
-
     return handlers
 
 
-async def watch_resource(changed: Callable[[], None], in_cluster: bool) -> None:
-    """Watch the resource until SIGTERM or SIGINT, which kopf takes."""
+async def watch_resource(changed: Callable[[], None], in_cluster: bool, take_signals: Callable[[], None]) -> NoReturn:
+    """Watch the resource until kopf gives up, and raise why: NotServedError, or whatever kopf says.
+
+    `take_signals` takes back those that kopf takes.
+    """
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     # One kind, whose definition is there before the operator starts: no need to watch all definitions.
@@ -48,12 +53,24 @@ async def watch_resource(changed: Callable[[], None], in_cluster: bool) -> None:
     settings.watching.connect_timeout = 15
     # Where its watch ends, the process decides what to do: kopf would kill it after a while.
     settings.process.ultimate_exiting_timeout = None
-    stop = asyncio.Event()
-    await kopf.operator(
-        registry=registry(changed, in_cluster),
-        settings=settings,
-        memo=kopf.Memo(stop=stop),
-        stop_flag=stop,
-        standalone=True,
-        clusterwide=True,
+    found = Insights()
+    tasks = await kopf.spawn_tasks(
+        registry=registry(changed, in_cluster), settings=settings, insights=found, standalone=True, clusterwide=True
     )
+    # Those of a kopf that has given up would go nowhere.
+    take_signals()
+    try:
+        # Not kopf's `run_tasks`: it takes every task begun after its own for its own, and cancels them all at its end.
+        await first(*tasks, _is_served(found))
+    except APINotFoundError as error:
+        raise NotServedError from error
+    raise RuntimeError("kopf ended, and did not say why")
+
+
+async def _is_served(found: Insights) -> NoReturn:
+    """Raise where kopf found no such resource: it would wait for ever, and say so to nobody."""
+    await found.ready_resources.wait()
+    if not found.watched_resources:
+        raise NotServedError
+    await asyncio.Event().wait()
+    raise AssertionError("it waits for ever")

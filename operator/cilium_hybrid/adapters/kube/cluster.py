@@ -1,6 +1,7 @@
 """The Cluster port: what the watches hold, the resource read afresh, the status and the record written."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ from cilium_hybrid.plan.observation import AgentPod, Observation, Record, Revisi
 from cilium_hybrid.plan.release import NAMESPACE
 from cilium_hybrid.ports import ClusterUnavailableError, Resource, StaleError
 from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
+
+log = logging.getLogger(__name__)
 
 RECORD: Final = "cilium-hybrid-applied"
 SECRETS_NAMESPACE: Final = "cilium-secrets"
@@ -107,7 +110,10 @@ class KubeCluster:
             await index.synced.wait()
 
     async def defined(self) -> None:
-        """Return once the definition of CiliumHybrid is there."""
+        """Return once the definition of CiliumHybrid is there; it comes again when deploy/ is applied again."""
+        await self._own_definition.synced.wait()
+        if OWN_DEFINITION not in self._own_definition.facts:
+            log.warning("there is no definition of CiliumHybrid: waiting for it")
         await self._own_definition.until(lambda facts: OWN_DEFINITION in facts, seconds=None)
 
     async def undefined(self) -> bool:
