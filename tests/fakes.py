@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from builders import a_cilium_node, an_agent, blocks
 from cilium_hybrid.api.status import Status
+from cilium_hybrid.plan.drift import Difference
 from cilium_hybrid.plan.judge import Question
 from cilium_hybrid.plan.news import News
 from cilium_hybrid.plan.observation import (
@@ -138,7 +139,7 @@ class FakeCluster:
     `meanwhile` holds what happens right after the next looks, one each; `away` is what the API says while it is away,
     and `refuses_finalizers` what it says to those alone; `refused` counts how often it did. `answer` is what a survey
     finds, and `asked` what was asked for. `policies` says what rejects an object, by its kind and name. `ended` are the
-    agent pods that were deleted; new ones are Ready at once, or in `trouble`.
+    agent pods that were deleted; new ones are Ready at once, or in `trouble`. `edited`: what is not as released.
     """
 
     def __init__(self, releases: FakeReleases, preflights: FakePreflights | None = None) -> None:
@@ -156,6 +157,8 @@ class FakeCluster:
         self.answer = Survey()
         self.policies: dict[str, str] = {}
         self.asked: list[Question] = []
+        self.edited: list[Difference] = []
+        self.compared = 0
         self._releases, self._preflights = releases, preflights or FakePreflights(releases.clock)
         self._resource: Resource | None = None
 
@@ -194,6 +197,13 @@ class FakeCluster:
         """The status as the API server holds it."""
         assert self._resource is not None
         return self._resource.status
+
+    async def differences(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[Difference]:
+        """How the objects that are there differ from these."""
+        self.compared += 1
+        self._answer()
+        titles = {title(manifest) for manifest in manifests}
+        return tuple(difference for difference in self.edited if difference.title in titles)
 
     async def resource(self) -> Resource | None:
         """The CiliumHybrid, read now; None where there is none."""

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from builders import NOW, a_certificate, a_condition, a_status
 from cilium_hybrid.adapters.metrics import PrometheusTelemetry, exposition
 from cilium_hybrid.api.conditions import ConditionType, Reason
-from cilium_hybrid.api.status import Ipam, Leg, NodeBlocks, Nodes, RolloutStatus, Status, UnreadyNode
+from cilium_hybrid.api.status import Drift, Ipam, Leg, NodeBlocks, Nodes, RolloutStatus, Status, UnreadyNode
 from cilium_hybrid.plan.certificates import CERTIFICATES
 
 A_STATUS: Final = a_status(
@@ -28,6 +28,7 @@ A_STATUS: Final = a_status(
         ),
     ),
     rollout=RolloutStatus(updated=2, total=4, left=1, last_progress_at=NOW),
+    drift=Drift(count=2, sample=("x", "y")),
     ipam=Ipam(node_blocks=NodeBlocks(total=512, used=5, free=507), pods_per_node=124),
 )
 """A status that has a value for every metric."""

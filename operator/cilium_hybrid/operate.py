@@ -23,6 +23,7 @@ from cilium_hybrid.adapters.kube.lease import Elector
 from cilium_hybrid.adapters.metrics import PrometheusTelemetry
 from cilium_hybrid.handlers.resource import NotServedError, watch_resource
 from cilium_hybrid.reconcile.context import PASS
+from cilium_hybrid.reconcile.drift import DriftWatch
 from cilium_hybrid.reconcile.execute import Executor
 from cilium_hybrid.reconcile.loop import run_passes
 from cilium_hybrid.reconcile.published import Published
@@ -119,6 +120,7 @@ async def _act(
     releases = HelmReleases(command, client, cluster.revisions, may_act)
     preflights = HelmPreflights(command, client, cluster.preflight, may_act)
     published = Published(charts, wakes.ring)
+    drift = DriftWatch(releases, cluster, wakes.ring, settings.resync_seconds)
     reconciler = Reconciler(
         cluster,
         Executor(charts, releases, preflights, cluster, clock),
@@ -128,6 +130,7 @@ async def _act(
         settings.node_name,
         looked_before,
         published.of,
+        drift.of,
     )
 
     async def passes() -> None:
@@ -148,4 +151,4 @@ async def _act(
                 if not await cluster.undefined():
                     raise
 
-    await first(passes(), resource(), published.run(), *cluster.watches())
+    await first(passes(), resource(), published.run(), drift.run(), *cluster.watches())

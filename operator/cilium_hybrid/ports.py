@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import FINALIZER
 from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.plan.drift import Difference
 from cilium_hybrid.plan.judge import Question
 from cilium_hybrid.plan.news import News
 from cilium_hybrid.plan.observation import Certificate, Observation, Record, Revision, Survey
@@ -151,6 +152,9 @@ class Cluster(Protocol):
 
     async def rehearse(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[str]:
         """What the API server would not take of these, a sentence each; nothing is changed; ClusterUnavailableError."""
+
+    async def differences(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[Difference]:
+        """How the objects that are there differ from these; nothing is changed; ClusterUnavailableError."""
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
         """Replace the status of exactly this version of the resource; StaleError, ClusterUnavailableError."""

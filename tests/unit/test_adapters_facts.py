@@ -242,8 +242,8 @@ def test_a_workload_is_judged_once_its_controller_saw_it(generation: int, observ
     status = numbers | ({} if observed is None else {"observedGeneration": observed})
     raw = {"metadata": {"generation": generation}, "spec": {"replicas": 2, "template": {}}, "status": status}
 
-    assert facts.cilium_operator(raw) == CiliumOperator(2, 1, expected, current=expected)
-    assert facts.agent_set(raw) == AgentSet(None, expected)
+    assert facts.cilium_operator(raw) == CiliumOperator(2, 1, expected, expected, generation)
+    assert facts.agent_set(raw) == AgentSet(None, expected, generation)
 
 
 def test_a_deployment_without_numbers_has_one_replica_and_none_available() -> None:
@@ -324,7 +324,7 @@ def test_a_cilium_node(raw: dict[str, Any], expected: CiliumNode) -> None:
     ],
 )
 def test_the_pools_in_ciliums_configuration(data: dict[str, str] | None, expected: PoolConfig) -> None:
-    assert facts.pool_config({"data": data}) == expected
+    assert facts.config({"metadata": {"resourceVersion": "7"}, "data": data}) == (expected, "7")
 
 
 def test_a_record_is_read_as_it_was_written() -> None:

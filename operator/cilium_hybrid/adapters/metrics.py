@@ -119,6 +119,12 @@ class _LastStatus(Collector):
                 "state",
                 {"total": blocks.total, "used": blocks.used, "free": blocks.free},
             )
+        if (drift := status.drift) is not None:
+            yield GaugeMetricFamily(
+                "cilium_hybrid_drift_objects",
+                "Objects of the release that are not as they were released.",
+                value=drift.count,
+            )
         yield _counts(
             "cilium_hybrid_certificate_expiry_timestamp_seconds",
             "When the certificates in Secrets of Cilium's chart end, in seconds since 1970.",

@@ -13,6 +13,7 @@ MAX_UNREADY: Final = 10
 MAX_HISTORY: Final = 10
 MAX_FINDINGS: Final = 10
 MAX_PLAN: Final = 12
+MAX_DRIFT: Final = 10
 
 
 class Phase(StrEnum):
@@ -200,6 +201,15 @@ class Ipam(_Model):
     """Pools with nothing left."""
 
 
+class Drift(_Model):
+    """Objects of the release that are not as they were released: somebody changed them, or took them away."""
+
+    count: int = 0
+    """How many."""
+    sample: tuple[str, ...] = Field((), max_length=MAX_DRIFT)
+    """Which, at most ten, with the fields that differ and who wrote them."""
+
+
 class HistoryEntry(_Model):
     """One Helm revision that the operator made."""
 
@@ -240,6 +250,8 @@ class Status(_Model):
     """Agents that are being moved to what is released; absent where none is."""
     ipam: Ipam | None = None
     """The addresses of pods; absent where no pool is known to run."""
+    drift: Drift | None = None
+    """What is not as it was released, as last compared; absent where that is not known."""
     findings: tuple[str, ...] = Field((), max_length=MAX_FINDINGS)
     """What is out of order and blocks nothing, a sentence each with what to do."""
     history: tuple[HistoryEntry, ...] = Field((), max_length=MAX_HISTORY)

@@ -8,13 +8,15 @@ from cilium_hybrid.plan.succession import with_its_trouble
 from cilium_hybrid.plan.wording import some
 
 
-def findings(observation: Observation, ipam: IpamVerdict | None, certificates: Sequence[str] = ()) -> tuple[str, ...]:
+def findings(
+    observation: Observation, ipam: IpamVerdict | None, certificates: Sequence[str] = (), drift: Sequence[str] = ()
+) -> tuple[str, ...]:
     """A sentence for each kind of finding, in an order that stands still; what runs short comes first.
 
     There are no more kinds than the status has room for.
     """
     overlaps = () if ipam is None else ipam.findings
-    return (*_forecast(ipam), *_operator(observation), *certificates, *_on_cloud_nodes(observation), *overlaps)
+    return (*_forecast(ipam), *_operator(observation), *certificates, *drift, *_on_cloud_nodes(observation), *overlaps)
 
 
 def _forecast(ipam: IpamVerdict | None) -> tuple[str, ...]:

@@ -75,6 +75,7 @@ class AgentSet:
 
     config_digest: str | None
     observed: bool
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class CiliumOperator:
     available: int
     observed: bool
     current: bool = True
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,7 @@ class Observation:
     `taken`: addresses of cloud nodes and of Services. `nodes_with_pods`: where an agent pod still is, those on their
     way out too. `definition_leaving`: the definition of CiliumHybrid itself is being deleted.
     `secrets_namespace_leaving`: the chart's namespace is, after an uninstall. `unplaced`: why the scheduler cannot
-    place a node's agent, by node.
+    place a node's agent, by node. `edits`: another value after each edit of an object of the release that is watched.
     """
 
     revisions: tuple[Revision, ...] = ()
@@ -269,6 +271,7 @@ class Observation:
     cloud_nodes: Collection[str] = frozenset()
     certificates: tuple[Certificate, ...] = ()
     other_pods: tuple[CiliumPod, ...] = ()
+    edits: tuple[object, ...] = ()
 
     @property
     def installed(self) -> bool:

@@ -7,6 +7,8 @@ from datetime import datetime
 from cilium_hybrid.api.status import PlanStep, PreflightStatus, RolloutStatus, Status
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Decision
+from cilium_hybrid.plan.drift import Difference, judge_drift
+from cilium_hybrid.plan.findings import findings
 from cilium_hybrid.plan.ipam import IpamVerdict
 from cilium_hybrid.plan.nodes import NodesVerdict
 from cilium_hybrid.plan.observation import Observation
@@ -34,3 +36,9 @@ class Report:
     published: Sequence[CiliumVersion] | None = None
     ipam: IpamVerdict | None = None
     certificates: tuple[str, ...] = ()
+    differences: Sequence[Difference] | None = None
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What is out of order and blocks nothing."""
+        return findings(self.observation, self.ipam, self.certificates, judge_drift(self.differences))

@@ -6,7 +6,7 @@ from cilium_hybrid.api.conditions import Condition, ConditionType, Reason, since
 from cilium_hybrid.api.status import PreflightResult, PreflightStatus, Release, Status, Version
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Decision
-from cilium_hybrid.plan.findings import findings
+from cilium_hybrid.plan.drift import drift_of
 from cilium_hybrid.plan.history import history
 from cilium_hybrid.plan.nodes import NodesVerdict, named
 from cilium_hybrid.plan.release import initial_version, last_deployed
@@ -40,7 +40,8 @@ def next_status(report: Report) -> Status:
         nodes=report.nodes.report(),
         rollout=report.rollout,
         ipam=None if report.ipam is None else report.ipam.ipam,
-        findings=findings(observation, report.ipam, report.certificates),
+        drift=drift_of(observation, report.differences, report.previous.drift),
+        findings=report.findings,
         history=history(report.previous.history, observation.revisions),
         conditions=_conditions(report, summary),
     )

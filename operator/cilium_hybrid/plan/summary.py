@@ -7,7 +7,6 @@ from typing import Literal
 from cilium_hybrid.api.conditions import Condition, ConditionType, Reason
 from cilium_hybrid.api.status import Phase, Status, UnreadyNode
 from cilium_hybrid.plan.actions import Nothing
-from cilium_hybrid.plan.findings import findings
 from cilium_hybrid.plan.history import history
 from cilium_hybrid.plan.nodes import named
 from cilium_hybrid.plan.report import Report
@@ -97,7 +96,7 @@ def _told(report: Report, failing: Sequence[UnreadyNode]) -> str:
     told += forecast(report)
     if report.warnings:
         told += f" ({len(report.warnings)} to be looked at, see condition Valid)"
-    if others := len(findings(report.observation, report.ipam, report.certificates)) - bool(forecast(report)):
+    if others := len(report.findings) - bool(forecast(report)):
         told += f" ({others} to be looked at, see status.findings)"
     return told
 

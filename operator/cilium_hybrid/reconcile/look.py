@@ -13,6 +13,7 @@ from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Decision
 from cilium_hybrid.plan.certificates import judge_certificates
 from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
+from cilium_hybrid.plan.drift import Difference
 from cilium_hybrid.plan.gates import Checks, told_preflight
 from cilium_hybrid.plan.ipam import judge_ipam
 from cilium_hybrid.plan.judge import judge
@@ -37,7 +38,7 @@ class Sight:
 
     `survey` and `available` (the registry's versions) are None where they were not looked up. `published` are the same
     as they were some hours ago. `blind`: how long nothing could be seen before. `failure_of`: how the last try of the
-    same thing went wrong.
+    same thing went wrong. `differences` to what is released, None where that is not known.
     """
 
     resource: Resource
@@ -52,6 +53,7 @@ class Sight:
     preflight: PreflightProgress | None = None
     registries: Sequence[str] = ()
     own_node: str | None = None
+    differences: Sequence[Difference] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def look(sight: Sight) -> View:
         published=sight.published,
         ipam=judge_ipam(observation, resource.spec),
         certificates=judge_certificates(observation, resource.spec, sight.now),
+        differences=sight.differences,
     )
     return View(
         decision,
@@ -198,6 +201,7 @@ def _without_a_spec(sight: Sight, previous: Status, decision: Decision, asked: o
         now=sight.now,
         ipam=judge_ipam(observation, resource.spec),
         certificates=judge_certificates(observation, resource.spec, sight.now),
+        differences=sight.differences,
     )
     return View(decision, next_status(report), nodes, previous, asked, certificates=observation.certificates)
 

@@ -21,10 +21,11 @@ from cilium_hybrid.plan.actions import (
     Unlock,
 )
 from cilium_hybrid.plan.decide import Failure
+from cilium_hybrid.plan.drift import Difference
 from cilium_hybrid.plan.judge import Question, question
 from cilium_hybrid.plan.news import news
 from cilium_hybrid.plan.nodes import Since
-from cilium_hybrid.plan.observation import Survey
+from cilium_hybrid.plan.observation import Observation, Survey
 from cilium_hybrid.plan.preflight import PreflightProgress
 from cilium_hybrid.ports import Clock, Cluster, ClusterUnavailableError, Resource, StaleError, Telemetry
 from cilium_hybrid.reconcile.context import note
@@ -80,6 +81,7 @@ class Reconciler:
 
     `registries`: the only ones that a chart may come from, if any are named. `own_node`: where this operator runs.
     `looked_before`: when the process before this one could last see the cluster. `published`: the versions of a chart.
+    `differences`: what is not as it was released.
     """
 
     def __init__(
@@ -92,9 +94,11 @@ class Reconciler:
         own_node: str | None = None,
         looked_before: datetime | None = None,
         published: Callable[[str], Sequence[CiliumVersion] | None] = lambda _: None,
+        differences: Callable[[Observation], Sequence[Difference] | None] = lambda _: None,
     ) -> None:
         self._cluster, self._executor, self._clock, self._telemetry = cluster, executor, clock, telemetry
-        self._registries, self._own_node, self._published = registries, own_node, published
+        self._registries, self._own_node = registries, own_node
+        self._published, self._differences = published, differences
         self._memory = Memory(looked=looked_before)
 
     async def run_pass(self) -> datetime | None:
@@ -169,6 +173,7 @@ class Reconciler:
             preflight=self._memory.preflight,
             registries=self._registries,
             own_node=self._own_node,
+            differences=self._differences(observation),
         )
         return look(sight)
 

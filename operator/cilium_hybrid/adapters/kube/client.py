@@ -36,11 +36,11 @@ _AWAY: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class ApiError(Exception):
-    """The API server refused a call; `status` is the HTTP status code."""
+    """The API server refused a call; `status` is the HTTP status code, `causes` what it says of single fields."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, causes: Sequence[Mapping[str, Any]] = ()) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.causes = status, causes
 
 
 class KubeClient:
@@ -104,9 +104,14 @@ class KubeClient:
         """JSON patch; 422 where a test among the operations does not hold."""
         return await self._call("PATCH", path, body=operations, headers={"Content-Type": "application/json-patch+json"})
 
-    async def apply(self, path: str, body: Mapping[str, Any], field_manager: str, *, dry_run: bool = False) -> Any:
-        """Server-side apply, taking over what others hold of the fields in `body`; a dry run changes nothing."""
-        query = {"fieldManager": field_manager, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
+    async def apply(
+        self, path: str, body: Mapping[str, Any], field_manager: str, *, dry_run: bool = False, force: bool = True
+    ) -> Any:
+        """Server-side apply; a dry run changes nothing.
+
+        `force` takes over what others hold of the fields in `body`; 409 without it where they hold another value.
+        """
+        query = {"fieldManager": field_manager, "force": str(force).lower()} | ({"dryRun": "All"} if dry_run else {})
         headers = {"Content-Type": "application/apply-patch+yaml"}
         return await self._call("PATCH", path, query=query, body=body, headers=headers)
 
@@ -182,13 +187,16 @@ def _translated() -> Iterator[None]:
 
 
 def _refusal(status: int, body: bytes) -> Exception:
+    causes: Sequence[Mapping[str, Any]] = ()
     try:
-        message = str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
+        told = json.loads(body)
+        message = str(told["message"])
+        causes = (told.get("details") or {}).get("causes") or ()
+    except (ValueError, KeyError, TypeError, AttributeError):
         message = f"HTTP status {status}"
     if status in _AWAY or status == 0:
         return ClusterUnavailableError(f"the API server is not able to answer: {message}")
-    return ApiError(status, message)
+    return ApiError(status, message, causes)
 
 
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ from cilium_hybrid.adapters.helm.storage import revision
 from cilium_hybrid.adapters.kube import facts
 from cilium_hybrid.adapters.kube.certificates import certificate
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
+from cilium_hybrid.adapters.kube.drift import differences
 from cilium_hybrid.adapters.kube.events import Events
 from cilium_hybrid.adapters.kube.preflight import PreflightWatches
 from cilium_hybrid.adapters.kube.preflight_facts import (
@@ -25,6 +26,7 @@ from cilium_hybrid.adapters.kube.survey import survey
 from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index, Source
 from cilium_hybrid.api.v1alpha1 import APPROVE, GROUP, KIND, NAME, PLURAL, VERSION
 from cilium_hybrid.plan.certificates import CERTIFICATES
+from cilium_hybrid.plan.drift import Difference
 from cilium_hybrid.plan.judge import Question
 from cilium_hybrid.plan.news import News
 from cilium_hybrid.plan.observation import AgentPod, Observation, Record, Revision, Survey, UnplacedAgent
@@ -73,7 +75,7 @@ class KubeCluster:
 
         self.revisions = Index(client, RELEASES, revision, changed)
         self._record = Index(client, named(f"{_CORE}/configmaps", RECORD), facts.record, changed)
-        self._pool = Index(client, named(f"{_CORE}/configmaps", "cilium-config"), facts.pool_config, changed)
+        self._config = Index(client, named(f"{_CORE}/configmaps", "cilium-config"), facts.config, changed)
         self._agent_set = Index(client, AGENT_SET, facts.agent_set, changed)
         self._operator = Index(client, named(f"{_APPS}/deployments", "cilium-operator"), facts.cilium_operator, changed)
         self._namespace = Index(client, named("/api/v1/namespaces", SECRETS_NAMESPACE), facts.leaving, changed)
@@ -127,7 +129,7 @@ class KubeCluster:
         return (
             self.revisions,
             self._record,
-            self._pool,
+            self._config,
             self._agent_set,
             self._operator,
             self._nodes,
@@ -150,12 +152,14 @@ class KubeCluster:
         pods = [one for one in self._pods.facts.values() if isinstance(one, AgentPod)]
         checks = [one for one in self._pods.facts.values() if isinstance(one, CheckPod)]
         others = (self._cloud_nodes, self._service_cidrs, self._service)
+        agent_set, operator = self._agent_set.facts.get("cilium"), self._operator.facts.get("cilium-operator")
+        pool, config_version = self._config.facts.get("cilium-config", (None, ""))
         return Observation(
             revisions=in_order(self.revisions.facts),
             record=self._record.facts.get(RECORD),
-            pool=self._pool.facts.get("cilium-config"),
-            agent_set=self._agent_set.facts.get("cilium"),
-            cilium_operator=self._operator.facts.get("cilium-operator"),
+            pool=pool,
+            agent_set=agent_set,
+            cilium_operator=operator,
             nodes=self._nodes.facts,
             agents=by_node(pods),
             unplaced=unplaced(self._pods.facts.values()),
@@ -169,6 +173,7 @@ class KubeCluster:
             cloud_nodes=self._cloud_nodes.facts,
             other_pods=(*self._other_pods.facts.values(), *placed_pods(checks)),
             certificates=tuple(found for index in self._certificates for found in index.facts.values()),
+            edits=(agent_set and agent_set.generation, operator and operator.generation, config_version),
         )
 
     async def survey(self, question: Question) -> Survey:
@@ -181,6 +186,10 @@ class KubeCluster:
             return await rehearse(self._client, manifests)
         except ApiError as error:
             raise ClusterUnavailableError(f"cannot rehearse what is to be applied: {error}") from None
+
+    async def differences(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[Difference]:
+        """How the objects that are there differ from these; nothing is changed; ClusterUnavailableError."""
+        return await differences(self._client, manifests)
 
     async def resource(self) -> Resource | None:
         """The CiliumHybrid, read now; None where there is none."""

@@ -154,7 +154,7 @@ def agent_set(raw: Raw) -> AgentSet:
     """The DaemonSet `cilium`."""
     template = raw["spec"]["template"].get("metadata") or {}
     digest = (template.get("annotations") or {}).get(CONFIG_DIGEST)
-    return AgentSet(digest, observed(raw))
+    return AgentSet(digest, observed(raw), _generation(raw))
 
 
 def cilium_operator(raw: Raw) -> CiliumOperator:
@@ -166,7 +166,13 @@ def cilium_operator(raw: Raw) -> CiliumOperator:
         available=available,
         observed=observed(raw),
         current=observed(raw) and available > 0 and updated == int(status.get("replicas", 0)),
+        generation=_generation(raw),
     )
+
+
+def _generation(raw: Raw) -> int:
+    """How often what is asked of it was changed."""
+    return int(raw["metadata"].get("generation", 0))
 
 
 def cilium_node(raw: Raw) -> CiliumNode:
@@ -178,12 +184,12 @@ def cilium_node(raw: Raw) -> CiliumNode:
     return CiliumNode(name, blocks, short(str(operator.get("error") or "")))
 
 
-def pool_config(raw: Raw) -> PoolConfig:
-    """ConfigMap `cilium-config`."""
+def config(raw: Raw) -> tuple[PoolConfig, str]:
+    """The IPAM facts in ConfigMap `cilium-config`, and which edit of it this is."""
     data = raw.get("data") or {}
     mask = str(data.get("cluster-pool-ipv4-mask-size", ""))
     cidrs = tuple(str(data.get("cluster-pool-ipv4-cidr", "")).split())
-    return PoolConfig(cidrs, int(mask) if mask.isdigit() else None)
+    return PoolConfig(cidrs, int(mask) if mask.isdigit() else None), str(raw["metadata"].get("resourceVersion", ""))
 
 
 def record(raw: Raw) -> Record | None:

@@ -46,7 +46,7 @@ async def rehearse(client: KubeClient, manifests: Sequence[Mapping[str, Any]]) -
     """
     rejected = []
     for manifest in one_by_one(manifests):
-        path = _path(manifest)
+        path = path_of(manifest)
         if path is None:
             continue
         try:
@@ -70,7 +70,8 @@ def _rejected(manifest: Mapping[str, Any], error: Exception) -> str:
     return in_one_line(f"{title(manifest)}: {why}")
 
 
-def _path(manifest: Mapping[str, Any]) -> str | None:
+def path_of(manifest: Mapping[str, Any]) -> str | None:
+    """Where an object is in the API; None of a kind that the operator does not know."""
     kind, metadata = str(manifest.get("kind")), manifest["metadata"]
     collection, version = _COLLECTIONS.get(kind), str(manifest.get("apiVersion"))
     if collection is None:
