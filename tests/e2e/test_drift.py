@@ -3,11 +3,12 @@
 import json
 import urllib.request
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 import pytest
 
-from e2e.site import Site
+from e2e.site import USER, Site
 from testbed.processes import wait_until
 
 SECONDS = 15.0
@@ -17,12 +18,17 @@ EDITED = "ConfigMap kube-system/cilium-config (.data.debug, by kubectl-patch)"
 
 
 @pytest.fixture
-def installed(site: Site) -> Iterator[Site]:
-    site.apply()
-    site.wait_for("InSync", ready="True")
-    _wait_for(site, NOTHING)
+def cleaned(site: Site) -> Iterator[Site]:
     yield site
     site.clean()
+
+
+@pytest.fixture
+def installed(cleaned: Site) -> Site:
+    cleaned.apply()
+    cleaned.wait_for("InSync", ready="True")
+    _wait_for(cleaned, NOTHING)
+    return cleaned
 
 
 def _wait_for(site: Site, drift: object) -> None:
@@ -55,6 +61,22 @@ def test_an_edit_is_told_with_who_did_it_and_undone_by_the_next_change(installed
     _wait_for(site, NOTHING)
 
     assert site.cluster.get("configmap", "cilium-config", "kube-system")["data"]["debug"] == "false"
+
+
+def test_every_object_of_the_chart_may_be_compared(cleaned: Site) -> None:
+    site = cleaned
+    hubble = {"relay": {"enabled": True}, "ui": {"enabled": True}}
+    site.apply(values={"hubble": hubble, "prometheus": {"enabled": True}})
+    site.wait_for("InSync", ready="True")
+    _wait_for(site, NOTHING)
+    events = [event for event in site.cluster.audit_events() if event["user"]["username"] == USER]
+    compared = [
+        event for event in events if "dryRun=All" in event["requestURI"] and "force=false" in event["requestURI"]
+    ]
+    refused = [event["requestURI"] for event in events if event["responseStatus"]["code"] == HTTPStatus.FORBIDDEN]
+
+    assert len({event["requestURI"] for event in compared}) > 20
+    assert refused == []
 
 
 def test_an_edit_that_is_taken_back_is_told_no_more(installed: Site) -> None:
