@@ -10,7 +10,6 @@ from cilium_hybrid.api.conditions import Condition, ConditionType, Reason
 from cilium_hybrid.api.status import Leg, PreflightResult, PreflightStatus, Status
 from cilium_hybrid.api.v1alpha1 import Spec, parse_spec
 from cilium_hybrid.plan.actions import Apply, Decision, Nothing
-from cilium_hybrid.plan.decide import Situation
 from cilium_hybrid.plan.ipam import judge_ipam
 from cilium_hybrid.plan.nodes import judge_nodes
 from cilium_hybrid.plan.observation import (
@@ -36,6 +35,7 @@ from cilium_hybrid.plan.observation import (
 from cilium_hybrid.plan.release import Wanted, wanted, wish
 from cilium_hybrid.plan.report import Report
 from cilium_hybrid.plan.route import find_route
+from cilium_hybrid.plan.situation import Situation
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.rules.surroundings import Taken, all_taken
 from cilium_hybrid.rules.written import WrittenSpec, read_spec

@@ -33,7 +33,7 @@ from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import PreflightResult, PreflightStatus, Status
 from cilium_hybrid.api.v1alpha1 import DeletionPolicy, Spec
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.decide import Failure, Situation, decide
+from cilium_hybrid.plan.decide import decide
 from cilium_hybrid.plan.gates import Checks
 from cilium_hybrid.plan.ipam import judge_ipam
 from cilium_hybrid.plan.nodes import judge_nodes
@@ -52,6 +52,7 @@ from cilium_hybrid.plan.release import wanted
 from cilium_hybrid.plan.report import Report
 from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step
 from cilium_hybrid.plan.route import find_route
+from cilium_hybrid.plan.situation import Failure, Situation
 from cilium_hybrid.plan.status import next_status
 from cilium_hybrid.rules.rule import Violation
 from cilium_hybrid.rules.values import OWNED_PATHS

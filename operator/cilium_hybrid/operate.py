@@ -1,11 +1,13 @@
 """The operator as a process: settings, adapters, Lease and loop are joined here and nowhere else."""
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -36,6 +38,9 @@ log = logging.getLogger(__name__)
 
 LOST_THE_LEASE: Final = 3
 """Exit code of an operator that may no longer act; the kubelet starts it again, to stand by."""
+LARGE_BLOCK: Final = 128 * 1024
+"""In bytes: what glibc begins with."""
+_M_MMAP_THRESHOLD: Final = -3
 UNTIL_SERVED: Final = 0.5
 """Seconds between two looks for a resource whose definition has just come, or is just going."""
 
@@ -47,7 +52,18 @@ def run() -> int:
     except SettingsError as error:
         print(f"cilium-hybrid: {error}", file=sys.stderr)  # noqa: T201 # there is no log yet
         return 2
+    _give_back_memory()
     return asyncio.run(operate(settings))
+
+
+def _give_back_memory() -> None:
+    """Have large blocks go back to the system as soon as they are free.
+
+    glibc keeps them once one was freed (mallopt(3), M_MMAP_THRESHOLD): Helm's record of Cilium's chart, 2 MB of JSON
+    that is read now and then, would hold 7 MB for good.
+    """
+    with suppress(AttributeError, OSError):  # another C library has no such setting
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 async def operate(settings: Settings) -> int:

@@ -1,10 +1,13 @@
 """Where an object is not what it would be: at what was released, and nowhere else."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from cilium_hybrid.adapters.kube.drift import unlike
+from cilium_hybrid.adapters.kube.client import ApiError
+from cilium_hybrid.adapters.kube.drift import differences, unlike
+from cilium_hybrid.plan.drift import Difference
 
 A = {"name": "a", "image": "x"}
 B = {"name": "b", "image": "x"}
@@ -31,3 +34,49 @@ B = {"name": "b", "image": "x"}
 )
 def test_paths(released: Any, live: Any, would_be: Any, expected: list[str]) -> None:
     assert list(unlike(released, live, would_be)) == expected
+
+
+CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"debug": "false"}}
+
+
+class Answers:
+    """An API server that has an answer to each of the two calls."""
+
+    def __init__(self, live: Any, would_be: Any) -> None:
+        self._live, self._would_be = live, would_be
+
+    async def get(self, _: str) -> Any:
+        return _given(self._live)
+
+    async def apply(self, *_: Any, dry_run: bool, force: bool) -> Any:
+        assert dry_run
+        assert not force
+        return _given(self._would_be)
+
+
+def _given(answer: Any) -> Any:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def an_object(debug: str, version: str | None = "1") -> Any:
+    metadata = {"name": "a"} | ({} if version is None else {"resourceVersion": version})
+    return {**CONFIG, "metadata": metadata, "data": {"debug": debug}}
+
+
+@pytest.mark.parametrize(
+    ("live", "would_be", "found"),
+    [
+        pytest.param(an_object("true"), an_object("false"), True, id="it differs"),
+        pytest.param(an_object("true"), an_object("false", "2"), False, id="it was changed between the looks"),
+        pytest.param(an_object("true"), an_object("false", None), False, id="it was deleted between the looks"),
+        pytest.param(an_object("true"), ApiError(403, "no"), False, id="a policy refuses it"),
+        pytest.param(ApiError(403, "no"), None, False, id="it may not be seen"),
+    ],
+)
+def test_what_changes_while_it_is_looked_at_is_looked_at_again(live: Any, would_be: Any, found: bool) -> None:
+    client: Any = Answers(live, would_be)
+    expected = (Difference("ConfigMap kube-system/a", (".data.debug",)),) if found else ()
+
+    assert asyncio.run(differences(client, [CONFIG])) == expected

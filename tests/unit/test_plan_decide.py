@@ -19,10 +19,11 @@ from builders import (
 )
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.plan.actions import Action, Move, Nothing, Remember, Unlock
-from cilium_hybrid.plan.decide import Failure, decide
+from cilium_hybrid.plan.decide import decide
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.release import wanted
 from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step
+from cilium_hybrid.plan.situation import Failure
 
 WANT = wanted(a_spec(), an_observation())
 CHANGED = a_spec(masquerade=False)

@@ -25,10 +25,11 @@ from cilium_hybrid.plan.actions import (
     StartPreflight,
     Unlock,
 )
-from cilium_hybrid.plan.decide import Situation, decide
+from cilium_hybrid.plan.decide import decide
 from cilium_hybrid.plan.gates import Checks
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.release import wish
+from cilium_hybrid.plan.situation import Situation
 from strategies import situations
 from unit.upgrading import LAST, PATCH, UP, cluster, facing
 

@@ -36,9 +36,10 @@ from cilium_hybrid.plan.actions import (
     Uninstall,
     Unlock,
 )
-from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
+from cilium_hybrid.plan.decide import decide, refuse
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.release import ReleaseState, asks_for_the_same, last_deployed, wanted, wish
+from cilium_hybrid.plan.situation import Failure, Situation
 from cilium_hybrid.rules.rule import Violation
 from strategies import situations
 

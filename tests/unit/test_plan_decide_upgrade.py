@@ -31,13 +31,14 @@ from cilium_hybrid.plan.actions import (
     Remember,
     StartPreflight,
 )
-from cilium_hybrid.plan.decide import Situation, decide
+from cilium_hybrid.plan.decide import decide
 from cilium_hybrid.plan.gates import Checks
 from cilium_hybrid.plan.observation import Observation, Rejected, Revision
 from cilium_hybrid.plan.preflight import preflight_values
 from cilium_hybrid.plan.release import wish
 from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step
 from cilium_hybrid.plan.route import find_route
+from cilium_hybrid.plan.situation import Situation
 from unit.upgrading import LAST, NEXT, PATCH, UP, cluster, config_digest_of, facing, recorded
 
 DOWN = a_spec(version="1.16.19-1")

@@ -21,12 +21,12 @@ from cilium_hybrid.api.status import PlanPhase, PlanStep, PreflightResult, Prefl
 from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Apply, Decision, EndPreflight, Nothing, Remember, StartPreflight
-from cilium_hybrid.plan.decide import Situation
 from cilium_hybrid.plan.gates import Checks
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.progress import plan_steps
 from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step
 from cilium_hybrid.plan.route import find_route
+from cilium_hybrid.plan.situation import Situation
 from cilium_hybrid.rules.minors import MINORS
 from cilium_hybrid.rules.rule import Violation
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from builders import NODE, NOW, a_foreign_revision, a_node, a_preflight, a_raw_spec, a_revision, an_observation
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.plan.actions import Action, EndPreflight, LetGo, Nothing, Uninstall
-from cilium_hybrid.plan.decide import Failure
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.removal import Removal, decide_removal
+from cilium_hybrid.plan.situation import Failure
 from strategies import BOOLEANS, FAILURES, SPECS, observations
 
 UNINSTALL = a_raw_spec(deletionPolicy="Uninstall")

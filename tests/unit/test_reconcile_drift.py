@@ -165,3 +165,22 @@ def test_nothing_is_compared_where_nothing_is_released() -> None:
         assert stage.cluster.compared == 0
 
     run(scenario, lambda: Stage(every=0.001))
+
+
+def test_a_fault_of_ours_is_logged_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(stage: Stage) -> None:
+        compare = stage.cluster.differences
+
+        async def fails(manifests: Any) -> Any:
+            stage.cluster.differences = compare  # type: ignore[method-assign]
+            raise KeyError(str(manifests))
+
+        stage.cluster.differences = fails  # type: ignore[method-assign]
+        seen = stage.release(1)
+        stage.watch.of(seen)
+        await stage.answer()
+        assert stage.watch.of(seen) == ()
+
+    run(scenario, lambda: Stage(every=0.001))
+
+    assert [record.levelname for record in caplog.records] == ["ERROR"]

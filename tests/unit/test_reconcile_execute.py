@@ -10,9 +10,9 @@ from builders import DIGEST, NOW, REF, VERSION, a_record, a_situation, a_spec, a
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import FINALIZER
 from cilium_hybrid.plan.actions import Action, Apply, Hold, LetGo, Nothing, Remember, StartPreflight, Uninstall, Unlock
-from cilium_hybrid.plan.decide import Failure
 from cilium_hybrid.plan.observation import Revision
 from cilium_hybrid.plan.preflight import CHECK
+from cilium_hybrid.plan.situation import Failure
 from cilium_hybrid.plan.succession import with_the_old_going_first
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import (

@@ -7,10 +7,10 @@ from builders import DIGEST, a_node, a_record, a_situation, a_spec, a_step_of, a
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.decide import Situation
 from cilium_hybrid.plan.observation import AgentSet, Observation, Record
 from cilium_hybrid.plan.release import wanted
 from cilium_hybrid.plan.route import find_route
+from cilium_hybrid.plan.situation import Situation
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 
 PATCH, NEXT, LAST = STEPS = ("1.17.15-1", "1.18.8-1", "1.19.4-1")

@@ -1,12 +1,11 @@
 """Which one action comes next. Pure and total: every state has an answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import assert_never
 
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.api.v1alpha1 import DeletionPolicy, OnFailure, RolloutStrategy, Spec
+from cilium_hybrid.api.v1alpha1 import DeletionPolicy, OnFailure, RolloutStrategy
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import (
     Apply,
@@ -21,8 +20,8 @@ from cilium_hybrid.plan.actions import (
     StartPreflight,
     Unlock,
 )
-from cilium_hybrid.plan.gates import Checks, awaited_approval, awaited_preflight
-from cilium_hybrid.plan.observation import Observation, Record, Rejected, Revision
+from cilium_hybrid.plan.gates import awaited_approval, awaited_preflight
+from cilium_hybrid.plan.observation import Record, Rejected, Revision
 from cilium_hybrid.plan.release import (
     ReleaseState,
     Wanted,
@@ -30,64 +29,16 @@ from cilium_hybrid.plan.release import (
     initial_version,
     is_what,
     last_deployed,
-    release_state,
     released_digest,
     wish,
 )
-from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step, proven
+from cilium_hybrid.plan.rollout import Step, proven
 from cilium_hybrid.plan.route import Route
 from cilium_hybrid.plan.setback import claimed, go_back, good_revision, left_alone, setback_of
+from cilium_hybrid.plan.situation import Situation
 from cilium_hybrid.plan.succession import has_one_place
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 from cilium_hybrid.rules.rule import Violation, first_and_how_many_more
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """How the last try of the same thing went wrong; `not_before` is None where only a person can mend it."""
-
-    reason: Reason
-    message: str
-    attempts: int
-    not_before: datetime | None
-
-    def waits(self, now: datetime) -> bool:
-        """Whether it is too early to try again."""
-        return self.not_before is not None and now < self.not_before
-
-    def with_next_try(self) -> str:
-        """The message, with how often it was tried and when it is tried again."""
-        if self.not_before is None:
-            return self.message
-        tried = "once" if self.attempts == 1 else f"{self.attempts} times"
-        return f"{self.message} (tried {tried}, next at {self.not_before:%H:%M:%SZ})"
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """All that a decision looks at."""
-
-    spec: Spec
-    observation: Observation
-    route: Route
-    violations: Sequence[Violation]
-    now: datetime
-    failure: Failure | None = None
-    held: bool = False
-    rollout: RolloutPlan = NO_ROLLOUT
-    generation: int = 0
-    checks: Checks = field(default_factory=Checks)
-    approved: str | None = None
-
-    @property
-    def state(self) -> ReleaseState:
-        """Where the release is, against what comes next."""
-        return release_state(self.observation, self.route.next)
-
-    @property
-    def in_sync(self) -> bool:
-        """Whether what is released is the whole of what the spec asks for."""
-        return not self.route.left and self.state is ReleaseState.IN_SYNC
 
 
 def refuse(violations: Sequence[Violation]) -> Decision:

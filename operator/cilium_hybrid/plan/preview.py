@@ -26,11 +26,12 @@ from cilium_hybrid.plan.actions import (
     Uninstall,
     Unlock,
 )
-from cilium_hybrid.plan.decide import Situation, decide, refuse
+from cilium_hybrid.plan.decide import decide, refuse
 from cilium_hybrid.plan.mirror import named_from, with_mirror
 from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.release import Wanted
 from cilium_hybrid.plan.route import Route, find_route
+from cilium_hybrid.plan.situation import Situation
 from cilium_hybrid.plan.succession import without_the_old_going_first
 from cilium_hybrid.plan.values import CONFIG_DIGEST, digest
 from cilium_hybrid.rules.minors import notes_of

@@ -8,9 +8,9 @@ from cilium_hybrid.api.status import PlanPhase, PlanStep, PreflightResult, Statu
 from cilium_hybrid.api.v1alpha1 import RolloutStrategy
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Decision
-from cilium_hybrid.plan.decide import Situation
 from cilium_hybrid.plan.release import released_digest
 from cilium_hybrid.plan.rollout import Step, proven
+from cilium_hybrid.plan.situation import Situation
 from cilium_hybrid.rules.minors import notes_of
 
 _NOT_ITS_TURN: Final = frozenset(

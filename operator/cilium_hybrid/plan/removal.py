@@ -8,8 +8,8 @@ from typing import Any
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import DeletionPolicy
 from cilium_hybrid.plan.actions import Decision, EndPreflight, LetGo, Nothing, Uninstall
-from cilium_hybrid.plan.decide import Failure
 from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.plan.situation import Failure
 
 
 @dataclass(frozen=True, slots=True)

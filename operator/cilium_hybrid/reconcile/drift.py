@@ -48,7 +48,11 @@ class DriftWatch:
                     await self._edited.wait()
             await asyncio.sleep(SETTLES)
             self._edited.clear()
-            await self._compare()
+            try:
+                await self._compare()
+            except Exception:
+                # What is only told must never end what is done.
+                log.exception("what is released could not be compared; the next time looks again")
 
     async def _compare(self) -> None:
         revision = self._revision

@@ -24,12 +24,12 @@ from cilium_hybrid.plan.actions import (
     Uninstall,
     Unlock,
 )
-from cilium_hybrid.plan.decide import Failure
 from cilium_hybrid.plan.mirror import with_mirror
 from cilium_hybrid.plan.observation import Revision
 from cilium_hybrid.plan.preflight import PREFLIGHT
 from cilium_hybrid.plan.release import Wanted
 from cilium_hybrid.plan.route import VERSIONS_LAST
+from cilium_hybrid.plan.situation import Failure
 from cilium_hybrid.plan.succession import with_the_old_going_first
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.plan.wording import first

@@ -12,7 +12,7 @@ from cilium_hybrid.api.v1alpha1 import RolloutStrategy, Spec, parse_spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Decision
 from cilium_hybrid.plan.certificates import judge_certificates
-from cilium_hybrid.plan.decide import Failure, Situation, decide, refuse
+from cilium_hybrid.plan.decide import decide, refuse
 from cilium_hybrid.plan.drift import Difference
 from cilium_hybrid.plan.gates import Checks, told_preflight
 from cilium_hybrid.plan.ipam import judge_ipam
@@ -27,6 +27,7 @@ from cilium_hybrid.plan.report import Report
 from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, plan_rollout
 from cilium_hybrid.plan.route import VERSIONS_LAST, Route, find_route
 from cilium_hybrid.plan.setback import setback_of
+from cilium_hybrid.plan.situation import Failure, Situation
 from cilium_hybrid.plan.status import next_status
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 from cilium_hybrid.ports import Resource

@@ -20,13 +20,13 @@ from cilium_hybrid.plan.actions import (
     Uninstall,
     Unlock,
 )
-from cilium_hybrid.plan.decide import Failure
 from cilium_hybrid.plan.drift import Difference
 from cilium_hybrid.plan.judge import Question, question
 from cilium_hybrid.plan.news import news
 from cilium_hybrid.plan.nodes import Since
 from cilium_hybrid.plan.observation import Observation, Survey
 from cilium_hybrid.plan.preflight import PreflightProgress
+from cilium_hybrid.plan.situation import Failure
 from cilium_hybrid.ports import Clock, Cluster, ClusterUnavailableError, Resource, StaleError, Telemetry
 from cilium_hybrid.reconcile.context import note
 from cilium_hybrid.reconcile.execute import Executor

@@ -55,8 +55,8 @@ async def _differ(
         conflicts = [cause for cause in error.causes if cause.get("reason") == "FieldManagerConflict"]
         managers = {match[1] for cause in conflicts if (match := _CONFLICT.search(str(cause.get("message"))))}
         return tuple(str(cause.get("field")) for cause in conflicts), tuple(sorted(managers))
-    if would_be["metadata"]["resourceVersion"] != live["metadata"]["resourceVersion"]:
-        # It was changed between the two looks; what that was is seen at the next.
+    if would_be["metadata"].get("resourceVersion") != live["metadata"]["resourceVersion"]:
+        # It was changed or deleted between the two looks; what that was is seen at the next.
         return (), ()
     return tuple(unlike(manifest, live, would_be)), ()
 
