@@ -42,7 +42,8 @@ LARGE_BLOCK: Final = 128 * 1024
 """In bytes: what glibc begins with."""
 _M_MMAP_THRESHOLD: Final = -3
 UNTIL_SERVED: Final = 0.5
-"""Seconds between two looks for a resource whose definition has just come, or is just going."""
+LONGEST_UNTIL_SERVED: Final = 30.0
+"""Seconds between two looks for a resource whose definition has just come, or is just going; they grow."""
 
 
 def run() -> int:
@@ -156,13 +157,17 @@ async def _act(
         await run_passes(reconciler, wakes, clock, telemetry, settings.resync_seconds)
 
     async def resource() -> None:
+        pause = UNTIL_SERVED
         while True:
-            await cluster.defined()
+            if not await cluster.defined():
+                pause = UNTIL_SERVED
             try:
                 await watch_resource(wakes.ring, settings.kubeconfig is None, partial(_take_signals, stopping))
             except NotServedError:
                 # A definition that is there is served by each API server in its own time.
-                await asyncio.sleep(UNTIL_SERVED)
+                log.warning("the API server does not serve CiliumHybrid: looking again in %g s", pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_UNTIL_SERVED)
             except Exception:
                 if not await cluster.undefined():
                     raise

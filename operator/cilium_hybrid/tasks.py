@@ -11,7 +11,6 @@ async def first(*parts: Awaitable[Any]) -> None:
     One that somebody else cancelled went wrong as well: CancelledError is raised.
     """
     tasks = [asyncio.ensure_future(part) for part in parts]
-    unfinished: list[asyncio.Future[Any]] = []
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -1,7 +1,7 @@
 """When what is released is compared, and which answer holds for how long."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 from builders import a_revision, an_observation
 from cilium_hybrid.plan.drift import Difference
 from cilium_hybrid.plan.observation import Observation
-from cilium_hybrid.reconcile import drift
 from cilium_hybrid.reconcile.drift import DriftWatch
 from fakes import FakeCluster, FakeReleases, FixedClock
 
@@ -20,14 +19,29 @@ LIMIT = 5.0
 NEVER = 3600.0
 
 
+class Compared(FakeCluster):
+    """A cluster in which something happens while it is compared: `meanwhile_compared`, one thing each time."""
+
+    def __init__(self, releases: FakeReleases) -> None:
+        super().__init__(releases)
+        self.meanwhile_compared: list[Callable[[], None]] = []
+
+    async def differences(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[Difference]:
+        """How the objects that are there differ from these."""
+        found = await super().differences(manifests)
+        if self.meanwhile_compared:
+            self.meanwhile_compared.pop(0)()
+        return found
+
+
 class Stage:
     """A release that is watched; `rung` is set when the answer is another one."""
 
     def __init__(self, every: float = NEVER) -> None:
         self.releases = FakeReleases(FixedClock())
-        self.cluster = FakeCluster(self.releases)
+        self.cluster = Compared(self.releases)
         self.rung = asyncio.Event()
-        self.watch = DriftWatch(self.releases, self.cluster, self.rung.set, every)
+        self.watch = DriftWatch(self.releases, self.cluster, self.rung.set, every, settles=0.0)
 
     def release(self, number: int) -> Observation:
         self.releases.revisions.append(a_revision(number))
@@ -43,11 +57,6 @@ class Stage:
         async with asyncio.timeout(LIMIT):
             while self.cluster.compared < times:  # noqa: ASYNC110 # the fake tells nobody
                 await asyncio.sleep(0)
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drift, "SETTLES", 0.0)
 
 
 def run(scenario: Callable[[Stage], Coroutine[Any, Any, None]], stage: Callable[[], Stage] = Stage) -> None:
@@ -130,15 +139,12 @@ def test_what_was_compared_while_another_revision_came_is_no_answer() -> None:
         first = stage.release(1)
         stage.cluster.edited = [EDITED]
         second = stage.release(2)
-        compare = stage.cluster.differences
 
-        async def slowly(manifests: Any) -> Any:
-            found = await compare(manifests)
+        def released() -> None:
             stage.watch.of(second)
             stage.cluster.edited = []
-            return found
 
-        stage.cluster.differences = slowly  # type: ignore[method-assign]
+        stage.cluster.meanwhile_compared = [released]
         stage.watch.of(first)
         await stage.answer()
         assert stage.watch.of(second) == ()
@@ -160,22 +166,20 @@ def test_a_record_that_cannot_be_read_says_nothing() -> None:
 def test_nothing_is_compared_where_nothing_is_released() -> None:
     async def scenario(stage: Stage) -> None:
         assert stage.watch.of(an_observation()) is None
-        for _ in range(20):
-            await asyncio.sleep(0.001)
+        # Far longer than a comparison would take to begin.
+        for _ in range(1000):
+            await asyncio.sleep(0)
         assert stage.cluster.compared == 0
 
-    run(scenario, lambda: Stage(every=0.001))
+    run(scenario, lambda: Stage(every=0.0))
 
 
 def test_a_fault_of_ours_is_logged_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(stage: Stage) -> None:
-        compare = stage.cluster.differences
+        def fail() -> None:
+            raise KeyError("resourceVersion")
 
-        async def fails(manifests: Any) -> Any:
-            stage.cluster.differences = compare  # type: ignore[method-assign]
-            raise KeyError(str(manifests))
-
-        stage.cluster.differences = fails  # type: ignore[method-assign]
+        stage.cluster.meanwhile_compared = [fail]
         seen = stage.release(1)
         stage.watch.of(seen)
         await stage.answer()

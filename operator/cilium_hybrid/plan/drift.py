@@ -32,7 +32,7 @@ class Difference:
 def compared_revision(observation: Observation) -> int | None:
     """The revision that the objects shall be as; None where none of the operator's is deployed."""
     newest = observation.newest
-    return newest.number if newest is not None and newest.ours and newest.status == "deployed" else None
+    return newest.number if newest is not None and newest.stands else None
 
 
 def drift_of(observation: Observation, differences: Sequence[Difference] | None, before: Drift | None) -> Drift | None:

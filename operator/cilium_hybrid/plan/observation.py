@@ -33,6 +33,11 @@ class Revision:
     wish: str = ""
     copies: int | None = None
 
+    @property
+    def stands(self) -> bool:
+        """Whether it is the operator's, and deployed."""
+        return self.ours and self.status == "deployed"
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:

@@ -23,8 +23,11 @@ class DriftWatch:
     for all that is not watched. `changed` is called when the answer is another one.
     """
 
-    def __init__(self, releases: Releases, cluster: Cluster, changed: Callable[[], None], every: float) -> None:
-        self._releases, self._cluster, self._changed, self._every = releases, cluster, changed, every
+    def __init__(
+        self, releases: Releases, cluster: Cluster, changed: Callable[[], None], every: float, settles: float = SETTLES
+    ) -> None:
+        self._releases, self._cluster, self._changed = releases, cluster, changed
+        self._every, self._settles = every, settles
         self._revision: int | None = None
         self._edits: object = None
         self._found: Sequence[Difference] | None = None
@@ -46,7 +49,7 @@ class DriftWatch:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._every):
                     await self._edited.wait()
-            await asyncio.sleep(SETTLES)
+            await asyncio.sleep(self._settles)
             self._edited.clear()
             try:
                 await self._compare()

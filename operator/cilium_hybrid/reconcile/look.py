@@ -156,7 +156,7 @@ def _rollout(sight: Sight, spec: Spec, route: Route, previous: Status) -> tuple[
     observation, settings = sight.observation, spec.upgrade.rollout
     newest, released = observation.newest, released_digest(observation)
     back = setback_of(observation, route.goal, sight.resource.generation) is not None
-    ours = newest is not None and newest.ours and newest.status == "deployed"
+    ours = newest is not None and newest.stands
     if ours and newest is not None and is_what(newest, route.present):
         released = route.present.values["podAnnotations"][CONFIG_DIGEST]
     elif not back and not (ours and route.enters_a_minor):

@@ -14,8 +14,8 @@ from cilium_hybrid.adapters.helm import storage
 from cilium_hybrid.adapters.helm.charts import CHART_NAME
 from cilium_hybrid.adapters.helm.command import HelmCommand, HelmError
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
-from cilium_hybrid.adapters.kube.cluster import CONFLICT, OWN_WRITE_SECONDS, RELEASES, in_order
-from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index
+from cilium_hybrid.adapters.kube.cluster import OWN_WRITE_SECONDS, RELEASES, in_order
+from cilium_hybrid.adapters.kube.watch import CONFLICT, NOT_FOUND, Index
 from cilium_hybrid.plan.observation import Revision
 from cilium_hybrid.plan.release import NAMESPACE, RELEASE
 from cilium_hybrid.ports import (

@@ -23,7 +23,7 @@ from cilium_hybrid.adapters.kube.preflight_facts import (
 )
 from cilium_hybrid.adapters.kube.rehearsal import rehearse
 from cilium_hybrid.adapters.kube.survey import survey
-from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index, Source
+from cilium_hybrid.adapters.kube.watch import CONFLICT, NOT_FOUND, Index, Source
 from cilium_hybrid.api.v1alpha1 import APPROVE, GROUP, KIND, NAME, PLURAL, VERSION
 from cilium_hybrid.plan.certificates import CERTIFICATES
 from cilium_hybrid.plan.drift import Difference
@@ -44,7 +44,6 @@ UNSERVED_SECONDS: Final = 600.0
 OWN_WRITE_SECONDS: Final = 10.0
 """How long a watch may take to show what was written."""
 
-CONFLICT: Final = 409
 INVALID: Final = 422
 
 _RESOURCE: Final = f"/apis/{GROUP}/{VERSION}/{PLURAL}/{NAME}"
@@ -111,12 +110,17 @@ class KubeCluster:
         for index in self._indexes():
             await index.synced.wait()
 
-    async def defined(self) -> None:
-        """Return once the definition of CiliumHybrid is there; it comes again when deploy/ is applied again."""
+    async def defined(self) -> bool:
+        """Return once the definition of CiliumHybrid is there, and whether it was at once.
+
+        It comes again when deploy/ is applied again.
+        """
         await self._own_definition.synced.wait()
-        if OWN_DEFINITION not in self._own_definition.facts:
-            log.warning("there is no definition of CiliumHybrid: waiting for it")
+        if OWN_DEFINITION in self._own_definition.facts:
+            return True
+        log.warning("there is no definition of CiliumHybrid: waiting for it")
         await self._own_definition.until(lambda facts: OWN_DEFINITION in facts, seconds=None)
+        return False
 
     async def undefined(self) -> bool:
         """Whether the definition is gone, as the watch tells within a moment."""
@@ -189,7 +193,10 @@ class KubeCluster:
 
     async def differences(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[Difference]:
         """How the objects that are there differ from these; nothing is changed; ClusterUnavailableError."""
-        return await differences(self._client, manifests)
+        try:
+            return await differences(self._client, manifests)
+        except ApiError as error:
+            raise ClusterUnavailableError(f"cannot compare what is released: {error}") from None
 
     async def resource(self) -> Resource | None:
         """The CiliumHybrid, read now; None where there is none."""

@@ -10,20 +10,19 @@ from typing import Any, Final
 
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
 from cilium_hybrid.adapters.kube.rehearsal import FIELD_MANAGER, path_of
-from cilium_hybrid.adapters.kube.watch import NOT_FOUND
+from cilium_hybrid.adapters.kube.watch import CONFLICT, NOT_FOUND
 from cilium_hybrid.plan.drift import Difference
 from cilium_hybrid.plan.release import NAMESPACE
 from cilium_hybrid.rules.rendered import one_by_one, title
 
-CONFLICT: Final = 409
 _CONFLICT: Final = re.compile(r'conflict with "([^"]*)"')
 
 
 async def differences(client: KubeClient, manifests: Sequence[Mapping[str, Any]]) -> tuple[Difference, ...]:
-    """Every object that differs, in the order of the manifests; ClusterUnavailableError.
+    """Every object that differs, in the order of the manifests; ClusterUnavailableError, ApiError where one is hidden.
 
-    A Secret is left out, for others may renew it; and so is a kind that the operator does not know, and what the API
-    server would not take: whether it does is asked before a change.
+    A Secret is left out, for others may renew it; and so is a kind that the operator does not know, and what a policy
+    would not take: whether it does is asked before a change.
     """
     found = []
     for manifest in one_by_one(manifests):
@@ -33,11 +32,12 @@ async def differences(client: KubeClient, manifests: Sequence[Mapping[str, Any]]
         told = title({**manifest, "metadata": {"namespace": _namespace(path), **manifest["metadata"]}})
         try:
             live = await client.get(path)
-            fields, managers = await _differ(client, path, manifest, live)
         except ApiError as error:
-            if error.status == NOT_FOUND:
-                found.append(Difference(told))
+            if error.status != NOT_FOUND:
+                raise
+            found.append(Difference(told))
             continue
+        fields, managers = await _differ(client, path, manifest, live)
         if fields:
             found.append(Difference(told, fields, managers))
     return tuple(found)
@@ -51,7 +51,7 @@ async def _differ(
         would_be = await client.apply(path, manifest, FIELD_MANAGER, dry_run=True, force=False)
     except ApiError as error:
         if error.status != CONFLICT:
-            raise
+            return (), ()
         conflicts = [cause for cause in error.causes if cause.get("reason") == "FieldManagerConflict"]
         managers = {match[1] for cause in conflicts if (match := _CONFLICT.search(str(cause.get("message"))))}
         return tuple(str(cause.get("field")) for cause in conflicts), tuple(sorted(managers))

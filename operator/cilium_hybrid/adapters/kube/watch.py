@@ -22,6 +22,7 @@ SILENCE_SECONDS: Final = 150.0
 FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 5.0
 NOT_FOUND: Final = 404
+CONFLICT: Final = 409
 GONE: Final = 410
 
 
