@@ -7,11 +7,10 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from cilium_hybrid.api.conditions import Condition, ConditionType, Reason
-from cilium_hybrid.api.status import Leg, PreflightResult, PreflightStatus, Status
+from cilium_hybrid.api.status import PreflightResult, PreflightStatus, Status, UnreadyReason
 from cilium_hybrid.api.v1alpha1 import Spec, parse_spec
 from cilium_hybrid.plan.actions import Apply, Decision, Nothing
-from cilium_hybrid.plan.ipam import judge_ipam
-from cilium_hybrid.plan.nodes import judge_nodes
+from cilium_hybrid.plan.inputs import Situation
 from cilium_hybrid.plan.observation import (
     AGENT_TAINT,
     AgentPod,
@@ -32,13 +31,14 @@ from cilium_hybrid.plan.observation import (
     Record,
     Revision,
 )
-from cilium_hybrid.plan.release import Wanted, wanted, wish
-from cilium_hybrid.plan.report import Report
-from cilium_hybrid.plan.route import find_route
-from cilium_hybrid.plan.situation import Situation
+from cilium_hybrid.plan.release import DesiredRelease, desired_release, spec_digest
+from cilium_hybrid.plan.status.ipam import evaluate_ipam
+from cilium_hybrid.plan.status.nodes import evaluate_nodes
+from cilium_hybrid.plan.status.report import Report
+from cilium_hybrid.plan.upgrade.path import find_upgrade_path
 from cilium_hybrid.plan.values import digest
-from cilium_hybrid.rules.surroundings import Taken, all_taken
-from cilium_hybrid.rules.written import WrittenSpec, read_spec
+from cilium_hybrid.rules.cluster import Taken, all_taken
+from cilium_hybrid.rules.lenient_spec import LenientSpec, read_lenient_spec
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 EARLIER = datetime(2026, 3, 1, 11, 0, 0, tzinfo=UTC)
@@ -65,9 +65,9 @@ def a_spec(*, version: str = VERSION, pod_cidrs: Iterable[str] = (POOL,), mask_s
     return parse_spec(a_raw_spec(version=version, pod_cidrs=pod_cidrs, mask_size=mask_size, **more))
 
 
-def a_written_spec(**spec: Any) -> WrittenSpec:
+def a_lenient_spec(**spec: Any) -> LenientSpec:
     """What the rules read of a spec as a user writes it."""
-    return read_spec(a_raw_spec(**spec))
+    return read_lenient_spec(a_raw_spec(**spec))
 
 
 def a_revision(
@@ -79,10 +79,10 @@ def a_revision(
     chart_digest: str = DIGEST,
     values_digest: str = DIGEST,
     chart_ref: str = REF,
-    wish: str = "",
+    spec_digest: str = "",
 ) -> Revision:
     """A revision that the operator made."""
-    return Revision(number, status, made_at, True, version, chart_digest, values_digest, digest(chart_ref), wish)
+    return Revision(number, status, made_at, True, version, chart_digest, values_digest, digest(chart_ref), spec_digest)
 
 
 def a_foreign_revision(number: int = 1, *, status: str = "deployed", made_at: datetime = EARLIER) -> Revision:
@@ -91,21 +91,26 @@ def a_foreign_revision(number: int = 1, *, status: str = "deployed", made_at: da
 
 
 def a_revision_of(
-    want: Wanted, number: int = 1, *, status: str = "deployed", made_at: datetime = EARLIER, goal: Wanted | None = None
+    desired: DesiredRelease,
+    number: int = 1,
+    *,
+    status: str = "deployed",
+    made_at: datetime = EARLIER,
+    goal: DesiredRelease | None = None,
 ) -> Revision:
     """The revision that releases exactly what is wanted; `goal` is what the spec asked for, where that is known."""
-    digests = {"chart_digest": want.pinned_digest or DIGEST, "values_digest": want.values_digest}
-    chart = {"version": want.chart_version, "chart_ref": want.chart_ref}
-    wished = "" if goal is None else wish(goal)
-    return a_revision(number, status=status, made_at=made_at, wish=wished, **chart, **digests)
+    digests = {"chart_digest": desired.pinned_digest or DIGEST, "values_digest": desired.values_digest}
+    chart = {"version": desired.chart_version, "chart_ref": desired.chart_ref}
+    wished = "" if goal is None else spec_digest(goal)
+    return a_revision(number, status=status, made_at=made_at, spec_digest=wished, **chart, **digests)
 
 
 def a_step_of(spec: Spec, version: str, number: int = 1, **more: Any) -> Revision:
     """The revision that releases a version on the way to what a spec asks for, in a cluster that began with 1.17."""
     at = spec.model_copy(update={"version": version, "chart": spec.chart.model_copy(update={"digest": None})})
     record = a_record()
-    goal, want = (wanted(one, an_observation(record=record)) for one in (spec, at))
-    return a_revision_of(want, number, goal=goal, **more)
+    goal, desired = (desired_release(one, an_observation(record=record)) for one in (spec, at))
+    return a_revision_of(desired, number, goal=goal, **more)
 
 
 def a_record(
@@ -116,10 +121,10 @@ def a_record(
     revision: int = 1,
     chart_ref: str = REF,
     chart_version: str = VERSION,
-    good: int | None = None,
+    verified: int | None = None,
 ) -> Record:
     """What the operator remembers of one installed revision."""
-    return Record(initial_version, tuple(pod_cidrs), mask_size, revision, chart_ref, chart_version, good)
+    return Record(initial_version, tuple(pod_cidrs), mask_size, revision, chart_ref, chart_version, verified)
 
 
 def a_node(
@@ -139,10 +144,15 @@ def a_node(
 
 
 def an_agent(
-    node: str = NODE, *, ready: bool = True, config_digest: str | None = DIGEST, trouble: str = "", crash: str = ""
+    node: str = NODE,
+    *,
+    ready: bool = True,
+    config_digest: str | None = DIGEST,
+    failure_message: str = "",
+    crash_message: str = "",
 ) -> AgentPod:
     """An agent that is well."""
-    return AgentPod(f"cilium-{node}", node, ready, config_digest, trouble, crash=crash)
+    return AgentPod(f"cilium-{node}", node, ready, config_digest, failure_message, crash_message=crash_message)
 
 
 def a_cilium_node(name: str = NODE, *, pod_cidrs: Iterable[str] = ("10.85.0.0/25",), error: str = "") -> CiliumNode:
@@ -162,11 +172,11 @@ def a_preflight_pod(
     *,
     ready: bool = True,
     ready_since: datetime | None = None,
-    trouble: str = "",
+    failure_message: str = "",
     last_words: str = "",
 ) -> PreflightPod:
     """A pod of the preflight that is well."""
-    return PreflightPod(f"cilium-pre-flight-check-{node}", node, ready, ready_since, trouble, last_words)
+    return PreflightPod(f"cilium-pre-flight-check-{node}", node, ready, ready_since, failure_message, last_words)
 
 
 def a_told(version: str, result: PreflightResult = PreflightResult.PASSED, **more: Any) -> PreflightStatus:
@@ -206,8 +216,8 @@ def an_observation(
     taken: Iterable[Taken] = (),
     foreign_pods: Iterable[ForeignPod] = (),
     nodes_with_pods: Iterable[str] = (),
-    definition_leaving: bool = False,
-    secrets_namespace_leaving: bool = False,
+    definition_terminating: bool = False,
+    secrets_namespace_terminating: bool = False,
     preflight: PreflightObservation | None = None,
     cloud_nodes: Iterable[str] = (),
     certificates: Iterable[Certificate] = (),
@@ -226,8 +236,8 @@ def an_observation(
         taken=tuple(taken),
         foreign_pods=tuple(foreign_pods),
         nodes_with_pods=frozenset(nodes_with_pods),
-        definition_leaving=definition_leaving,
-        secrets_namespace_leaving=secrets_namespace_leaving,
+        definition_terminating=definition_terminating,
+        secrets_namespace_terminating=secrets_namespace_terminating,
         preflight=preflight or PreflightObservation(),
         cloud_nodes=frozenset(cloud_nodes),
         certificates=tuple(certificates),
@@ -258,14 +268,14 @@ def a_healthy_observation(*revisions: Revision, record: Record | None = None, no
 def a_situation(spec: Spec | None = None, observation: Observation | None = None, **more: Any) -> Situation:
     """What a decision looks at: by default a valid spec, and nothing installed."""
     spec, observation = spec or a_spec(), observation or an_observation()
-    route = find_route(spec, observation, Status(), more.get("generation", 0), ())
-    facts: dict[str, Any] = {"route": route, "violations": (), "now": NOW}
+    upgrade_path = find_upgrade_path(spec, observation, Status(), more.get("generation", 0), ())
+    facts: dict[str, Any] = {"upgrade_path": upgrade_path, "violations": (), "now": NOW}
     return Situation(spec=spec, observation=observation, **(facts | more))
 
 
-def an_apply(want: Wanted, revision: int, over: int | None = None) -> Apply:
+def an_apply(desired: DesiredRelease, revision: int, over: int | None = None) -> Apply:
     """The action that makes a revision of the whole of what is wanted."""
-    return Apply(want, revision, wish(want), over)
+    return Apply(desired, revision, spec_digest(desired), over)
 
 
 def a_condition(kind: ConditionType, status: str, reason: Reason, **more: Any) -> Condition:
@@ -290,18 +300,18 @@ def a_report(observation: Observation | None = None, **more: Any) -> Report:
         "generation": 1,
         "target": VERSION,
         "chart_ref": REF,
-        "nodes": judge_nodes(observation, DIGEST, {}, now),
+        "nodes": evaluate_nodes(observation, DIGEST, {}, now),
         "now": now,
         "in_sync": decision.reason is Reason.IN_SYNC,
-        "ipam": judge_ipam(observation, a_raw_spec(pod_cidrs=pools)),
+        "ipam": evaluate_ipam(observation, a_raw_spec(pod_cidrs=pools)),
     }
     return Report(observation=observation, **(facts | more))
 
 
 def a_judged_report(observation: Observation, *, failing_since: datetime = NOW, **more: Any) -> Report:
     """The same where what fails was first seen to fail at a given moment."""
-    since = {(name, leg): failing_since for name in observation.nodes for leg in Leg}
-    return a_report(observation, nodes=judge_nodes(observation, DIGEST, since, NOW), **more)
+    since = {(name, reason): failing_since for name in observation.nodes for reason in UnreadyReason}
+    return a_report(observation, nodes=evaluate_nodes(observation, DIGEST, since, NOW), **more)
 
 
 def with_node(observation: Observation, name: str = NODE, *, agent: AgentPod | None = None, **edit: Any) -> Observation:

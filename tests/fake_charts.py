@@ -28,7 +28,7 @@ def takes_anything(_: Values) -> str | None:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedChart:
     """A chart that is served: `refuses` says why values are wrong, `renders` what they lead to."""
 
     digest: str
@@ -47,12 +47,12 @@ class FakeCharts:
         self.pulls: list[tuple[str, str]] = []
         self.rendered: list[str] = []
         self.away: str | None = None
-        self._served: dict[tuple[str, str], Published] = {}
-        self._kept: dict[tuple[str, str], Published] = {}
+        self._served: dict[tuple[str, str], PublishedChart] = {}
+        self._kept: dict[tuple[str, str], PublishedChart] = {}
 
-    def publish(self, ref: str, version: str, chart: Published | None = None) -> str:
+    def publish(self, ref: str, version: str, chart: PublishedChart | None = None) -> str:
         """Serve a chart, instead of what was served there before; returns its digest."""
-        chart = chart or Published(digest([ref, version]))
+        chart = chart or PublishedChart(digest([ref, version]))
         self._served[ref, version] = chart
         return chart.digest
 
@@ -84,16 +84,16 @@ class FakeCharts:
     async def render(self, chart: FetchedChart, values: Values, release: str = RELEASE) -> Manifests:
         """What the chart makes of the values for a release, object by object; ValuesRefusedError."""
         self.rendered.append(release)
-        published = self._at(chart)
-        fault = published.refuses(values)
+        chart_versions = self._at(chart)
+        fault = chart_versions.refuses(values)
         if fault is not None:
             raise ValuesRefusedError(f"chart {chart.version} refuses the values: {fault}")
-        return published.renders(values)
+        return chart_versions.renders(values)
 
-    def _at(self, chart: FetchedChart) -> Published:
+    def _at(self, chart: FetchedChart) -> PublishedChart:
         return next(made for at, made in self._served.items() if _path(*at) == chart.path)
 
-    def _pull(self, ref: str, version: str) -> Published:
+    def _pull(self, ref: str, version: str) -> PublishedChart:
         self.pulls.append((ref, version))
         if self.away is not None:
             raise ChartUnavailableError(f"cannot fetch chart {version} from {ref}: {self.away}")
@@ -102,7 +102,7 @@ class FakeCharts:
         self._kept[ref, version] = self._served[ref, version]
         return self._kept[ref, version]
 
-    def _on_disk(self, path: str, version: str) -> Published:
+    def _on_disk(self, path: str, version: str) -> PublishedChart:
         if (path, version) in self._served:
             return self._served[path, version]
         if any(there == path for there, _ in self._served):

@@ -59,5 +59,5 @@ class FakePreflights:
 
     def refuse_policies(self, last_words: str) -> None:
         """The validator ends with these words, again and again."""
-        pod = a_preflight_pod(ready=False, trouble="CrashLoopBackOff", last_words=last_words)
+        pod = a_preflight_pod(ready=False, failure_message="CrashLoopBackOff", last_words=last_words)
         self.seen = replace(self.seen, validator=a_validator(ready=0, pod=pod))

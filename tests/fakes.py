@@ -7,35 +7,35 @@ from uuid import uuid4
 
 from builders import a_cilium_node, an_agent, blocks
 from cilium_hybrid.api.status import Status
-from cilium_hybrid.plan.drift import Difference
-from cilium_hybrid.plan.judge import Question
-from cilium_hybrid.plan.news import News
+from cilium_hybrid.plan.inputs import Resource
 from cilium_hybrid.plan.observation import (
     AgentPod,
     AgentSet,
     Certificate,
     CiliumOperator,
+    Difference,
     HybridNode,
+    Lookups,
     Observation,
     PoolConfig,
     Record,
     Revision,
-    Survey,
 )
+from cilium_hybrid.plan.status.events import StatusEvent
+from cilium_hybrid.plan.validate import LookupRequest
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 from cilium_hybrid.ports import (
     ClusterUnavailableError,
     FetchedChart,
     PortError,
-    Resource,
     StaleError,
 )
-from cilium_hybrid.rules.rendered import one_by_one, title
-from fake_charts import FakeCharts, Published, Values
+from cilium_hybrid.rules.rendered.reading import one_by_one, title
+from fake_charts import FakeCharts, PublishedChart, Values
 from fake_clock import FixedClock
 from fake_preflights import FakePreflights
 
-__all__ = ["FakeCharts", "FakeCluster", "FakePreflights", "FakeReleases", "FixedClock", "Published", "Tally"]
+__all__ = ["FakeCharts", "FakeCluster", "FakePreflights", "FakeReleases", "FixedClock", "PublishedChart", "Tally"]
 
 
 @dataclass
@@ -90,7 +90,7 @@ class FakeReleases:
         """Label the newest revision, which a rollback made, as the operator's; StaleError where it is another."""
         self._stands_at(revision)
         to = self.newest.copies
-        if to is None or self.newest.ours:
+        if to is None or self.newest.managed:
             raise StaleError(f"revision {revision} is no longer to be claimed")
         old = next(made for made in self.revisions if made.number == to)
         self.revisions[-1] = replace(old, number=revision, status="deployed", made_at=self.newest.made_at, copies=to)
@@ -148,15 +148,15 @@ class FakeCluster:
         self.refused = 0
         self.meanwhile: list[Callable[[], None]] = []
         self.written: list[Mapping[str, Any]] = []
-        self.told: list[News] = []
+        self.told: list[StatusEvent] = []
         self.records: list[Record] = []
         self.ended: list[str] = []
-        self.trouble = ""
+        self.failure_message = ""
         self.nodes: dict[str, HybridNode] = {}
         self.rest = Observation()
-        self.answer = Survey()
+        self.answer = Lookups()
         self.policies: dict[str, str] = {}
-        self.asked: list[Question] = []
+        self.asked: list[LookupRequest] = []
         self.edited: list[Difference] = []
         self.compared = 0
         self._releases, self._preflights = releases, preflights or FakePreflights(releases.clock)
@@ -225,13 +225,13 @@ class FakeCluster:
             self.meanwhile.pop(0)()
         return seen
 
-    async def survey(self, question: Question) -> Survey:
+    async def lookups(self, lookup_request: LookupRequest) -> Lookups:
         """What is not watched, looked up now; ClusterUnavailableError."""
         self._answer()
-        self.asked.append(question)
+        self.asked.append(lookup_request)
         return self.answer
 
-    async def rehearse(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    async def dry_run(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[str]:
         """What the API server would not take of these, a sentence each; nothing is changed; ClusterUnavailableError."""
         self._answer()
         named = [title(manifest) for manifest in one_by_one(manifests)]
@@ -243,10 +243,10 @@ class FakeCluster:
         self._resource = replace(now, resource_version=_after(now), status=status)
         self.written.append(status)
 
-    def tell(self, resource: Resource, news: Sequence[News]) -> None:
+    def tell(self, resource: Resource, status_events: Sequence[StatusEvent]) -> None:
         """Tell people what changed."""
         assert resource.uid
-        self.told += news
+        self.told += status_events
 
     async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:
         """Replace the finalizers of exactly this version of the resource; StaleError, ClusterUnavailableError."""
@@ -255,8 +255,8 @@ class FakeCluster:
             self.refused += 1
             raise ClusterUnavailableError(self.refuses_finalizers)
         gone = now.deleting and not finalizers
-        held = replace(now, resource_version=_after(now), finalizers=tuple(finalizers))
-        self._resource = None if gone else held
+        has_finalizer = replace(now, resource_version=_after(now), finalizers=tuple(finalizers))
+        self._resource = None if gone else has_finalizer
 
     async def end_agents(self, pods: Sequence[str]) -> None:
         """Delete these pods of Cilium's agents, those that are still there; ClusterUnavailableError."""
@@ -287,13 +287,20 @@ class FakeCluster:
         assert self.rest.agent_set is not None
         assert self.rest.pool is not None
         run, cilium_nodes = self.rest.agent_set.config_digest, dict(self.rest.cilium_nodes)
-        held = {cidr for cilium_node in cilium_nodes.values() for cidr in cilium_node.pod_cidrs}
-        free = (block for block in blocks(self.rest.pool.pod_cidrs[0], self.rest.pool.mask_size) if block not in held)
+        has_finalizer = {cidr for cilium_node in cilium_nodes.values() for cidr in cilium_node.pod_cidrs}
+        free = (
+            block
+            for block in blocks(self.rest.pool.pod_cidrs[0], self.rest.pool.mask_size)
+            if block not in has_finalizer
+        )
         chosen = names or tuple(self.nodes)
         for name in chosen:
             cilium_nodes.setdefault(name, a_cilium_node(name, pod_cidrs=[next(free)]))
         agents = {
-            name: an_agent(name, config_digest=run, ready=not self.trouble, trouble=self.trouble) for name in chosen
+            name: an_agent(
+                name, config_digest=run, ready=not self.failure_message, failure_message=self.failure_message
+            )
+            for name in chosen
         }
         self.rest = replace(self.rest, agents={**self.rest.agents, **agents}, cilium_nodes=cilium_nodes)
 

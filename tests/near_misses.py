@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from builders import DIGEST, REF
 from cilium_hybrid.api.cel import PRIVATE
 from cilium_hybrid.api.v1alpha1 import SPEC_SCHEMA
-from cilium_hybrid.rules.written import NETWORKS
+from cilium_hybrid.rules.lenient_spec import NETWORKS
 
 Spec = dict[str, Any]
 Path = tuple[str, ...]

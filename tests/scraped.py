@@ -9,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from builders import NOW, a_certificate, a_condition, a_status
 from cilium_hybrid.adapters.metrics import PrometheusTelemetry, exposition
 from cilium_hybrid.api.conditions import ConditionType, Reason
-from cilium_hybrid.api.status import Drift, Ipam, Leg, NodeBlocks, Nodes, RolloutStatus, Status, UnreadyNode
-from cilium_hybrid.plan.certificates import CERTIFICATES
+from cilium_hybrid.api.status import Drift, Ipam, NodeBlocks, Nodes, RolloutStatus, Status, UnreadyNode, UnreadyReason
+from cilium_hybrid.plan.status.certificates import CERTIFICATES
 
 A_STATUS: Final = a_status(
     a_condition(ConditionType.READY, "False", Reason.ROLLING_OUT),
@@ -21,13 +21,13 @@ A_STATUS: Final = a_status(
         agents_ready=4,
         up_to_date=2,
         disconnected=1,
-        legs={Leg.AGENT: 1, Leg.DISCONNECTED: 1},
+        unready_reasons={UnreadyReason.AGENT_NOT_READY: 1, UnreadyReason.NODE_DISCONNECTED: 1},
         unready=(
-            UnreadyNode(name="mi-1", leg=Leg.AGENT, message="", since=NOW),
-            UnreadyNode(name="mi-2", leg=Leg.DISCONNECTED, message="", since=NOW),
+            UnreadyNode(name="mi-1", reason=UnreadyReason.AGENT_NOT_READY, message="", since=NOW),
+            UnreadyNode(name="mi-2", reason=UnreadyReason.NODE_DISCONNECTED, message="", since=NOW),
         ),
     ),
-    rollout=RolloutStatus(updated=2, total=4, left=1, last_progress_at=NOW),
+    rollout=RolloutStatus(updated=2, total=4, outdated=1, last_progress_at=NOW),
     drift=Drift(count=2, sample=("x", "y")),
     ipam=Ipam(node_blocks=NodeBlocks(total=512, used=5, free=507), pods_per_node=124),
 )

@@ -34,9 +34,7 @@ from cilium_hybrid.api.status import PreflightResult, PreflightStatus, Status
 from cilium_hybrid.api.v1alpha1 import DeletionPolicy, Spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.decide import decide
-from cilium_hybrid.plan.gates import Checks
-from cilium_hybrid.plan.ipam import judge_ipam
-from cilium_hybrid.plan.nodes import judge_nodes
+from cilium_hybrid.plan.inputs import Failure, Situation
 from cilium_hybrid.plan.observation import (
     AgentSet,
     CiliumOperator,
@@ -46,14 +44,16 @@ from cilium_hybrid.plan.observation import (
     PreflightObservation,
     Revision,
 )
-from cilium_hybrid.plan.preflight import judge_preflight
-from cilium_hybrid.plan.progress import plan_steps
-from cilium_hybrid.plan.release import wanted
-from cilium_hybrid.plan.report import Report
-from cilium_hybrid.plan.rollout import NO_ROLLOUT, RolloutPlan, Step
-from cilium_hybrid.plan.route import find_route
-from cilium_hybrid.plan.situation import Failure, Situation
-from cilium_hybrid.plan.status import next_status
+from cilium_hybrid.plan.release import desired_release
+from cilium_hybrid.plan.rollout.rollout import NO_ROLLOUT, RolloutPlan, RolloutStep
+from cilium_hybrid.plan.status.build import next_status
+from cilium_hybrid.plan.status.ipam import evaluate_ipam
+from cilium_hybrid.plan.status.nodes import evaluate_nodes
+from cilium_hybrid.plan.status.report import Report
+from cilium_hybrid.plan.status.upgrade_plan import plan_steps
+from cilium_hybrid.plan.upgrade.gates import Checks
+from cilium_hybrid.plan.upgrade.path import find_upgrade_path
+from cilium_hybrid.plan.upgrade.preflight import evaluate_preflight
 from cilium_hybrid.rules.rule import Violation
 from cilium_hybrid.rules.values import OWNED_PATHS
 
@@ -134,7 +134,7 @@ RECORDS = st.none() | st.builds(
     revision=st.integers(1, 4),
     chart_ref=st.sampled_from([REF, "/charts/cilium"]),
     pod_cidrs=st.sampled_from([(POOL,), (POOL, "10.86.0.0/16")]),
-    good=st.none() | st.integers(1, 4),
+    verified=st.none() | st.integers(1, 4),
 )
 FAILURES = st.none() | st.builds(
     Failure,
@@ -146,7 +146,7 @@ FAILURES = st.none() | st.builds(
 VIOLATIONS = st.sampled_from([(), (), (Violation(Reason.INVALID_SPEC, "spec.version", "is wrong"),)])
 STATUSES = ("deployed", "superseded", "failed", "pending-upgrade", "uninstalling", "uninstalled")
 MADE = st.lists(
-    st.tuples(st.sampled_from(["ours", "step", "wanted", "foreign"]), st.sampled_from(STATUSES)), max_size=4
+    st.tuples(st.sampled_from(["managed", "step", "desired_release", "foreign"]), st.sampled_from(STATUSES)), max_size=4
 )
 
 
@@ -159,11 +159,11 @@ def history(made: Sequence[tuple[str, str]], spec: Spec) -> tuple[Revision, ...]
     for number, (kind, status) in enumerate(made, 1):
         if kind == "foreign":
             revisions.append(a_foreign_revision(number, status=status))
-        elif kind in {"step", "wanted"}:
-            goal = wanted(spec, an_observation(*revisions))
+        elif kind in {"step", "desired_release"}:
+            goal = desired_release(spec, an_observation(*revisions))
             version = "1.18.3-0" if kind == "step" else spec.version
-            want = wanted(spec.model_copy(update={"version": version}), an_observation(*revisions))
-            revisions.append(a_revision_of(want, number, status=status, goal=goal if kind == "step" else None))
+            desired = desired_release(spec.model_copy(update={"version": version}), an_observation(*revisions))
+            revisions.append(a_revision_of(desired, number, status=status, goal=goal if kind == "step" else None))
         else:
             revisions.append(a_revision(number, status=status, values_digest=OTHER_DIGEST))
     return tuple(revisions)
@@ -181,7 +181,7 @@ AGENTS = st.lists(
         st.sampled_from(NAMES),
         ready=st.booleans(),
         config_digest=st.sampled_from([DIGEST, OTHER_DIGEST]),
-        trouble=st.sampled_from(["", "CrashLoopBackOff"]),
+        failure_message=st.sampled_from(["", "CrashLoopBackOff"]),
     ),
     max_size=2,
 )
@@ -200,7 +200,7 @@ PREFLIGHT_PODS = st.builds(
     st.sampled_from(NAMES),
     ready=BOOLEANS,
     ready_since=st.none() | MOMENTS,
-    trouble=st.sampled_from(["", "", "ErrImagePull"]),
+    failure_message=st.sampled_from(["", "", "ErrImagePull"]),
     last_words=st.sampled_from(["", "", "level=fatal msg=x"]),
 )
 PREFLIGHTS = st.just(PreflightObservation()) | st.builds(
@@ -238,7 +238,13 @@ TOLD = st.none() | st.builds(
     result=st.sampled_from(PreflightResult),
 )
 ROLLOUTS = st.sampled_from(
-    [NO_ROLLOUT, *(RolloutPlan(step, "it goes on", ("cilium-x",) if step is Step.MOVE else ()) for step in Step)]
+    [
+        NO_ROLLOUT,
+        *(
+            RolloutPlan(step, "it goes on", ("cilium-x",) if step is RolloutStep.RESTART else ())
+            for step in RolloutStep
+        ),
+    ]
 )
 
 
@@ -247,20 +253,20 @@ def situations(draw: st.DrawFn) -> Situation:
     """All that a decision can meet."""
     spec = draw(SPECS)
     observation = draw(observations(spec))
-    route = find_route(spec, observation, Status(), 0, draw(AVAILABLE))
+    upgrade_path = find_upgrade_path(spec, observation, Status(), 0, draw(AVAILABLE))
     return Situation(
         spec=spec,
         observation=observation,
-        route=route,
+        upgrade_path=upgrade_path,
         violations=draw(VIOLATIONS),
         now=draw(MOMENTS),
         failure=draw(FAILURES),
-        held=draw(BOOLEANS),
+        has_finalizer=draw(BOOLEANS),
         rollout=draw(ROLLOUTS),
         checks=Checks(
-            draw(TOLD), observation.preflight, judge_preflight(observation, None, timedelta(minutes=10), NOW)
+            draw(TOLD), observation.preflight, evaluate_preflight(observation, None, timedelta(minutes=10), NOW)
         ),
-        approved=draw(st.sampled_from([None, "sha256:of another plan", route.digest])),
+        approved=draw(st.sampled_from([None, "sha256:of another plan", upgrade_path.digest])),
     )
 
 
@@ -270,7 +276,7 @@ def reports(draw: st.DrawFn, passes: int = 2) -> Report:
     situation = draw(situations())
     previous = next_status(draw(reports(passes - 1))) if passes > 1 and draw(BOOLEANS) else Status()
     decision, spec = decide(situation), situation.spec.model_dump(mode="json", by_alias=True)
-    since = {(node.name, node.leg): node.since for node in previous.nodes.unready}
+    since = {(node.name, node.reason): node.since for node in previous.nodes.unready}
     return Report(
         previous=previous,
         generation=draw(GENERATIONS),
@@ -278,13 +284,13 @@ def reports(draw: st.DrawFn, passes: int = 2) -> Report:
         chart_ref=situation.spec.chart.ref,
         observation=situation.observation,
         decision=decision,
-        nodes=judge_nodes(situation.observation, DIGEST, since, situation.now),
+        nodes=evaluate_nodes(situation.observation, DIGEST, since, situation.now),
         now=situation.now,
         in_sync=situation.in_sync,
         plan=plan_steps(situation, decision, previous),
-        plan_digest=situation.route.digest,
+        plan_digest=situation.upgrade_path.digest,
         preflight=decision.preflight or situation.checks.told,
-        ipam=judge_ipam(situation.observation, spec),
+        ipam=evaluate_ipam(situation.observation, spec),
     )
 
 

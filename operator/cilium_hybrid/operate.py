@@ -24,11 +24,11 @@ from cilium_hybrid.adapters.kube.cluster import KubeCluster
 from cilium_hybrid.adapters.kube.lease import Elector
 from cilium_hybrid.adapters.metrics import PrometheusTelemetry
 from cilium_hybrid.handlers.resource import NotServedError, watch_resource
-from cilium_hybrid.reconcile.context import PASS
+from cilium_hybrid.reconcile.chart_versions import ChartVersions
+from cilium_hybrid.reconcile.context import LOG_CONTEXT
 from cilium_hybrid.reconcile.drift import DriftWatch
 from cilium_hybrid.reconcile.execute import Executor
-from cilium_hybrid.reconcile.loop import run_passes
-from cilium_hybrid.reconcile.published import Published
+from cilium_hybrid.reconcile.loop import run_reconciliations
 from cilium_hybrid.reconcile.reconciler import Reconciler
 from cilium_hybrid.reconcile.wakes import Wakes
 from cilium_hybrid.settings import Settings, SettingsError
@@ -69,7 +69,7 @@ def _give_back_memory() -> None:
 
 async def operate(settings: Settings) -> int:
     """Run until SIGTERM or until the Lease is lost; the exit code."""
-    logs.configure(settings.log_format, PASS)
+    logs.configure(settings.log_format, LOG_CONTEXT)
     stopping = asyncio.Event()
     _take_signals(stopping)
     client = await KubeClient.connect(settings.kubeconfig)
@@ -136,7 +136,7 @@ async def _act(
     charts = HelmCharts(command, settings.cache, await client.server_version())
     releases = HelmReleases(command, client, cluster.revisions, may_act)
     preflights = HelmPreflights(command, client, cluster.preflight, may_act)
-    published = Published(charts, wakes.ring)
+    chart_versions = ChartVersions(charts, wakes.ring)
     drift = DriftWatch(releases, cluster, wakes.ring, settings.resync_seconds)
     reconciler = Reconciler(
         cluster,
@@ -146,7 +146,7 @@ async def _act(
         settings.chart_registries,
         settings.node_name,
         looked_before,
-        published.of,
+        chart_versions.of,
         drift.of,
     )
 
@@ -154,7 +154,7 @@ async def _act(
         await cluster.synced()
         state.ready = True
         log.info("every watch is in step")
-        await run_passes(reconciler, wakes, clock, telemetry, settings.resync_seconds)
+        await run_reconciliations(reconciler, wakes, clock, telemetry, settings.resync_seconds)
 
     async def resource() -> None:
         pause = UNTIL_SERVED
@@ -172,4 +172,4 @@ async def _act(
                 if not await cluster.undefined():
                     raise
 
-    await first(passes(), resource(), published.run(), drift.run(), *cluster.watches())
+    await first(passes(), resource(), chart_versions.run(), drift.run(), *cluster.watches())

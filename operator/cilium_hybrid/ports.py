@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cilium_hybrid.api.status import Status
-from cilium_hybrid.api.v1alpha1 import FINALIZER
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.drift import Difference
-from cilium_hybrid.plan.judge import Question
-from cilium_hybrid.plan.news import News
-from cilium_hybrid.plan.observation import Certificate, Observation, Record, Revision, Survey
+from cilium_hybrid.plan.inputs import Resource
+from cilium_hybrid.plan.observation import Certificate, Difference, Lookups, Observation, Record, Revision
 from cilium_hybrid.plan.release import RELEASE
+from cilium_hybrid.plan.status.events import StatusEvent
+from cilium_hybrid.plan.validate import LookupRequest
 
 
 class PortError(Exception):
@@ -48,7 +47,7 @@ class ClusterUnavailableError(PortError):
     """The Kubernetes API did not answer."""
 
 
-class PolicyRejectsError(PortError):
+class PolicyRejectedError(PortError):
     """The API server would refuse what is to be applied, or what runs now."""
 
 
@@ -63,26 +62,6 @@ class FetchedChart:
     path: Path
     version: str
     digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """The CiliumHybrid as the API server holds it."""
-
-    generation: int
-    resource_version: str
-    spec: Mapping[str, Any]
-    status: Mapping[str, Any]
-    finalizers: tuple[str, ...] = ()
-    deleting: bool = False
-    approved: str | None = None
-    """The digest that the annotation of an approval holds."""
-    uid: str = ""
-
-    @property
-    def held(self) -> bool:
-        """Whether the operator's finalizer is on it."""
-        return FINALIZER in self.finalizers
 
 
 class Charts(Protocol):
@@ -147,10 +126,10 @@ class Cluster(Protocol):
     def observe(self) -> Observation:
         """What the watches hold."""
 
-    async def survey(self, question: Question) -> Survey:
+    async def lookups(self, lookup_request: LookupRequest) -> Lookups:
         """What is not watched, looked up now; ClusterUnavailableError."""
 
-    async def rehearse(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    async def dry_run(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[str]:
         """What the API server would not take of these, a sentence each; nothing is changed; ClusterUnavailableError."""
 
     async def differences(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[Difference]:
@@ -159,7 +138,7 @@ class Cluster(Protocol):
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
         """Replace the status of exactly this version of the resource; StaleError, ClusterUnavailableError."""
 
-    def tell(self, resource: Resource, news: Sequence[News]) -> None:
+    def tell(self, resource: Resource, status_events: Sequence[StatusEvent]) -> None:
         """Tell people what changed. Takes no time and never fails: what cannot be told is lost."""
 
     async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:

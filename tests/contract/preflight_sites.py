@@ -16,7 +16,7 @@ from cilium_hybrid.adapters.helm.preflight import HelmPreflights
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
 from cilium_hybrid.plan.observation import PreflightObservation, Revision
-from cilium_hybrid.plan.preflight import CHECK, PREFLIGHT, preflight_values
+from cilium_hybrid.plan.upgrade.preflight import CHECK, PREFLIGHT, preflight_values
 from cilium_hybrid.ports import ApplyFailedError, FetchedChart
 from contract import tiny
 from contract.kube import with_watches

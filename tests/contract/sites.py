@@ -15,7 +15,7 @@ from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
 from cilium_hybrid.plan.observation import Revision
 from cilium_hybrid.ports import ApplyFailedError, FetchedChart
-from cilium_hybrid.rules.rendered import title
+from cilium_hybrid.rules.rendered.reading import title
 from contract import tiny
 from contract.kube import with_watches
 from fakes import FakeReleases, FixedClock
@@ -37,7 +37,7 @@ class Site(Protocol):
     def unlock(self, number: int) -> None:
         """The operator unlocks it."""
 
-    def go_back(self, to: int, number: int) -> None:
+    def roll_back(self, to: int, number: int) -> None:
         """The operator goes back to a revision, as this one."""
 
     def claim(self, number: int) -> None:
@@ -88,7 +88,7 @@ class FakeSite:
     def unlock(self, number: int) -> None:
         asyncio.run(self._releases.unlock(number))
 
-    def go_back(self, to: int, number: int) -> None:
+    def roll_back(self, to: int, number: int) -> None:
         asyncio.run(self._releases.rollback(to, number))
 
     def claim(self, number: int) -> None:
@@ -140,7 +140,7 @@ class HelmSite:
 
         with_watches(self._cluster.kubeconfig, use)
 
-    def go_back(self, to: int, number: int) -> None:
+    def roll_back(self, to: int, number: int) -> None:
         async def use(client: KubeClient, cluster: KubeCluster) -> None:
             await self._releases(client, cluster).rollback(to, number)
 

@@ -6,10 +6,10 @@ import json
 from builders import DIGEST, NOW
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
-from cilium_hybrid.adapters.kube.onlooker import Onlooker
-from cilium_hybrid.api.status import Leg
-from cilium_hybrid.plan.nodes import judge_nodes
+from cilium_hybrid.adapters.kube.status_watch import StatusWatch
+from cilium_hybrid.api.status import UnreadyReason
 from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.plan.status.nodes import evaluate_nodes
 from contract.kube import with_watches
 from testbed.cluster import Cluster
 
@@ -54,8 +54,8 @@ def _by_the_operator(cluster: Cluster) -> Observation:
 
 def _by_the_command(cluster: Cluster) -> Observation | None:
     async def look() -> Observation | None:
-        async with Onlooker.look(str(cluster.kubeconfig), lambda: None) as onlooker:
-            return onlooker.seen().observation
+        async with StatusWatch.look(str(cluster.kubeconfig), lambda: None) as watch:
+            return watch.snapshot().observation
 
     return asyncio.run(look())
 
@@ -65,12 +65,12 @@ def test_an_agent_without_a_place_is_told_by_its_node_in_the_words_of_the_schedu
     for thing in (RESOURCE, AGENTS):
         testbed_cluster.apply(json.dumps(thing))
     seen = _by_the_operator(testbed_cluster)
-    onlooker = _by_the_command(testbed_cluster)
-    (failing,) = judge_nodes(seen, DIGEST, {}, NOW).failing
+    watch = _by_the_command(testbed_cluster)
+    (failing,) = evaluate_nodes(seen, DIGEST, {}, NOW).failing
 
     assert seen.agents == {}
     assert seen.unplaced[SMALL].startswith("Unschedulable: 0/1 nodes are available: 1 Insufficient cpu")
-    assert (failing.name, failing.leg) == (SMALL, Leg.AGENT)
+    assert (failing.name, failing.reason) == (SMALL, UnreadyReason.AGENT_NOT_READY)
     assert failing.message == f"the agent's pod has no place on the node: {seen.unplaced[SMALL]}"
-    assert onlooker is not None
-    assert onlooker.unplaced == seen.unplaced
+    assert watch is not None
+    assert watch.unplaced == seen.unplaced

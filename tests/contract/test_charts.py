@@ -16,7 +16,7 @@ from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import ChartRefusedError, Charts, ChartUnavailableError, FetchedChart, ValuesRefusedError
 from contract import tiny
-from fakes import FakeCharts, Published
+from fakes import FakeCharts, PublishedChart
 from testbed import binaries
 from testbed.registry import Registry
 
@@ -86,7 +86,7 @@ class FakePlace:
         def refuses(values: Mapping[str, Any]) -> str | None:
             return None if isinstance(values.get("data", ""), str) else "data: want a string"
 
-        self._fake.publish(ref, version, Published(digest([version, mark]), refuses, defaults=tiny.DEFAULTS))
+        self._fake.publish(ref, version, PublishedChart(digest([version, mark]), refuses, defaults=tiny.DEFAULTS))
 
 
 class HelmPlace:

@@ -15,10 +15,11 @@ from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
 from cilium_hybrid.api.status import RolloutStatus
 from cilium_hybrid.api.v1alpha1 import APPROVE, FINALIZER, GROUP, KIND, NAME, VERSION
-from cilium_hybrid.plan.nodes import judge_nodes
+from cilium_hybrid.plan.inputs import Resource
 from cilium_hybrid.plan.observation import Certificate, CertificateMaker, Record, Rejected
-from cilium_hybrid.plan.status import next_status
-from cilium_hybrid.ports import Resource, StaleError
+from cilium_hybrid.plan.status.build import next_status
+from cilium_hybrid.plan.status.nodes import evaluate_nodes
+from cilium_hybrid.ports import StaleError
 from cilium_hybrid.reconcile.reconciler import dump
 from contract.kube import with_watches
 from fakes import FakeCluster, FakeReleases, FixedClock
@@ -29,7 +30,7 @@ STATUS = dump(
     next_status(
         a_report(
             OBSERVATION,
-            nodes=judge_nodes(OBSERVATION, "sha256:other", {}, FixedClock().now()),
+            nodes=evaluate_nodes(OBSERVATION, "sha256:other", {}, FixedClock().now()),
             rollout=RolloutStatus(updated=1, total=12, left=10, current=("mi-1",), last_progress_at=NOW),
         )
     )
@@ -171,7 +172,7 @@ def test_a_new_resource_is_of_generation_one_and_has_no_status(side: Side) -> No
 
     assert resource == Resource(1, resource.resource_version, a_raw_spec(), {}, uid=resource.uid)
     assert resource.uid
-    assert not resource.held
+    assert not resource.has_finalizer
 
 
 def test_an_edit_is_another_generation_and_a_status_is_not(side: Side) -> None:
@@ -248,13 +249,13 @@ def written(side: Side, resource: Resource, what: str) -> None:
 def test_a_resource_that_is_held_waits_for_its_deletion(side: Side) -> None:
     side.edit(a_raw_spec())
     side.write_finalizers(the_resource(side), [FINALIZER])
-    held = the_resource(side)
+    has_finalizer = the_resource(side)
     side.delete()
     waiting = the_resource(side)
     side.write_finalizers(waiting, [])
 
-    assert (held.held, held.deleting) == (True, False)
-    assert (waiting.held, waiting.deleting) == (True, True)
+    assert (has_finalizer.has_finalizer, has_finalizer.deleting) == (True, False)
+    assert (waiting.has_finalizer, waiting.deleting) == (True, True)
     assert side.resource() is None
 
 
@@ -265,7 +266,7 @@ def test_finalizers_of_others_stay(side: Side) -> None:
     resource = the_resource(side)
 
     assert resource.finalizers == ("example.com/other",)
-    assert not resource.held
+    assert not resource.has_finalizer
 
 
 def test_a_status_is_written_while_the_resource_is_being_deleted(side: Side) -> None:
@@ -292,11 +293,11 @@ def test_a_record_is_read_as_it_was_written_and_replaced_as_a_whole(side: Side) 
 
 def test_a_record_tells_what_was_good_and_what_was_rejected_until_it_says_so_no_more(side: Side) -> None:
     rejected = Rejected(4, 7, "sha256:x", 'the new agent fails on a (Crash: "x")')
-    side.write_record(replace(a_record(), good=3, rejected=rejected))
+    side.write_record(replace(a_record(), verified=3, rejected=rejected))
     first = side.record()
     side.write_record(a_record())
 
-    assert first == replace(a_record(), good=3, rejected=rejected)
+    assert first == replace(a_record(), verified=3, rejected=rejected)
     assert side.record() == a_record()
 
 

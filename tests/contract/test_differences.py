@@ -9,8 +9,8 @@ import yaml
 
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
-from cilium_hybrid.adapters.kube.rehearsal import FIELD_MANAGER
-from cilium_hybrid.plan.drift import Difference
+from cilium_hybrid.adapters.kube.dry_run import FIELD_MANAGER
+from cilium_hybrid.plan.observation import Difference
 from contract.kube import with_watches
 from testbed.cluster import Cluster
 

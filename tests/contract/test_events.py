@@ -7,7 +7,7 @@ from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
 from cilium_hybrid.adapters.kube.events import EVENTS
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.plan.news import News
+from cilium_hybrid.plan.status.events import StatusEvent
 from contract.kube import with_watches
 from contract.test_cluster import KubeSide
 from testbed.cluster import Cluster
@@ -20,7 +20,8 @@ def test_news_are_shown_with_the_resource(testbed_cluster: Cluster) -> None:
         resource = await cluster.resource()
         assert resource is not None
         cluster.tell(
-            resource, [News(Reason.IN_SYNC, "all is well"), News(Reason.ROLLED_BACK, "x" * 3000, warning=True)]
+            resource,
+            [StatusEvent(Reason.IN_SYNC, "all is well"), StatusEvent(Reason.ROLLED_BACK, "x" * 3000, warning=True)],
         )
         of_the_resource = {"fieldSelector": "involvedObject.kind=CiliumHybrid"}
         async with asyncio.timeout(10):

@@ -50,7 +50,7 @@ def test_a_pull_that_fails_again_and_again_is_one_change(testbed_cluster: Cluste
         rung.set()
         agent = watched[0].observe().agents.get(NODE) if watched else None
         if agent is not None:
-            told.append(agent.trouble)
+            told.append(agent.failure_message)
 
     rung = asyncio.Event()
     watched: list[KubeCluster] = []

@@ -18,9 +18,9 @@ from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
 from cilium_hybrid.api.status import PreflightResult
 from cilium_hybrid.plan.observation import Observation, PreflightObservation, Revision
-from cilium_hybrid.plan.preflight import PreflightVerdict, judge_preflight, preflight_values
+from cilium_hybrid.plan.upgrade.preflight import PreflightEvaluation, evaluate_preflight, preflight_values
 from cilium_hybrid.ports import FetchedChart
-from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
+from cilium_hybrid.rules.rendered.rules import HYBRID_LABEL, HYBRID_VALUE
 from contract.kube import with_watches
 from testbed import binaries
 from testbed.cluster import Cluster
@@ -113,9 +113,9 @@ def preflight(
     cluster.kubectl("wait", "--for=delete", *check_pods, f"--timeout={LIMIT}s")
 
 
-def judged(seen: Observation, *, late: bool = False) -> PreflightVerdict:
+def judged(seen: Observation, *, late: bool = False) -> PreflightEvaluation:
     now = SystemClock().now()
-    return judge_preflight(seen, None, TIMEOUT, now + TIMEOUT if late else now)
+    return evaluate_preflight(seen, None, TIMEOUT, now + TIMEOUT if late else now)
 
 
 def passed(seen: Observation) -> bool:
@@ -142,7 +142,11 @@ def test_a_version_whose_image_is_broken_fails_and_says_why(preflight: Preflight
     def told(seen: Observation) -> bool:
         validator = seen.preflight.validator
         of_validator = None if validator is None else validator.pod
-        return of_validator is not None and bool(of_validator.trouble) and all(trouble(seen, node) for node in HYBRID)
+        return (
+            of_validator is not None
+            and bool(of_validator.failure_message)
+            and all(failure_message(seen, node) for node in HYBRID)
+        )
 
     seen = preflight.start(BAD, until=told)
     verdict = judged(seen, late=True)
@@ -160,12 +164,12 @@ def test_a_version_whose_image_is_broken_fails_and_says_why(preflight: Preflight
 def test_a_node_without_an_agent_waits_by_its_name_and_blocks_nobody(cluster: Cluster, preflight: Preflight) -> None:
     cluster.add_node(ALONE, labels={ALONE: "true"})
     try:
-        seen = preflight.start(GOOD, until=lambda seen: passed(seen) and trouble(seen, ALONE))
+        seen = preflight.start(GOOD, until=lambda seen: passed(seen) and failure_message(seen, ALONE))
     finally:
         cluster.remove_node(ALONE)
 
     assert ALONE not in seen.agents
-    assert trouble(seen, ALONE).startswith("Unschedulable: 0/6 nodes are available: ")
+    assert failure_message(seen, ALONE).startswith("Unschedulable: 0/6 nodes are available: ")
     assert judged(seen).expected == 3
 
 
@@ -177,6 +181,6 @@ def test_pods_of_the_preflight_before_do_not_count(preflight: Preflight) -> None
     assert not any(pod.ready for pod in seen.preflight.pods.values())
 
 
-def trouble(seen: Observation, node: str) -> str:
+def failure_message(seen: Observation, node: str) -> str:
     pod = seen.preflight.pods.get(node)
-    return "" if pod is None else pod.trouble
+    return "" if pod is None else pod.failure_message

@@ -73,7 +73,7 @@ def test_what_cannot_be_started_is_left_failed_and_ended(site: Site) -> None:
     site.end()
 
     assert failed is not None
-    assert (failed.number, failed.status, failed.ours) == (1, "failed", True)
+    assert (failed.number, failed.status, failed.managed) == (1, "failed", True)
     assert not site.seen().there
 
 
@@ -107,7 +107,7 @@ def test_one_that_an_admin_started_is_seen_and_is_not_ours(helm: HelmSite) -> No
     helm.end()
 
     assert release is not None
-    assert (release.number, release.status, release.ours) == (1, "deployed", False)
+    assert (release.number, release.status, release.managed) == (1, "deployed", False)
     assert helm.objects() == set()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
-from cilium_hybrid.rules.rendered import title
+from cilium_hybrid.rules.rendered.reading import title
 from contract.kube import with_watches
 from fakes import FakeCluster, FakeReleases, FixedClock
 from testbed.cluster import Cluster
@@ -44,7 +44,7 @@ def agents(name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]
 class Stage(Protocol):
     """A cluster in which objects named `rejected` are rejected by a policy."""
 
-    def rehearse(self, *manifests: Manifest) -> Sequence[str]:
+    def dry_run(self, *manifests: Manifest) -> Sequence[str]:
         """The operator rehearses."""
 
 
@@ -53,17 +53,17 @@ class FakeStage:
         self._cluster = FakeCluster(FakeReleases(FixedClock()))
         self._cluster.policies |= {title(found): NO for found in (a_config("rejected"), agents("rejected"))}
 
-    def rehearse(self, *manifests: Manifest) -> Sequence[str]:
-        return asyncio.run(self._cluster.rehearse(manifests))
+    def dry_run(self, *manifests: Manifest) -> Sequence[str]:
+        return asyncio.run(self._cluster.dry_run(manifests))
 
 
 class KubeStage:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
 
-    def rehearse(self, *manifests: Manifest) -> Sequence[str]:
+    def dry_run(self, *manifests: Manifest) -> Sequence[str]:
         async def use(_: KubeClient, cluster: KubeCluster) -> Sequence[str]:
-            return await cluster.rehearse(manifests)
+            return await cluster.dry_run(manifests)
 
         return with_watches(self.cluster.kubeconfig, use)
 
@@ -86,11 +86,11 @@ def kube(testbed_cluster: Cluster) -> Iterator[KubeStage]:
         "validations": [{"expression": "object.metadata.name != 'rejected'", "message": NO}],
     }
     binding = {"policyName": POLICY, "validationActions": ["Deny"]}
-    for kind, wanted in (("ValidatingAdmissionPolicy", spec), ("ValidatingAdmissionPolicyBinding", binding)):
-        manifest = {"apiVersion": GROUP, "kind": kind, "metadata": {"name": POLICY}, "spec": wanted}
+    for kind, desired_release in (("ValidatingAdmissionPolicy", spec), ("ValidatingAdmissionPolicyBinding", binding)):
+        manifest = {"apiVersion": GROUP, "kind": kind, "metadata": {"name": POLICY}, "spec": desired_release}
         testbed_cluster.apply(json.dumps(manifest))
     stage = KubeStage(testbed_cluster)
-    wait_until(lambda: stage.rehearse(a_config("rejected")), timeout=30, what="the policy is in force")
+    wait_until(lambda: stage.dry_run(a_config("rejected")), timeout=30, what="the policy is in force")
     yield stage
     for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"):
         testbed_cluster.kubectl("delete", kind, POLICY)
@@ -103,23 +103,23 @@ def stage(request: pytest.FixtureRequest) -> Stage:
 
 
 def test_what_nobody_minds_is_taken(stage: Stage) -> None:
-    assert list(stage.rehearse(a_config("taken"), agents("taken"))) == []
+    assert list(stage.dry_run(a_config("taken"), agents("taken"))) == []
 
 
 def test_nothing_is_rehearsed_of_nothing(stage: Stage) -> None:
-    assert list(stage.rehearse()) == []
+    assert list(stage.dry_run()) == []
 
 
 @pytest.mark.parametrize("manifest", [a_config("rejected"), agents("rejected")], ids=["a ConfigMap", "a DaemonSet"])
 def test_what_a_policy_rejects_is_named_with_its_words(stage: Stage, manifest: Manifest) -> None:
-    (rejected,) = stage.rehearse(a_config("taken"), manifest, agents("taken"))
+    (rejected,) = stage.dry_run(a_config("taken"), manifest, agents("taken"))
 
     assert rejected.startswith(f"{title(manifest)}: ")
     assert NO in rejected
 
 
 def test_everything_that_is_rejected_is_named_in_its_order(stage: Stage) -> None:
-    rejected = stage.rehearse(agents("rejected"), a_config("taken"), a_config("rejected"))
+    rejected = stage.dry_run(agents("rejected"), a_config("taken"), a_config("rejected"))
 
     assert [sentence.partition(": ")[0] for sentence in rejected] == [
         "DaemonSet kube-system/rejected",
@@ -130,7 +130,7 @@ def test_everything_that_is_rejected_is_named_in_its_order(stage: Stage) -> None
 def test_what_is_in_a_list_is_rehearsed_too(stage: Stage) -> None:
     listed = {"apiVersion": "v1", "kind": "List", "items": [a_config("taken"), a_config("rejected")]}
 
-    assert len(stage.rehearse(listed)) == 1
+    assert len(stage.dry_run(listed)) == 1
 
 
 @pytest.mark.parametrize(
@@ -145,11 +145,11 @@ def test_what_is_in_a_list_is_rehearsed_too(stage: Stage) -> None:
     ],
 )
 def test_what_cannot_be_rehearsed_is_left_out(stage: Stage, manifest: Manifest) -> None:
-    assert list(stage.rehearse(manifest)) == []
+    assert list(stage.dry_run(manifest)) == []
 
 
 def test_what_names_no_namespace_goes_where_the_release_is(kube: KubeStage) -> None:
-    (rejected,) = kube.rehearse(a_config("rejected", metadata={"name": "rejected"}))
+    (rejected,) = kube.dry_run(a_config("rejected", metadata={"name": "rejected"}))
 
     assert rejected.startswith("ConfigMap rejected: ")
 
@@ -157,16 +157,16 @@ def test_what_names_no_namespace_goes_where_the_release_is(kube: KubeStage) -> N
 def test_nothing_is_changed_by_it(kube: KubeStage) -> None:
     kube.cluster.apply(json.dumps(a_config("there")))
     before = kube.there()
-    kube.rehearse(a_config("there", data={"a": "c"}), a_config("new"), agents("new"), a_config("rejected"))
+    kube.dry_run(a_config("there", data={"a": "c"}), a_config("new"), agents("new"), a_config("rejected"))
 
     assert kube.there() == before
     assert kube.cluster.get("configmap", "there", "kube-system")["data"] == {"a": "b"}
 
 
 def test_fields_that_somebody_else_holds_are_no_rejection(kube: KubeStage) -> None:
-    kube.cluster.apply(json.dumps(a_config("held")))
+    kube.cluster.apply(json.dumps(a_config("has_finalizer")))
 
-    assert list(kube.rehearse(a_config("held", data={"a": "c"}))) == []
+    assert list(kube.dry_run(a_config("has_finalizer", data={"a": "c"}))) == []
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_fields_that_somebody_else_holds_are_no_rejection(kube: KubeStage) -> No
 def test_what_the_api_server_itself_would_not_take_is_named_too(
     kube: KubeStage, manifest: Manifest, words: str
 ) -> None:
-    (rejected,) = kube.rehearse(manifest)
+    (rejected,) = kube.dry_run(manifest)
 
     assert rejected.startswith(f"{title(manifest)}: ")
     assert words in rejected
@@ -188,7 +188,7 @@ def test_what_the_api_server_itself_would_not_take_is_named_too(
 
 @pytest.mark.parametrize("data", [["hunter2"], "hunter2!"], ids=["a list", "no base64"])
 def test_no_content_of_a_secret_is_told(kube: KubeStage, data: object) -> None:
-    (rejected,) = kube.rehearse(a_config("taken", kind="Secret", data={"password": data}))
+    (rejected,) = kube.dry_run(a_config("taken", kind="Secret", data={"password": data}))
 
     assert rejected.startswith("Secret kube-system/taken: ")
     assert "hunter2" not in rejected

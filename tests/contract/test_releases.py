@@ -32,7 +32,7 @@ def site(request: pytest.FixtureRequest) -> Site:
 
 
 def states(site: Site) -> list[tuple[int, str, bool]]:
-    return [(made.number, made.status, made.ours) for made in site.seen()]
+    return [(made.number, made.status, made.managed) for made in site.seen()]
 
 
 def test_apply_makes_exactly_the_revision_that_is_expected(site: Site) -> None:
@@ -79,11 +79,11 @@ def test_a_rollback_by_an_admin_is_not_ours(site: Site) -> None:
 def test_a_rollback_of_ours_is_ours_once_it_is_claimed(site: Site) -> None:
     site.apply(1, {"data": "one"})
     site.apply(2, {"data": "two"})
-    site.go_back(1, 3)
+    site.roll_back(1, 3)
     before = site.seen()[-1]
     site.claim(3)
 
-    assert (before.ours, before.copies, before.status) == (False, 1, "deployed")
+    assert (before.managed, before.copies, before.status) == (False, 1, "deployed")
     assert site.seen()[-1] == replace(expected(3), copies=1)
     assert site.values() == {"data": "one"}
     with pytest.raises(StaleError):
@@ -94,14 +94,14 @@ def test_a_rollback_to_a_revision_that_is_not_the_next_is_stale(site: Site) -> N
     site.apply(1, {"data": "one"})
 
     with pytest.raises(StaleError):
-        site.go_back(1, 3)
+        site.roll_back(1, 3)
     assert states(site) == [(1, "deployed", True)]
 
 
 def test_a_revision_after_a_claimed_one_is_its_own(site: Site) -> None:
     site.apply(1, {"data": "one"})
     site.apply(2, {"data": "two"})
-    site.go_back(1, 3)
+    site.roll_back(1, 3)
     site.claim(3)
     site.apply(4, {"data": "four"})
 
@@ -229,7 +229,7 @@ def made_of(data: str) -> list[tuple[str, Any]]:
 def test_what_a_revision_was_made_of_can_be_read_whatever_was_made_after_it(site: Site) -> None:
     site.apply(1, {"data": "one"})
     site.apply(2, {"data": "two"})
-    site.go_back(1, 3)
+    site.roll_back(1, 3)
 
     assert [site.manifests(number) for number in (1, 2, 3)] == [made_of("one"), made_of("two"), made_of("one")]
 

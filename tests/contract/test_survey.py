@@ -10,9 +10,9 @@ import pytest
 
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
-from cilium_hybrid.plan.judge import Question
-from cilium_hybrid.plan.observation import PoolConfig, Survey
-from cilium_hybrid.rules.surroundings import Taken
+from cilium_hybrid.plan.observation import Lookups, PoolConfig
+from cilium_hybrid.plan.validate import LookupRequest
+from cilium_hybrid.rules.cluster import Taken
 from contract.kube import with_watches
 from testbed.cluster import Cluster
 from testbed.processes import wait_until
@@ -20,9 +20,9 @@ from testbed.processes import wait_until
 RELEASE = "sh.helm.release.v1.cilium.v3"
 
 
-def survey(cluster: Cluster, question: Question) -> Survey:
-    async def use(_: KubeClient, kube: KubeCluster) -> Survey:
-        return await kube.survey(question)
+def lookups(cluster: Cluster, lookup_request: LookupRequest) -> Lookups:
+    async def use(_: KubeClient, kube: KubeCluster) -> Lookups:
+        return await kube.lookups(lookup_request)
 
     return with_watches(cluster.kubeconfig, use)
 
@@ -66,8 +66,8 @@ def test_pods_off_the_hybrid_nodes_are_found_by_their_address(cluster: Cluster) 
     taken = Taken.of("the address of pod default/on-cloud", _address(cluster, "on-cloud"))
     assert taken is not None
     everything, elsewhere = ((0, 2**32 - 1),), ((taken.first + 1, taken.last + 1),)
-    found = survey(cluster, Question(everything)).pods
-    missed = survey(cluster, Question(elsewhere)).pods
+    found = lookups(cluster, LookupRequest(everything)).pods
+    missed = lookups(cluster, LookupRequest(elsewhere)).pods
     for name in ("ip-for-the-survey", "mi-for-the-survey"):
         cluster.remove_node(name)
 
@@ -77,7 +77,7 @@ def test_pods_off_the_hybrid_nodes_are_found_by_their_address(cluster: Cluster) 
 
 
 def test_a_kind_that_is_not_there_has_no_objects(cluster: Cluster) -> None:
-    assert survey(cluster, Question(peering_policies=True)) == Survey()
+    assert lookups(cluster, LookupRequest(peering_policies=True)) == Lookups()
 
 
 POLICIES = """
@@ -103,10 +103,10 @@ def test_peering_policies_are_found_by_their_names(cluster: Cluster) -> None:
     # Refused, and asked again, until the kind is served.
     wait_until(lambda: cluster.request("GET", path), timeout=30, what="the kind is served")
     cluster.apply(POLICY)
-    found = survey(cluster, Question(peering_policies=True))
+    found = lookups(cluster, LookupRequest(peering_policies=True))
     cluster.kubectl("delete", "crd", "ciliumbgppeeringpolicies.cilium.io", "--timeout=30s")
 
-    assert found == Survey(peering_policies=("rack-1",))
+    assert found == Lookups(peering_policies=("rack-1",))
 
 
 @pytest.mark.parametrize(
@@ -138,4 +138,4 @@ def test_helms_record_tells_the_pools(cluster: Cluster, release: Any, expected: 
         json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"release": payload}})
     )
 
-    assert survey(cluster, Question(revision=3)) == Survey(released_pool=expected)
+    assert lookups(cluster, LookupRequest(revision=3)) == Lookups(released_pool=expected)

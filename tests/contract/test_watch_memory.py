@@ -12,10 +12,10 @@ KIB = 1024
 
 
 def test_an_idle_watch_holds_little(testbed_cluster: Cluster) -> None:
-    held = asyncio.run(_held_by_watches(str(testbed_cluster.kubeconfig)))
+    has_finalizer = asyncio.run(_held_by_watches(str(testbed_cluster.kubeconfig)))
 
     # By itself asyncio takes 256 KiB for the buffer of a connection alone.
-    assert held / WATCHES < 128 * KIB
+    assert has_finalizer / WATCHES < 128 * KIB
 
 
 async def _held_by_watches(kubeconfig: str) -> int:
@@ -26,8 +26,8 @@ async def _held_by_watches(kubeconfig: str) -> int:
             tracemalloc.start()
             for _ in range(WATCHES):
                 await watches.enter_async_context(client.stream("/api/v1/nodes", query, JSON, 60.0))
-            held, _ = tracemalloc.get_traced_memory()
-            return held
+            has_finalizer, _ = tracemalloc.get_traced_memory()
+            return has_finalizer
     finally:
         tracemalloc.stop()
         await client.close()

@@ -103,7 +103,7 @@ class Site:
         return {node for node, pod in self.agents().items() if before.get(node) != pod}
 
     @property
-    def good(self) -> str | None:
+    def verified(self) -> str | None:
         """The last revision that all agents ran well on, as the record says."""
         record = self.cluster.get("configmap", "cilium-hybrid-applied", "kube-system") or {}
         revision: str | None = record.get("data", {}).get("goodRevision")

@@ -47,7 +47,7 @@ def _write(cluster: Cluster, digest: str, *, reason: Reason = Reason.AWAITING_AP
     status = a_status(
         a_condition(ConditionType.READY, "False", reason, observed_generation=generation),
         version=Version(running="1.17.13-1", target="1.18.8-1"),
-        plan=(PlanStep(version="1.18.8-1", step=PlanPhase.PENDING, notes=("read this",)),),
+        plan=(PlanStep(version="1.18.8-1", phase=PlanPhase.PENDING, notes=("read this",)),),
         plan_digest=digest,
     )
     cluster.request("PUT", f"{RESOURCE}/status", cluster.request("GET", RESOURCE) | {"status": dump(status)})

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 
 from certificates import a_pem, encoded
-from cilium_hybrid.plan.certificates import CERTIFICATES
+from cilium_hybrid.plan.status.certificates import CERTIFICATES
 from e2e.site import Site
 from testbed.api import MERGE_PATCH
 from testbed.processes import wait_until

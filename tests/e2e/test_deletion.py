@@ -78,10 +78,10 @@ def test_a_resource_made_again_cannot_change_the_mask(site: Site) -> None:
 
 def test_uninstall_takes_cilium_away_and_leaves_the_record(site: Site) -> None:
     _install(site, deletionPolicy="Uninstall")
-    held = site.resource()["metadata"]["finalizers"]
+    has_finalizer = site.resource()["metadata"]["finalizers"]
     _delete(site)
 
-    assert held == [FINALIZER]
+    assert has_finalizer == [FINALIZER]
     assert _cilium_is_gone(site)
     assert not site.agents()
     assert site.cluster.get("configmap", "cilium-hybrid-applied", "kube-system") is not None

@@ -29,11 +29,11 @@ from cilium_hybrid.rules.cidrs import (
     pod_cidrs_keep_clear_of_declared_networks,
     pod_cidrs_lie_in_the_remote_pod_networks,
 )
-from cilium_hybrid.rules.form import faults_of_form
-from cilium_hybrid.rules.images import no_pull_secret_is_named_twice
+from cilium_hybrid.rules.lenient_spec import LenientSpec, read_lenient_spec
+from cilium_hybrid.rules.rendered.images import no_pull_secret_is_named_twice
 from cilium_hybrid.rules.rule import Rule, Violation, all_violations
-from cilium_hybrid.rules.spec import judge_change, of_added
-from cilium_hybrid.rules.written import WrittenSpec, read_spec
+from cilium_hybrid.rules.schema_errors import schema_errors
+from cilium_hybrid.rules.spec import of_added, validate_change
 from near_misses import edited, near_misses, valid_specs
 from testbed.api import ApiError
 from testbed.cluster import Cluster
@@ -49,7 +49,7 @@ NOTHING = Running()
 
 
 @dataclass(frozen=True)
-class Case:
+class SpecInCluster:
     """A resource that somebody writes, and what runs."""
 
     raw: Any
@@ -57,14 +57,14 @@ class Case:
     name: str = NAME
 
     @cached_property
-    def spec(self) -> WrittenSpec:
-        return read_spec(self.raw)
+    def spec(self) -> LenientSpec:
+        return read_lenient_spec(self.raw)
 
 
-Twin = Callable[[Case], Iterable[Violation]]
+Twin = Callable[[SpecInCluster], Iterable[Violation]]
 
 
-def _on_the_spec(rule: Rule[WrittenSpec]) -> Twin:
+def _on_the_spec(rule: Rule[LenientSpec]) -> Twin:
     return lambda case: rule(case.spec)
 
 
@@ -72,10 +72,10 @@ def _on_the_change(rule: Rule[Change]) -> Twin:
     return lambda case: rule(Change(case.running, case.spec))
 
 
-def _on_one_list(rule: Rule[WrittenSpec], field: str, *, installed: bool) -> Twin:
+def _on_one_list(rule: Rule[LenientSpec], field: str, *, installed: bool) -> Twin:
     """The CRD has two rules for each list of networks: on all pod CIDRs before the install, on the added ones after."""
 
-    def twin(case: Case) -> Iterable[Violation]:
+    def twin(case: SpecInCluster) -> Iterable[Violation]:
         if installed != bool(case.running.pod_cidrs):
             return ()
         alone = replace(case.spec, networks={field: case.spec.networks[field]})
@@ -84,12 +84,12 @@ def _on_one_list(rule: Rule[WrittenSpec], field: str, *, installed: bool) -> Twi
     return twin
 
 
-def _there_is_one(case: Case) -> Iterable[Violation]:
+def _there_is_one(case: SpecInCluster) -> Iterable[Violation]:
     """The operator has no such rule: it looks at no other name."""
     return () if case.name == NAME else (Violation(Reason.INVALID_SPEC, "metadata.name", "is another"),)
 
 
-def _on_networks(field: str, words: str, rule: Rule[WrittenSpec]) -> Mapping[str, Twin]:
+def _on_networks(field: str, words: str, rule: Rule[LenientSpec]) -> Mapping[str, Twin]:
     return {
         f"podCIDRs must {words}": _on_one_list(rule, field, installed=False),
         f"added podCIDRs must {words}": _on_one_list(rule, field, installed=True),
@@ -154,12 +154,12 @@ def _beginnings(message: str) -> list[str]:
     return [beginning for beginning in TWINS if message.startswith(beginning)]
 
 
-def by_the_operator(case: Case) -> Answer:
+def by_the_operator(case: SpecInCluster) -> Answer:
     """The answer of the operator's rules; what no rule of the CRD stands for is in `refused` alone."""
-    faults = faults_of_form(case.raw)
+    faults = schema_errors(case.raw)
     rules = (
         all_violations((*CIDR_RULES, no_pull_secret_is_named_twice), case.spec)
-        + judge_change(case.spec, case.running).refusals
+        + validate_change(case.spec, case.running).refusals
     )
     broken = frozenset((field, rule.message) for rule in RULES for field in _fields(case, rule))
     return Answer(
@@ -170,7 +170,7 @@ def by_the_operator(case: Case) -> Answer:
     )
 
 
-def _fields(case: Case, rule: Written) -> Iterator[str]:
+def _fields(case: SpecInCluster, rule: Written) -> Iterator[str]:
     """The fields at which a rule of the CRD should be broken."""
     (beginning,) = _beginnings(rule.message)
     for violation in TWINS[beginning](case):
@@ -216,7 +216,7 @@ def _refusal(causes: Iterable[Mapping[str, str]]) -> Answer:
     )
 
 
-def agree(case: Case, server: Answer, seen: Counter[str]) -> None:
+def agree(case: SpecInCluster, server: Answer, seen: Counter[str]) -> None:
     """Hold the answers against each other, and count which rules were broken."""
     operator = by_the_operator(case)
 
@@ -270,7 +270,7 @@ def test_of_a_new_resource_both_say_the_same(cluster: Cluster, times: int) -> No
     def compare(raw: Any, name: str) -> None:
         query = "?dryRun=All&fieldValidation=Strict"
         answer = by_the_api_server(lambda: cluster.request("POST", RESOURCES + query, resource(raw, name)))
-        agree(Case(raw, name=name), answer, seen)
+        agree(SpecInCluster(raw, name=name), answer, seen)
 
     compare()
 
@@ -284,7 +284,7 @@ def test_a_whole_number_with_a_point_is_refused_by_both(cluster: Cluster) -> Non
 
     with pytest.raises(ApiError, match="expected int, got float64"):
         cluster.request("POST", f"{RESOURCES}?dryRun=All", resource(raw))
-    assert [fault.path for fault in faults_of_form(raw)] == ["spec.ipam.maskSize"]
+    assert [fault.path for fault in schema_errors(raw)] == ["spec.ipam.maskSize"]
 
 
 @pytest.mark.parametrize("times", NUMBERS)
@@ -332,5 +332,5 @@ def _change(cluster: Cluster, there: Any, raw: Any, seen: Counter[str]) -> Any:
         body = resource(raw, resourceVersion=there["metadata"]["resourceVersion"])
         written.append(cluster.request("PUT", f"{RESOURCE}?fieldValidation=Strict", body))
 
-    agree(Case(raw, running), by_the_api_server(write), seen)
+    agree(SpecInCluster(raw, running), by_the_api_server(write), seen)
     return written[0] if written else there

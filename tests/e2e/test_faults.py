@@ -138,7 +138,7 @@ def test_an_agent_that_crashes_is_named_with_its_cause_and_healed_when_mended(si
     wait_until(lambda: site.status().get("nodes", {}).get("summary") == "4/5", timeout=30, what="four nodes are Ready")
     (unready,) = site.status()["nodes"]["unready"]
 
-    assert (unready["name"], unready["leg"]) == (node, "Agent")
+    assert (unready["name"], unready["reason"]) == (node, "AgentNotReady")
     assert "CrashLoopBackOff" in unready["message"]
     assert node in site.wait_for("Installing", ready="False")["message"]
 

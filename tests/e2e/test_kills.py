@@ -136,7 +136,9 @@ def test_killed_at_any_write_it_ends_where_it_would_have_ended(
         site.apply(**({"deletionPolicy": "Uninstall"} if change == "delete" else {}))
         site.wait_for("InSync", ready="True")
     if change == "rollback":
-        wait_until(lambda: site.good == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
+        wait_until(
+            lambda: site.verified == "1", timeout=20, what="the install has proven itself", needs=[site.operator]
+        )
     interposer.stop_at(point, when, lambda: _kill(site.operator, victim))
     _act(site, change)
     wait_until(lambda: interposer.stopped, timeout=30, what=f"{point} comes", needs=[])

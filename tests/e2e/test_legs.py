@@ -86,58 +86,58 @@ BROKEN = [
     pytest.param(
         lambda site: site.cluster.disconnect(NODE),
         lambda site: site.cluster.reconnect(NODE),
-        "Disconnected",
+        "NodeDisconnected",
         "does not report",
-        id="Disconnected",
+        id="NodeDisconnected",
     ),
     pytest.param(
         lambda site: site.cluster.break_agent(NODE, "never-ready"),
         lambda site: site.cluster.mend_agent(NODE),
-        "Agent",
+        "AgentNotReady",
         "the agent is starting",
         id="Agent, which is not Ready",
     ),
     pytest.param(
         lambda site: site.cluster.break_agent(NODE, "crash"),
         lambda site: site.cluster.mend_agent(NODE),
-        "Agent",
+        "AgentNotReady",
         'CrashLoopBackOff: level=fatal msg="failed to start: the agent was told to crash"',
         id="Agent, which crashes",
     ),
     pytest.param(
         lambda site: site.cluster.break_agent(NODE, "pull"),
         lambda site: site.cluster.mend_agent(NODE),
-        "Agent",
+        "AgentNotReady",
         "ImagePullBackOff: Back-off pulling image",
         id="Agent, whose image is missing",
     ),
     pytest.param(
         _take_the_agent,
         lambda site: site.cluster.processes["kube-controller-manager"].start(),
-        "Agent",
+        "AgentNotReady",
         "no Cilium agent pod on the node, which is Ready by CNI files that were left on it",
         id="Agent, which is not there",
     ),
     pytest.param(
         _fill_the_node,
         _set_room(110),
-        "Agent",
+        "AgentNotReady",
         "the agent's pod has no place on the node: Unschedulable: 0/22 nodes are available: 1 Too many pods",
         id="Agent, which has no place",
     ),
     pytest.param(
         _say_of_the_block("allocator not configured for the requested CIDR 10.85.0.0/25"),
         _say_of_the_block(None),
-        "PodCIDR",
+        "NoPodCIDR",
         "allocator not configured",
-        id="PodCIDR",
+        id="NoPodCIDR",
     ),
     pytest.param(
         _without_cilium(lambda site: site.cluster.lose_cni(NODE)),
         _cilium_goes_on,
-        "Kubelet",
+        "NodeNotReady",
         "cni plugin not initialized",
-        id="Kubelet",
+        id="NodeNotReady",
     ),
     pytest.param(
         _age_the_agent,
@@ -146,23 +146,29 @@ BROKEN = [
         "the agent runs an older configuration",
         id="Version",
     ),
-    pytest.param(_without_cilium(_taint), _cilium_goes_on, "Taint", "agent-not-ready is still there", id="Taint"),
+    pytest.param(
+        _without_cilium(_taint),
+        _cilium_goes_on,
+        "AgentTaintPresent",
+        "agent-not-ready is still there",
+        id="AgentTaintPresent",
+    ),
 ]
 
 
-def _only(site: Site, leg: str, words: str) -> dict[str, Any] | None:
+def _only(site: Site, reason: str, words: str) -> dict[str, Any] | None:
     unready: list[dict[str, Any]] = site.status()["nodes"]["unready"]
-    fits = len(unready) == 1 and unready[0]["leg"] == leg and words in unready[0]["message"]
+    fits = len(unready) == 1 and unready[0]["reason"] == reason and words in unready[0]["message"]
     return unready[0] if fits else None
 
 
-@pytest.mark.parametrize(("break_it", "mend_it", "leg", "words"), BROKEN)
+@pytest.mark.parametrize(("break_it", "mend_it", "reason", "words"), BROKEN)
 def test_the_leg_that_fails_is_named_until_it_is_mended(
-    twenty: Site, break_it: Step, mend_it: Step, leg: str, words: str
+    twenty: Site, break_it: Step, mend_it: Step, reason: str, words: str
 ) -> None:
     break_it(twenty)
     try:
-        failing = wait_until(lambda: _only(twenty, leg, words), timeout=SECONDS, what=f"{leg} is told")
+        failing = wait_until(lambda: _only(twenty, reason, words), timeout=SECONDS, what=f"{reason} is told")
         status, told = twenty.status(), twenty.condition("NodesReady")
     finally:
         mend_it(twenty)
@@ -170,8 +176,8 @@ def test_the_leg_that_fails_is_named_until_it_is_mended(
     assert failing["name"] == NODE
     assert status["nodes"]["summary"] == "19/20"
     assert told is not None
-    assert (told["status"], told["message"]) == ("False", f"{NODE} ({leg}: {failing['message']})")
-    wait_until(lambda: twenty.status()["nodes"]["summary"] == "20/20", timeout=2 * SECONDS, what=f"{leg} is mended")
+    assert (told["status"], told["message"]) == ("False", f"{NODE} ({reason}: {failing['message']})")
+    wait_until(lambda: twenty.status()["nodes"]["summary"] == "20/20", timeout=2 * SECONDS, what=f"{reason} is mended")
     assert twenty.status()["nodes"]["unready"] == []
     assert twenty.wait_for("InSync", ready="True")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cilium_hybrid.rules.known_objects import KNOWN_OBJECTS
+from cilium_hybrid.rules.rendered.allowlist import CILIUM_OBJECTS
 from e2e.site import Site
 
 HUBBLE = {"hubble": {"relay": {"enabled": True}, "ui": {"enabled": True}}}
@@ -69,7 +69,7 @@ def test_hubbles_relay_and_ui_come_and_go_without_a_restart_of_agents(site: Site
 
     assert site.revisions()[-1] == (2, "deployed")
     assert site.agents() == before
-    for (_, kind, namespace), names in KNOWN_OBJECTS.items():
+    for (_, kind, namespace), names in CILIUM_OBJECTS.items():
         for name in names:
             assert site.cluster.get(kind.lower(), name, namespace or None), name
     for name in ("hubble-relay", "hubble-ui"):

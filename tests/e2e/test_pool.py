@@ -24,7 +24,7 @@ def exhausted(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> I
 
 def _starved(site: Site) -> dict[str, Any] | None:
     unready = site.status().get("nodes", {}).get("unready", [])
-    starved = [node for node in unready if node["leg"] == "PodCIDR" and "allocator full" in node["message"]]
+    starved = [node for node in unready if node["reason"] == "NoPodCIDR" and "allocator full" in node["message"]]
     return starved[0] if len(unready) == len(starved) == 1 else None
 
 
@@ -44,7 +44,7 @@ def test_the_third_node_is_named_with_the_line_to_append(exhausted: Site) -> Non
     for condition in (ready, nodes):
         assert condition is not None
         assert condition["status"] == "False"
-        assert f"{starved['name']} (PodCIDR: no block of pod addresses: allocator full)" in condition["message"]
+        assert f"{starved['name']} (NoPodCIDR: no block of pod addresses: allocator full)" in condition["message"]
         assert line in condition["message"]
 
 

@@ -60,7 +60,7 @@ def test_a_canary_then_the_rest_one_at_a_time(site: Site) -> None:
 
 def test_a_canary_that_crashes_is_the_only_one_and_what_ran_before_comes_back(site: Site) -> None:
     before = _installed(site)
-    wait_until(lambda: site.good == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
+    wait_until(lambda: site.verified == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
     ended = len(_ended(site))
     _changed(site, BROKEN, progressDeadline="5s")
     ready = site.wait_for("RolledBack", ready="False")
@@ -92,7 +92,7 @@ def test_a_canary_that_crashes_is_the_only_one_and_what_ran_before_comes_back(si
 
 def test_an_operator_that_is_killed_on_the_way_back_goes_on(site: Site) -> None:
     before = _installed(site)
-    wait_until(lambda: site.good == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
+    wait_until(lambda: site.verified == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
     _changed(site, BROKEN, progressDeadline="5s")
     site.wait_for("RollingBack", ready="False")
     site.operator.kill()
@@ -110,7 +110,7 @@ def test_a_canary_that_crashes_may_be_left_as_it_is(site: Site) -> None:
     ended = len(_ended(site))
     pause = {"rollout": FAST | {"progressDeadline": "5s"}, "onFailure": "Pause"}
     site.apply(values=BROKEN, upgrade=pause)
-    ready = site.wait_for("RolloutStuck", ready="False")
+    ready = site.wait_for("RolloutStalled", ready="False")
 
     assert site.moved(before) == {NODES[0]}
     assert len(_ended(site)) == ended + 1
@@ -227,7 +227,7 @@ def test_it_stands_still_while_it_may_not_go_on(site: Site, edit: dict[str, Any]
 
 def test_the_third_node_that_fails_is_the_last_that_is_touched(site: Site) -> None:
     before = _installed(site)
-    wait_until(lambda: site.good == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
+    wait_until(lambda: site.verified == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
     _changed(site, canary=3, soak="1h", progressDeadline="5s")
     wait_until(
         lambda: site.status().get("rollout", {}).get("updated") == 3, timeout=60, what="it soaks", needs=[site.operator]
@@ -256,12 +256,14 @@ def test_the_clock_stands_still_while_the_api_server_is_away(site: Site) -> None
     site.wait_for("InSync", ready="True", timeout=120)
 
     assert site.moved(before) == set(NODES)
-    assert not {"RolloutStuck", "RollingBack"} & set(site.operator.log.read_text().rpartition("leading as")[2].split())
+    assert not {"RolloutStalled", "RollingBack"} & set(
+        site.operator.log.read_text().rpartition("leading as")[2].split()
+    )
 
 
 def test_a_node_that_was_broken_before_has_nothing_rolled_back(site: Site) -> None:
     before = _installed(site)
-    wait_until(lambda: site.good == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
+    wait_until(lambda: site.verified == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
     site.cluster.break_agent(NODES[1], "crash")
     wait_until(lambda: site.status()["nodes"]["ready"] == 4, timeout=30, what="it is seen", needs=[site.operator])
     _changed(site, progressDeadline="5s")

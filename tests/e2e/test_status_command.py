@@ -93,10 +93,10 @@ def test_a_node_whose_agent_crashes_is_told_with_its_leg_and_cause(site: Site) -
 
     assert said.code == 1
     assert said.out.startswith("Ready: False Installing: ")
-    assert row.split()[1] == "Agent"
+    assert row.split()[1] == "AgentNotReady"
     assert "CrashLoopBackOff" in row
     assert _names(told["nodes"]) == [(NODES[2], False), *((name, True) for name in NODES if name != NODES[2])]
-    assert told["nodes"][0]["leg"] == "Agent"
+    assert told["nodes"][0]["reason"] == "AgentNotReady"
 
 
 def test_who_may_not_read_nodes_gets_those_of_the_status_and_is_told_so(site: Site) -> None:

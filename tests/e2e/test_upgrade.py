@@ -97,7 +97,7 @@ def test_the_newest_patch_comes_before_the_next_minor(site: Site) -> None:
     site.wait_for("InSync", ready="True", timeout=120)
     plan = site.status()["plan"]
 
-    assert [(step["version"], step["step"]) for step in plan] == [("1.17.15-1", "Done"), ("1.18.8-1", "Done")]
+    assert [(step["version"], step["phase"]) for step in plan] == [("1.17.15-1", "Done"), ("1.18.8-1", "Done")]
     assert [bool(step.get("notes")) for step in plan] == [False, True]
     assert set(site.running().values()) == {"1.18.8-1"}
     assert _initial(site) in {'"1.17"', "'1.17'"}

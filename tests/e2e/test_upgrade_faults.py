@@ -42,7 +42,7 @@ def clean(site: Site) -> Iterator[None]:
 def _installed(site: Site) -> dict[str, str]:
     site.apply(upgrade={"rollout": FAST})
     site.wait_for("InSync", ready="True")
-    wait_until(lambda: site.good == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
+    wait_until(lambda: site.verified == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
     return site.agents()
 
 
@@ -61,7 +61,7 @@ def test_a_canary_that_never_gets_ready_is_the_only_node_that_is_touched(site: S
     _upgrade(site, "1.17.15-1")
     site.wait_for("InSync", ready="True", timeout=90)
     before = site.agents()
-    wait_until(lambda: site.good == "2", timeout=20, what="the patch has proven itself", needs=[site.operator])
+    wait_until(lambda: site.verified == "2", timeout=20, what="the patch has proven itself", needs=[site.operator])
     _upgrade(site, "1.18.9-1", rollout={"progressDeadline": "5s"})
     ready = site.wait_for("RolledBack", ready="False", timeout=90)
     wait_until(lambda: site.cluster.ready_nodes() == 7, timeout=30, what="every node is Ready", needs=[site.operator])
@@ -137,7 +137,7 @@ def test_a_policy_that_would_reject_the_new_agents_stops_the_step(site: Site) ->
     before = _installed(site)
     site.cluster.apply(POLICY % "v1.17.15-1")
     _upgrade(site, "1.17.15-1")
-    ready = site.wait_for("PolicyRejects", ready="False", timeout=60)
+    ready = site.wait_for("PolicyRejected", ready="False", timeout=60)
     operator = site.cluster.get("deployment", "cilium-operator", "kube-system")
 
     assert "DaemonSet kube-system/cilium: " in ready["message"]
@@ -154,7 +154,7 @@ def test_a_policy_that_would_reject_the_way_back_stops_the_step(site: Site) -> N
     _installed(site)
     site.cluster.apply(POLICY % f"v{VERSION}")
     _upgrade(site, "1.17.15-1")
-    ready = site.wait_for("PolicyRejects", ready="False", timeout=60)
+    ready = site.wait_for("PolicyRejected", ready="False", timeout=60)
 
     assert "would reject what runs" in ready["message"]
     assert site.revisions() == [(1, "deployed")]

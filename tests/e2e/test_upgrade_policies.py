@@ -50,7 +50,7 @@ def test_policies_that_the_new_version_refuses_are_named_and_nothing_is_upgraded
 ) -> None:
     site.apply(version=present, upgrade={"rollout": FAST})
     site.wait_for("InSync", ready="True")
-    wait_until(lambda: site.good == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
+    wait_until(lambda: site.verified == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
     before = site.agents()
     _apply(site, "CiliumNetworkPolicy", "old", "default")
     _apply(site, "CiliumClusterwideNetworkPolicy", "everywhere")

@@ -18,7 +18,9 @@ def small(request: pytest.FixtureRequest, tmp_path: Path, registry: Registry) ->
         site.operator.start()
         site.apply()
         site.wait_for("InSync", ready="True")
-        wait_until(lambda: site.good == "1", timeout=20, what="the install has proven itself", needs=[site.operator])
+        wait_until(
+            lambda: site.verified == "1", timeout=20, what="the install has proven itself", needs=[site.operator]
+        )
         yield site
         site.operator.stop()
 

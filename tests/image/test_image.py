@@ -75,15 +75,18 @@ def site(cluster: Cluster, registry: Registry, container: Container) -> Site:
 
 def test_it_is_configured_as_deploy_expects(image: Image) -> None:
     pod = deployed()
-    (wanted,) = pod["containers"]
-    env = {one["name"]: one.get("value") for one in wanted["env"]}
+    (desired_release,) = pod["containers"]
+    env = {one["name"]: one.get("value") for one in desired_release["env"]}
 
     assert image.config["User"] == f"{USER}:{USER}"
     assert pod["securityContext"]["runAsUser"] == USER
-    assert image.config["Cmd"] == wanted["args"]
+    assert image.config["Cmd"] == desired_release["args"]
     assert image.env["CILIUM_HYBRID_CACHE_DIR"] == env["CILIUM_HYBRID_CACHE_DIR"]
-    assert wanted["securityContext"]["readOnlyRootFilesystem"]
-    assert {mount["mountPath"] for mount in wanted["volumeMounts"]} == {image.env["TMPDIR"], "/var/cache/cilium-hybrid"}
+    assert desired_release["securityContext"]["readOnlyRootFilesystem"]
+    assert {mount["mountPath"] for mount in desired_release["volumeMounts"]} == {
+        image.env["TMPDIR"],
+        "/var/cache/cilium-hybrid",
+    }
     assert image.config["Labels"]["org.opencontainers.image.version"]
     assert image.config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
 

@@ -85,10 +85,10 @@ def folder() -> Path:
 
 def _provided(name: str) -> Path | None:
     """Return a program that the environment names instead of ours."""
-    if name == "helm" and (wish := os.environ.get("HELM")):
-        if found := shutil.which(wish):
+    if name == "helm" and (spec_digest := os.environ.get("HELM")):
+        if found := shutil.which(spec_digest):
             return Path(found).resolve()
-        raise BuildError(f"HELM names {wish}, which is no program")
+        raise BuildError(f"HELM names {spec_digest}, which is no program")
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets and name in ENVTEST and (path := Path(assets, name)).exists():
         return path.resolve()
@@ -164,13 +164,13 @@ def main() -> int:
     """Build everything and print the folder, or one program and print its path."""
     parser = argparse.ArgumentParser(prog="python -m testbed.binaries", description=__doc__)
     parser.add_argument("--print", choices=BUILT, metavar="NAME", help="build one program and print its path")
-    wish = parser.parse_args().print
+    spec_digest = parser.parse_args().print
     try:
-        paths = ensure(wish) if wish else ensure()
+        paths = ensure(spec_digest) if spec_digest else ensure()
     except BuildError as error:
         _say(str(error))
         return 1
-    print(paths[wish] if wish else folder())
+    print(paths[spec_digest] if spec_digest else folder())
     return 0
 
 

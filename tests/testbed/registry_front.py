@@ -105,12 +105,12 @@ async def _main() -> None:
     for name in ("port", "control", "behind"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--certificate", type=Path, required=True)
-    wish = parser.parse_args()
+    spec_digest = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(wish.certificate)
+    tls.load_cert_chain(spec_digest.certificate)
     async with ClientSession(auto_decompress=False) as session:
-        front = Front(session, f"http://{LOOPBACK}:{wish.behind}", wish.port, tls)
+        front = Front(session, f"http://{LOOPBACK}:{spec_digest.behind}", spec_digest.port, tls)
         control = web.Application()
         control.add_routes(
             [
@@ -122,7 +122,7 @@ async def _main() -> None:
         )
         runner = web.AppRunner(control, access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, LOOPBACK, wish.control).start()
+        await web.TCPSite(runner, LOOPBACK, spec_digest.control).start()
         await front.open()
         await asyncio.Event().wait()
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 
 from builders import NOW, a_healthy_observation, a_report, a_revision, with_node
-from cilium_hybrid.plan.report import Report
-from cilium_hybrid.plan.status import next_status
+from cilium_hybrid.plan.status.build import next_status
+from cilium_hybrid.plan.status.report import Report
 from cilium_hybrid.reconcile.reconciler import dump
 from kstatus import faults
 from strategies import reports

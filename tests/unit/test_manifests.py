@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cilium_hybrid.api.v1alpha1 import KIND
-from cilium_hybrid.rules.spec import Verdict, judge_spec
+from cilium_hybrid.rules.spec import ValidationResult, validate_spec
 from cilium_hybrid.rules.values import FEATURES, OWNED_PATHS, SUPPORTED
 from manifests.expected import ACCEPTED, LARGE, OF_THE_DOCUMENT, REFUSED, SAMPLES, Expected, expected, expected_of
 
@@ -35,16 +35,16 @@ def specs(text: str) -> Iterator[Any]:
                 yield one.get("spec")
 
 
-def judged(text: str) -> Verdict:
+def judged(text: str) -> ValidationResult:
     (spec,) = specs(text)
-    return judge_spec(spec)
+    return validate_spec(spec)
 
 
-def check(text: str, wanted: Expected) -> None:
+def check(text: str, desired_release: Expected) -> None:
     verdict = judged(text)
 
-    assert [(one.reason.value, one.path) for one in verdict.refusals] == wanted.refused
-    assert [(one.reason.value, one.path) for one in verdict.warnings] == wanted.warned
+    assert [(one.reason.value, one.path) for one in verdict.refusals] == desired_release.refused
+    assert [(one.reason.value, one.path) for one in verdict.warnings] == desired_release.warned
     assert all(one.message and one.fix for one in (*verdict.refusals, *verdict.warnings))
     assert all(str(one).isprintable() for one in (*verdict.refusals, *verdict.warnings))
 
@@ -67,7 +67,7 @@ def test_a_sample_says_what_it_is_for_and_breaks_no_rule(path: Path) -> None:
     text = path.read_text()
 
     assert re.match(r"# [A-Z].*\.\n[^#]", text)
-    assert judged(text) == Verdict()
+    assert judged(text) == ValidationResult()
 
 
 def test_what_is_refused_says_why_and_what_is_accepted_does_not() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from builders import NODE, REF, a_raw_spec
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.plan.values import CONFIG_DIGEST, digest
-from fake_charts import Manifests, Published, Values, agents_where_asked
+from fake_charts import Manifests, PublishedChart, Values, agents_where_asked
 from unit.upgrading import NEXT, STEPS
 from unit.world import OTHER_NODE, World, an_installed_world
 
@@ -28,7 +28,7 @@ def a_world_with_steps(**spec: Any) -> World:
     """All is well at the version of the builders, and the registry has the steps to two minor releases more."""
     world = an_installed_world(**spec)
     for version in STEPS:
-        world.charts.publish(REF, version, Published(digest([REF, version]), renders=renders))
+        world.charts.publish(REF, version, PublishedChart(digest([REF, version]), renders=renders))
     return world
 
 
@@ -57,7 +57,7 @@ def walk(world: World, *restarts: int) -> int:
     for number in range(60):
         if number in restarts:
             world.restart()
-        due = world.run_pass()
+        due = world.reconcile()
         if nodes_answer(world) or (due is not None and due <= world.clock.now()):
             continue
         if due is None or world.ready.reason is Reason.IN_SYNC:
@@ -71,5 +71,5 @@ def with_a_preflight(**spec: Any) -> World:
     world = a_world_with_steps(**spec)
     upgrade(world, NEXT, **spec)
     while world.preflights.seen.release is None:
-        world.run_pass()
+        world.reconcile()
     return world

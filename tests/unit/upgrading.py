@@ -7,26 +7,26 @@ from builders import DIGEST, a_node, a_record, a_situation, a_spec, a_step_of, a
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.plan.inputs import Situation
 from cilium_hybrid.plan.observation import AgentSet, Observation, Record
-from cilium_hybrid.plan.release import wanted
-from cilium_hybrid.plan.route import find_route
-from cilium_hybrid.plan.situation import Situation
+from cilium_hybrid.plan.release import desired_release
+from cilium_hybrid.plan.upgrade.path import find_upgrade_path
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 
 PATCH, NEXT, LAST = STEPS = ("1.17.15-1", "1.18.8-1", "1.19.4-1")
 UP = a_spec(version=LAST)
 
 
-def recorded(version: str = PATCH, revision: int = 2, good: int | None = 2) -> Record:
+def recorded(version: str = PATCH, revision: int = 2, verified: int | None = 2) -> Record:
     """What is remembered once a step was released, and is good."""
-    return a_record(revision=revision, chart_version=version, good=good)
+    return a_record(revision=revision, chart_version=version, verified=verified)
 
 
 def cluster(
     *versions: str,
     spec: Spec = UP,
     record: Record | None = None,
-    well: bool = True,
+    healthy: bool = True,
     connected: bool = True,
     run: str = DIGEST,
 ) -> Observation:
@@ -38,13 +38,13 @@ def cluster(
         record=record or recorded(versions[-1], len(versions), len(versions)),
         agent_set=AgentSet(run, observed=True),
         nodes=[a_node(ready="True" if connected else "Unknown")],
-        agents=[an_agent(ready=well, config_digest=run)],
+        agents=[an_agent(ready=healthy, config_digest=run)],
     )
 
 
 def config_digest_of(spec: Spec, version: str) -> str:
     """What an agent of a version runs, on the way to what a spec asks for."""
-    values = wanted(spec.model_copy(update={"version": version}), an_observation(record=a_record())).values
+    values = desired_release(spec.model_copy(update={"version": version}), an_observation(record=a_record())).values
     digest: str = values["podAnnotations"][CONFIG_DIGEST]
     return digest
 
@@ -52,5 +52,5 @@ def config_digest_of(spec: Spec, version: str) -> str:
 def facing(observation: Observation, spec: Spec = UP, **more: Any) -> Situation:
     """What a decision looks at where the registry has every step."""
     generation, registry = more.get("generation", 0), [CiliumVersion.parse(version) for version in STEPS]
-    route = find_route(spec, observation, Status(), generation, registry)
-    return a_situation(spec, observation, **({"route": route} | more))
+    upgrade_path = find_upgrade_path(spec, observation, Status(), generation, registry)
+    return a_situation(spec, observation, **({"upgrade_path": upgrade_path} | more))

@@ -33,14 +33,14 @@ class World:
         self.executor = Executor(self.charts, self.releases, self.preflights, self.cluster, self.clock)
         self.reconciler = Reconciler(self.cluster, self.executor, self.clock, self.tally)
 
-    def run_pass(self) -> datetime | None:
+    def reconcile(self) -> datetime | None:
         """One pass; when the next one is due."""
-        return asyncio.run(self.reconciler.run_pass())
+        return asyncio.run(self.reconciler.reconcile())
 
     def settle(self) -> datetime | None:
         """Passes until none is due at once; when the next one is due."""
         for _ in range(20):
-            due = self.run_pass()
+            due = self.reconcile()
             if due is None or due > self.clock.now():
                 return due
         raise AssertionError("the passes do not come to rest")
@@ -60,7 +60,7 @@ class World:
     @property
     def history(self) -> list[tuple[int, str, bool]]:
         """Number and status of each revision, and whether it is the operator's."""
-        return [(revision.number, revision.status, revision.ours) for revision in self.releases.revisions]
+        return [(revision.number, revision.status, revision.managed) for revision in self.releases.revisions]
 
 
 def an_empty_world(**spec: Any) -> World:

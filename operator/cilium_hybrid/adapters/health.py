@@ -52,5 +52,5 @@ async def serve(health: Health, host: str, port: int) -> web.AppRunner:
     return runner
 
 
-def _verdict(good: bool, otherwise: str) -> web.Response:
-    return web.Response(text="ok" if good else otherwise, status=200 if good else 503)
+def _verdict(verified: bool, otherwise: str) -> web.Response:
+    return web.Response(text="ok" if verified else otherwise, status=200 if verified else 503)

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from cilium_hybrid.api.status import Leg, Status
+from cilium_hybrid.api.status import Status, UnreadyReason
 from cilium_hybrid.plan.observation import Certificate
 
 _SECONDS: Final = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
@@ -101,15 +101,15 @@ class _LastStatus(Collector):
         yield _counts(
             "cilium_hybrid_nodes_failing",
             "Hybrid nodes by the leg that they fail.",
-            "leg",
-            {leg: nodes.legs.get(leg, 0) for leg in Leg},
+            "reason",
+            {reason: nodes.unready_reasons.get(reason, 0) for reason in UnreadyReason},
         )
         if (rollout := status.rollout) is not None:
             yield _counts(
                 "cilium_hybrid_rollout_nodes",
                 "Connected hybrid nodes of the rollout that is under way.",
                 "state",
-                {"total": rollout.total, "updated": rollout.updated, "left": rollout.left},
+                {"total": rollout.total, "updated": rollout.updated, "left": rollout.outdated},
             )
         if (ipam := status.ipam) is not None:
             blocks = ipam.node_blocks

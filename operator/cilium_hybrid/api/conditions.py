@@ -61,15 +61,15 @@ class Reason(_Word):
     PREFLIGHT_RUNNING = "PreflightRunning", "The pre-flight check of the next version runs; nothing is changed yet."
     PREFLIGHT_PASSED = "PreflightPassed", "The next version passed its pre-flight check."
     PREFLIGHT_FAILED = "PreflightFailed", "The next version failed its pre-flight check; nothing was changed."
-    POLICY_REJECTS = (
-        "PolicyRejects",
+    POLICY_REJECTED = (
+        "PolicyRejected",
         "The API server would not take what the next step applies, or what runs now; nothing was changed.",
     )
     AWAITING_APPROVAL = "AwaitingApproval", "The plan waits for a person to approve it."
     UPGRADING = "Upgrading", "Another version is being released."
     ROLLING_OUT = "RollingOut", "Agents that run an older configuration are being replaced."
-    ROLLOUT_STUCK = (
-        "RolloutStuck",
+    ROLLOUT_STALLED = (
+        "RolloutStalled",
         "The rollout of the agents does not get on, or its new agents fail; it stands still.",
     )
     ROLLING_BACK = "RollingBack", "New agents failed, and the last good revision is being restored."

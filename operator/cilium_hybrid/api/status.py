@@ -30,15 +30,15 @@ class Phase(StrEnum):
     DELETING = "Deleting"
 
 
-class Leg(StrEnum):
+class UnreadyReason(StrEnum):
     """What a hybrid node fails, by root cause: the first that holds."""
 
-    DISCONNECTED = "Disconnected"
-    AGENT = "Agent"
-    POD_CIDR = "PodCIDR"
-    KUBELET = "Kubelet"
+    NODE_DISCONNECTED = "NodeDisconnected"
+    AGENT_NOT_READY = "AgentNotReady"
+    NO_POD_CIDR = "NoPodCIDR"
+    NODE_NOT_READY = "NodeNotReady"
     VERSION = "Version"
-    TAINT = "Taint"
+    AGENT_TAINT_PRESENT = "AgentTaintPresent"
 
 
 class PreflightResult(StrEnum):
@@ -107,7 +107,7 @@ class UnreadyNode(_Model):
 
     name: str
     """Name of the node."""
-    leg: Leg
+    reason: UnreadyReason
     """The root cause."""
     message: str
     """The cause in words."""
@@ -128,7 +128,7 @@ class Nodes(_Model):
     """Those whose agent runs what is released."""
     disconnected: int = 0
     """Those that do not report."""
-    legs: dict[str, int] = {}
+    unready_reasons: dict[str, int] = {}
     """How many fail each leg; those that none fails are left out."""
     summary: str = "0/0"
     """ready/total."""
@@ -141,7 +141,7 @@ class PlanStep(_Model):
 
     version: str
     """Chart version that is released in this step."""
-    step: PlanPhase
+    phase: PlanPhase
     """Where it is."""
     notes: tuple[str, ...] = ()
     """What to know before it, where it enters another minor release."""
@@ -169,11 +169,11 @@ class RolloutStatus(_Model):
     """Connected nodes whose agent runs what is released, and is Ready."""
     total: int
     """Connected hybrid nodes."""
-    left: int
+    outdated: int
     """Connected nodes whose agent was not moved yet."""
     current: tuple[str, ...] = Field((), max_length=MAX_UNREADY)
     """Nodes whose new agent is not Ready yet, at most ten."""
-    broken: tuple[str, ...] = ()
+    unhealthy_before: tuple[str, ...] = ()
     """Nodes whose agent was not Ready when the rollout came to them: they are moved, and prove nothing."""
     last_progress_at: datetime
     """When an agent was last moved, got Ready, or was Ready no longer."""

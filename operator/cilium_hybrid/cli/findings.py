@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.cli.manifests import Document, read_documents
-from cilium_hybrid.rules.resource import is_meant_as_ours
+from cilium_hybrid.rules.manifest_file import is_ciliumhybrid
 from cilium_hybrid.rules.rule import NOWHERE, Violation
-from cilium_hybrid.rules.spec import Verdict
+from cilium_hybrid.rules.spec import ValidationResult
 
 STDIN: Final = "-"
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
@@ -64,7 +64,7 @@ class Manifest:
     above: str = ""
     faults: tuple[Violation, ...] = ()
 
-    def findings(self, verdict: Verdict) -> list[Finding]:
+    def findings(self, verdict: ValidationResult) -> list[Finding]:
         """A verdict on it, with what could not be read of it."""
         return [
             *(self._finding(Severity.REFUSED, fault, "") for fault in self.faults),
@@ -111,7 +111,7 @@ def _manifests(file: str, document: Document) -> Iterator[Manifest]:
     if document.body is None and faults:
         yield Manifest(file, document, None, faults=faults)
     for body, above in _one_by_one(document.body):
-        if is_meant_as_ours(body):
+        if is_ciliumhybrid(body):
             yield Manifest(file, document, body, above, faults)
             faults = ()
 

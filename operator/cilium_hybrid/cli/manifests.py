@@ -13,8 +13,8 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.rules.form import shown
 from cilium_hybrid.rules.rule import NOWHERE, Violation
+from cilium_hybrid.rules.schema_errors import shown
 
 LONGEST: Final = 3 * 1024 * 1024
 """In characters, aliases written out: the API server takes no larger request."""

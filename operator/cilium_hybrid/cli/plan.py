@@ -14,17 +14,17 @@ from cilium_hybrid.adapters.clock import SystemClock
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import parse_spec
 from cilium_hybrid.cli.findings import REFUSED, UNUSABLE, Finding, Manifest, Output, Severity, read_manifests
-from cilium_hybrid.plan.judge import judge
-from cilium_hybrid.plan.preview import Preview, preview
-from cilium_hybrid.plan.release import is_ours
-from cilium_hybrid.plan.route import find_route
+from cilium_hybrid.plan.release import is_managed
+from cilium_hybrid.plan.simulate import Simulation, simulate
+from cilium_hybrid.plan.upgrade.path import find_upgrade_path
+from cilium_hybrid.plan.validate import validate
 from cilium_hybrid.ports import ChartUnavailableError, ClusterUnavailableError
-from cilium_hybrid.rules.resource import faults_of_resource
-from cilium_hybrid.rules.spec import Verdict
+from cilium_hybrid.rules.manifest_file import manifest_errors
+from cilium_hybrid.rules.spec import ValidationResult
 from cilium_hybrid.settings import kubeconfig_of
 
 if TYPE_CHECKING:
-    from cilium_hybrid.adapters.kube.look import Look
+    from cilium_hybrid.adapters.kube.snapshot import Look
     from cilium_hybrid.api.versions import CiliumVersion
 
 CHANGES: Final = 3
@@ -42,7 +42,7 @@ def plan(
     used.
     """
     # Imported here: the commands that need no cluster start in half the time without it.
-    from cilium_hybrid.adapters.kube.look import look  # noqa: PLC0415
+    from cilium_hybrid.adapters.kube.snapshot import look  # noqa: PLC0415
 
     manifest = _only(file)
     try:
@@ -57,20 +57,20 @@ def plan(
     raise typer.Exit(_exit_code(planned))
 
 
-def _preview(manifest: Manifest, looked: "Look") -> Preview:
+def _preview(manifest: Manifest, looked: "Look") -> Simulation:
     spec, generation = parse_spec(manifest.body["spec"]), _generation(manifest, looked)
     available: Sequence[CiliumVersion] = ()
     planned = _planned(looked)
-    if find_route(spec, looked.observation, planned, generation).unknown:
+    if find_upgrade_path(spec, looked.observation, planned, generation).unknown:
         from cilium_hybrid.adapters.helm.registry import list_versions  # noqa: PLC0415
 
         available = asyncio.run(list_versions(spec.chart.ref))
-    return preview(
+    return simulate(
         spec,
         looked.observation,
         looked.released,
         SystemClock().now(),
-        held=looked.resource is not None and looked.resource.held,
+        has_finalizer=looked.resource is not None and looked.resource.has_finalizer,
         generation=generation,
         available=available,
         planned=planned,
@@ -104,13 +104,13 @@ def _spec(manifest: Manifest) -> Any:
     return manifest.body.get("spec") if isinstance(manifest.body, Mapping) else None
 
 
-def _verdict(manifest: Manifest, looked: "Look") -> Verdict:
+def _verdict(manifest: Manifest, looked: "Look") -> ValidationResult:
     if manifest.body is None:
-        return Verdict()
-    around = Verdict(tuple(faults_of_resource(manifest.body)))
-    ours = is_ours(looked.observation)
+        return ValidationResult()
+    around = ValidationResult(tuple(manifest_errors(manifest.body)))
+    managed = is_managed(looked.observation)
     # Which registries the operator allows is a setting of the operator's process.
-    return around + judge(_spec(manifest), looked.observation, looked.survey, (), ours=ours)
+    return around + validate(_spec(manifest), looked.observation, looked.lookups, (), managed=managed)
 
 
 def _generation(manifest: Manifest, looked: "Look") -> int:
@@ -121,13 +121,13 @@ def _generation(manifest: Manifest, looked: "Look") -> int:
     return looked.resource.generation + changes
 
 
-def _exit_code(planned: Preview | None) -> int:
+def _exit_code(planned: Simulation | None) -> int:
     if planned is None or planned.end.stalled:
         return REFUSED
     return CHANGES if planned.steps else 0
 
 
-def _print(output: Output, findings: Sequence[Finding], planned: Preview | None) -> None:
+def _print(output: Output, findings: Sequence[Finding], planned: Simulation | None) -> None:
     if output is Output.JSON:
         steps = [] if planned is None else [asdict(step) for step in planned.steps]
         end = None if planned is None else {"reason": planned.end.reason, "message": planned.end.message}

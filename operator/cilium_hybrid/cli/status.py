@@ -57,18 +57,18 @@ def unusable(message: str) -> typer.Exit:
 
 async def _status(watch: bool, output: Output) -> int:
     # Imported here: the commands that need no cluster start in half the time without it, and the operator without rich.
-    from cilium_hybrid.adapters.kube.onlooker import Onlooker  # noqa: PLC0415
+    from cilium_hybrid.adapters.kube.status_watch import StatusWatch  # noqa: PLC0415
     from cilium_hybrid.cli.status_view import exit_code, view  # noqa: PLC0415
 
     clock, changed, interrupted = SystemClock(), asyncio.Event(), asyncio.Event()
-    async with Onlooker.look(kubeconfig_of(os.environ), changed.set) as onlooker:
+    async with StatusWatch.look(kubeconfig_of(os.environ), changed.set) as status_watch:
         if watch:
             _take_signals(interrupted, changed)
         with _shown(output, live=watch) as show:
             while True:
                 changed.clear()
                 now = clock.now()
-                told = view(onlooker.seen(), now)
+                told = view(status_watch.snapshot(), now)
                 show(told, now)
                 if not watch or interrupted.is_set():
                     return exit_code(told)

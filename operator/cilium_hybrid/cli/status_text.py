@@ -7,12 +7,20 @@ from enum import StrEnum
 from typing import Any, Final
 
 from cilium_hybrid.api.conditions import Condition, ConditionType, Reason
-from cilium_hybrid.api.status import Leg, Phase, PlanPhase, PreflightResult, PreflightStatus, RolloutStatus, Status
+from cilium_hybrid.api.status import (
+    Phase,
+    PlanPhase,
+    PreflightResult,
+    PreflightStatus,
+    RolloutStatus,
+    Status,
+    UnreadyReason,
+)
 from cilium_hybrid.cli.status_view import NodeRow, View, instant
 
 HEADER: Final = ("NODE", "STATE", "SINCE", "DETAIL")
 WELL: Final = "Ready"
-_WIDEST_STATE: Final = max(len(leg) for leg in Leg)
+_WIDEST_STATE: Final = max(len(reason) for reason in UnreadyReason)
 _WIDEST_SINCE: Final = len("2026-01-02T03:04:05Z")
 _NAMED: Final = 10
 
@@ -55,7 +63,7 @@ class Printed:
     """A plain line, and that of it which is news where it changes."""
 
     line: str
-    news: str
+    status_events: str
 
 
 def lines(view: View, now: datetime | None = None) -> tuple[Line, ...]:
@@ -83,8 +91,8 @@ def block(view: View) -> list[Printed]:
 
 def changes(before: Sequence[Printed], after: Sequence[Printed]) -> list[str]:
     """The lines that tell something new."""
-    known = frozenset(printed.news for printed in before)
-    return [printed.line for printed in after if printed.news not in known]
+    known = frozenset(printed.status_events for printed in before)
+    return [printed.line for printed in after if printed.status_events not in known]
 
 
 def proposal(status: Status) -> tuple[Line, ...]:
@@ -95,8 +103,8 @@ def proposal(status: Status) -> tuple[Line, ...]:
 
 def _plan(status: Status) -> Iterator[Line]:
     for step in status.plan:
-        mood = {PlanPhase.DONE: Mood.GOOD, PlanPhase.PENDING: Mood.PLAIN}.get(step.step, Mood.BUSY)
-        yield Line("plan", f"{step.version}: {step.step}", mood)
+        mood = {PlanPhase.DONE: Mood.GOOD, PlanPhase.PENDING: Mood.PLAIN}.get(step.phase, Mood.BUSY)
+        yield Line("plan", f"{step.version}: {step.phase}", mood)
         yield from (Line("note", f"{step.version}: {note}") for note in step.notes)
 
 
@@ -135,10 +143,10 @@ def _ready(view: View) -> Line:
         return Line("Ready", f"{stale}; before: {text}", Mood.BUSY)
     if ready.status == "True":
         return Line("Ready", text, Mood.GOOD)
-    stands = view.status is not None and (
+    deployed = view.status is not None and (
         view.status.phase is Phase.DEGRADED or _condition(view.status, ConditionType.STALLED) is not None
     )
-    return Line("Ready", text, Mood.BAD if stands else Mood.BUSY)
+    return Line("Ready", text, Mood.BAD if deployed else Mood.BUSY)
 
 
 def _of_the_status(status: Status, now: datetime | None) -> Iterator[Line]:
@@ -192,8 +200,8 @@ def _rollout(rollout: RolloutStatus, now: datetime | None) -> Line:
     said = [f"{rollout.updated} of {rollout.total} agents updated"]
     if rollout.current:
         said.append(f"now {_names(rollout.current)}")
-    if rollout.broken:
-        said.append(f"not Ready before it: {_names(rollout.broken)}")
+    if rollout.unhealthy_before:
+        said.append(f"not Ready before it: {_names(rollout.unhealthy_before)}")
     said.append(f"last progress {_told(rollout.last_progress_at, now)}")
     return Line("rollout", "; ".join(said), Mood.BUSY, (rollout.updated, rollout.total))
 
@@ -226,10 +234,10 @@ def _nodes(view: View) -> Line:
 
 def _row(node: NodeRow, now: datetime | None) -> Row:
     since = "" if node.since is None else _told(node.since, now)
-    if node.leg is None:
+    if node.reason is None:
         return Row(plain(node.name), WELL, since, ", ".join(map(plain, node.pod_cidrs)), Mood.GOOD)
-    mood = Mood.BUSY if node.leg is Leg.DISCONNECTED else Mood.BAD
-    return Row(plain(node.name), node.leg, since, plain(node.message), mood)
+    mood = Mood.BUSY if node.reason is UnreadyReason.NODE_DISCONNECTED else Mood.BAD
+    return Row(plain(node.name), node.reason, since, plain(node.message), mood)
 
 
 def _names(names: Sequence[str]) -> str:

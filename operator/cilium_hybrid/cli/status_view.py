@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from cilium_hybrid.api.conditions import ConditionType
-from cilium_hybrid.api.status import Leg, Nodes, Status
-from cilium_hybrid.plan.nodes import judge_nodes
+from cilium_hybrid.api.status import Nodes, Status, UnreadyReason
+from cilium_hybrid.plan.inputs import Resource
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.release import released_digest
-from cilium_hybrid.ports import Resource
+from cilium_hybrid.plan.status.nodes import evaluate_nodes
 
 if TYPE_CHECKING:
-    from cilium_hybrid.adapters.kube.onlooker import Seen
+    from cilium_hybrid.adapters.kube.status_watch import Snapshot
 
 READY: Final = 0
 NOT_READY: Final = 1
@@ -37,7 +37,7 @@ class NodeRow:
     """A hybrid node: the leg that it fails, if any, and since when the operator knows."""
 
     name: str
-    leg: Leg | None = None
+    reason: UnreadyReason | None = None
     message: str = ""
     since: datetime | None = None
     pod_cidrs: tuple[str, ...] = ()
@@ -60,17 +60,17 @@ class View:
     lost: str = ""
 
 
-def view(seen: "Seen", now: datetime) -> View:
+def view(snapshot: "Snapshot", now: datetime) -> View:
     """What is seen, judged as the operator judges it."""
-    resource = seen.resource
+    resource = snapshot.resource
     status = readable(resource.status)
     known = Status() if status is None else status
-    if seen.observation is None:
+    if snapshot.observation is None:
         nodes = known.nodes
-        rows = tuple(NodeRow(node.name, node.leg, node.message, node.since) for node in nodes.unready)
+        rows = tuple(NodeRow(node.name, node.reason, node.message, node.since) for node in nodes.unready)
     else:
-        nodes, rows = _judged(seen.observation, known, now)
-    return View(resource, ready_of(resource), status, nodes, rows, seen.forbidden, seen.lost)
+        nodes, rows = _judged(snapshot.observation, known, now)
+    return View(resource, ready_of(resource), status, nodes, rows, snapshot.forbidden, snapshot.lost)
 
 
 def exit_code(told: View) -> int:
@@ -91,9 +91,9 @@ def document(told: View) -> dict[str, Any]:
 
 
 def _entry(row: NodeRow) -> dict[str, Any]:
-    entry: dict[str, Any] = {"name": row.name, "ready": row.leg is None}
-    if row.leg is not None:
-        entry |= {"leg": str(row.leg), "message": row.message}
+    entry: dict[str, Any] = {"name": row.name, "ready": row.reason is None}
+    if row.reason is not None:
+        entry |= {"reason": str(row.reason), "message": row.message}
     if row.since is not None:
         entry["since"] = instant(row.since)
     if row.pod_cidrs:
@@ -126,12 +126,12 @@ def ready_of(resource: Resource) -> Ready:
 
 def _judged(observation: Observation, known: Status, now: datetime) -> tuple[Nodes, tuple[NodeRow, ...]]:
     """Every node, those that fail first; since when they do is for the operator to know."""
-    since = {(node.name, node.leg): node.since for node in known.nodes.unready}
-    verdict = judge_nodes(observation, released_digest(observation), since, now)
+    since = {(node.name, node.reason): node.since for node in known.nodes.unready}
+    verdict = evaluate_nodes(observation, released_digest(observation), since, now)
     failing = {node.name: node for node in verdict.failing}
     well = sorted(name for name in observation.nodes if name not in failing)
     rows = [
-        NodeRow(one.name, one.leg, one.message, since.get((one.name, one.leg)), _blocks(observation, one.name))
+        NodeRow(one.name, one.reason, one.message, since.get((one.name, one.reason)), _blocks(observation, one.name))
         for one in verdict.failing
     ]
     return verdict.report(), (*rows, *(NodeRow(name, pod_cidrs=_blocks(observation, name)) for name in well))

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from cilium_hybrid.cli.findings import REFUSED, UNUSABLE, Finding, Manifest, Output, Severity, read_manifests
-from cilium_hybrid.rules.resource import judge_manifest
-from cilium_hybrid.rules.spec import Verdict
+from cilium_hybrid.rules.manifest_file import validate_manifest
+from cilium_hybrid.rules.spec import ValidationResult
 
 
 def validate(
@@ -31,8 +31,8 @@ def validate(
     raise typer.Exit(REFUSED if refused else 0)
 
 
-def _verdict(manifest: Manifest) -> Verdict:
-    return Verdict() if manifest.body is None else judge_manifest(manifest.body)
+def _verdict(manifest: Manifest) -> ValidationResult:
+    return ValidationResult() if manifest.body is None else validate_manifest(manifest.body)
 
 
 def _print(output: Output, manifests: int, findings: Sequence[Finding]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import PreflightStatus
 from cilium_hybrid.plan.observation import Record
-from cilium_hybrid.plan.release import Wanted
+from cilium_hybrid.plan.release import DesiredRelease
 from cilium_hybrid.rules.rule import Violation
 
 
@@ -19,15 +19,15 @@ class Apply:
     `one_place`: no second node could take Cilium's operator. That is no part of the wish: it makes no revision.
     """
 
-    wanted: Wanted
+    desired_release: DesiredRelease
     revision: int
-    wish: str = ""
+    spec_digest: str = ""
     over: int | None = None
     one_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class FindVersions:
+class ListVersions:
     """Ask the registry which versions of the chart it has."""
 
     chart_ref: str
@@ -37,7 +37,7 @@ class FindVersions:
 class StartPreflight:
     """Run the pre-flight check of a version, with nothing of the user's but what its images need."""
 
-    wanted: Wanted
+    desired_release: DesiredRelease
     values: Mapping[str, Any]
 
 
@@ -54,14 +54,14 @@ class Unlock:
 
 
 @dataclass(frozen=True, slots=True)
-class Remember:
+class WriteRecord:
     """Write the record of what runs. Touches no workload."""
 
     record: Record
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class RestartAgents:
     """End these agent pods; the DaemonSet makes them anew, of what is released."""
 
     pods: tuple[str, ...]
@@ -76,7 +76,7 @@ class Rollback:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class LabelRollback:
     """Label a revision that a rollback of the operator's made as its own; Helm copies the labels of the old one."""
 
     revision: int
@@ -90,12 +90,12 @@ class Uninstall:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class AddFinalizer:
     """Put the finalizer on the resource, so that its deletion waits for what the spec says."""
 
 
 @dataclass(frozen=True, slots=True)
-class LetGo:
+class RemoveFinalizer:
     """Take the finalizer off the resource."""
 
 
@@ -106,14 +106,14 @@ class Nothing:
 
 Action = (
     Apply
-    | Claim
+    | LabelRollback
     | EndPreflight
-    | FindVersions
-    | Hold
-    | LetGo
-    | Move
+    | ListVersions
+    | AddFinalizer
+    | RemoveFinalizer
+    | RestartAgents
     | Nothing
-    | Remember
+    | WriteRecord
     | Rollback
     | StartPreflight
     | Uninstall

@@ -6,7 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
-from cilium_hybrid.rules.surroundings import Taken
+from cilium_hybrid.rules.cluster import Taken
+from cilium_hybrid.rules.rule import one_line
+from cilium_hybrid.rules.text import some
 
 AGENT_TAINT: Final = "node.cilium.io/agent-not-ready"
 CORDONED: Final = "node.kubernetes.io/unschedulable"
@@ -25,18 +27,18 @@ class Revision:
     number: int
     status: str
     made_at: datetime
-    ours: bool = False
+    managed: bool = False
     chart_version: str = ""
     chart_digest: str = ""
     values_digest: str = ""
     ref_digest: str = ""
-    wish: str = ""
+    spec_digest: str = ""
     copies: int | None = None
 
     @property
-    def stands(self) -> bool:
+    def deployed(self) -> bool:
         """Whether it is the operator's, and deployed."""
-        return self.ours and self.status == "deployed"
+        return self.managed and self.status == "deployed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Rejected:
 
     revision: int
     generation: int
-    wanted: str
+    desired_release: str
     message: str
 
 
@@ -62,7 +64,7 @@ class Record:
     revision: int
     chart_ref: str
     chart_version: str
-    good: int | None = None
+    verified: int | None = None
     rejected: Rejected | None = None
 
 
@@ -128,11 +130,11 @@ class AgentPod:
     node: str
     ready: bool
     config_digest: str | None
-    trouble: str = ""
-    leaving: bool = False
+    failure_message: str = ""
+    terminating: bool = False
     started: bool = False
     ready_since: datetime | None = None
-    crash: str = ""
+    crash_message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ class CiliumPod:
     name: str
     node: str
     workload: str
-    trouble: str = ""
+    failure_message: str = ""
 
 
 class CertificateMaker(StrEnum):
@@ -198,7 +200,7 @@ class PreflightPod:
     node: str
     ready: bool
     ready_since: datetime | None = None
-    trouble: str = ""
+    failure_message: str = ""
     last_words: str = ""
 
 
@@ -231,13 +233,33 @@ class PreflightObservation:
         return self.release is not None or self.nodes_observed is not None or self.validator is not None
 
     @property
-    def ours(self) -> bool:
+    def managed(self) -> bool:
         """Whether it is the operator's to end, as what is left of any is; one that an admin runs is the admin's."""
-        return self.there and (self.release is None or self.release.ours)
+        return self.there and (self.release is None or self.release.managed)
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class Difference:
+    """An object that is not as it is released.
+
+    `fields` that differ, in the API server's words, none where the object is gone. `managers`: who has written those,
+    as the object's managedFields name them, where they say so.
+    """
+
+    title: str
+    fields: tuple[str, ...] = ()
+    managers: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The object, what differs and who changed it."""
+        if not self.fields:
+            return f"{self.title} is gone"
+        by = f", by {some(self.managers)}" if self.managers else ""
+        return one_line(f"{self.title} ({some(self.fields)}{by})")
+
+
+@dataclass(frozen=True, slots=True)
+class Lookups:
     """What is looked up once, before a change that depends on it, since to watch it would cost more than it is worth.
 
     `pods` have an address in an added pod CIDR, off the hybrid nodes. `released_pool` is what Helm's record says.
@@ -270,8 +292,8 @@ class Observation:
     taken: tuple[Taken, ...] = ()
     foreign_pods: tuple[ForeignPod, ...] = ()
     nodes_with_pods: frozenset[str] = frozenset()
-    definition_leaving: bool = False
-    secrets_namespace_leaving: bool = False
+    definition_terminating: bool = False
+    secrets_namespace_terminating: bool = False
     preflight: PreflightObservation = PreflightObservation()
     cloud_nodes: Collection[str] = frozenset()
     certificates: tuple[Certificate, ...] = ()

@@ -29,7 +29,7 @@ class ReleaseState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DesiredRelease:
     """What the release shall be."""
 
     chart_ref: str
@@ -41,10 +41,10 @@ class Wanted:
     """Where every image comes from; the digest of the values holds it, by that of the agents."""
 
 
-def wanted(spec: Spec, observation: Observation) -> Wanted:
+def desired_release(spec: Spec, observation: Observation) -> DesiredRelease:
     """What the spec leads to in this cluster."""
     values = helm_values(spec, initial_series(observation))
-    return Wanted(spec.chart.ref, spec.version, spec.chart.digest, values, digest(values), spec.registry_mirror)
+    return DesiredRelease(spec.chart.ref, spec.version, spec.chart.digest, values, digest(values), spec.registry_mirror)
 
 
 def released_digest(observation: Observation) -> str | None:
@@ -52,9 +52,9 @@ def released_digest(observation: Observation) -> str | None:
     return None if observation.agent_set is None else observation.agent_set.config_digest
 
 
-def wish(want: Wanted) -> str:
+def spec_digest(desired: DesiredRelease) -> str:
     """A digest of all that is wanted, by which a wish that failed is known again."""
-    return digest([want.chart_ref, want.chart_version, want.pinned_digest, want.values_digest])
+    return digest([desired.chart_ref, desired.chart_version, desired.pinned_digest, desired.values_digest])
 
 
 def initial_series(observation: Observation) -> str | None:
@@ -72,7 +72,7 @@ def initial_version(observation: Observation) -> str | None:
     revisions = observation.revisions
     # `helm uninstall --keep-history` leaves the revisions of a Cilium that is no more.
     first = max((index + 1 for index, r in enumerate(revisions) if r.status == "uninstalled"), default=0)
-    return next((r.chart_version for r in revisions[first:] if r.ours and r.status in APPLIED), None)
+    return next((r.chart_version for r in revisions[first:] if r.managed and r.status in APPLIED), None)
 
 
 def last_deployed(observation: Observation) -> Revision | None:
@@ -82,48 +82,48 @@ def last_deployed(observation: Observation) -> Revision | None:
     return next((r for r in reversed(observation.revisions) if r.status in APPLIED), None)
 
 
-def last_of_ours(observation: Observation) -> Revision | None:
+def last_managed(observation: Observation) -> Revision | None:
     """The newest revision of the operator's that Helm applied in full."""
     if not observation.installed:
         return None
-    return next((r for r in reversed(observation.revisions) if r.ours and r.status in APPLIED), None)
+    return next((r for r in reversed(observation.revisions) if r.managed and r.status in APPLIED), None)
 
 
-def release_state(observation: Observation, want: Wanted) -> ReleaseState:
+def release_state(observation: Observation, desired: DesiredRelease) -> ReleaseState:
     """Name the state of the release."""
     newest = observation.newest
     if newest is None or not observation.installed:
         return ReleaseState.ABSENT
-    if not newest.ours:
-        return ReleaseState.FOREIGN if is_ours(observation) else ReleaseState.NOT_OWNED
+    if not newest.managed:
+        return ReleaseState.FOREIGN if is_managed(observation) else ReleaseState.NOT_OWNED
     if newest.status.startswith("pending") or newest.status == "uninstalling":
         return ReleaseState.PENDING
     if newest.status != "deployed":
         return ReleaseState.FAILED
-    return ReleaseState.IN_SYNC if is_what(newest, want) else ReleaseState.OUT_OF_SYNC
+    return ReleaseState.IN_SYNC if is_release(newest, desired) else ReleaseState.OUT_OF_SYNC
 
 
-def is_ours(observation: Observation) -> bool:
+def is_managed(observation: Observation) -> bool:
     """Whether there is no release, or one that the operator had a hand in."""
-    return not observation.installed or any(revision.ours for revision in observation.revisions)
+    return not observation.installed or any(revision.managed for revision in observation.revisions)
 
 
-def is_what(newest: Revision, want: Wanted) -> bool:
+def is_release(newest: Revision, desired: DesiredRelease) -> bool:
     """Whether a revision is of what is wanted."""
-    same = newest.chart_version == want.chart_version and newest.values_digest == want.values_digest
-    if want.pinned_digest is not None:
-        same = same and newest.chart_digest == want.pinned_digest
+    same = newest.chart_version == desired.chart_version and newest.values_digest == desired.values_digest
+    if desired.pinned_digest is not None:
+        same = same and newest.chart_digest == desired.pinned_digest
     # Another place for the chart is a change: what it serves cannot be known without a fetch.
-    return same and newest.ref_digest == digest(want.chart_ref)
+    return same and newest.ref_digest == digest(desired.chart_ref)
 
 
-def asks_for_the_same(observation: Observation, want: Wanted) -> bool:
+def asks_for_the_same(observation: Observation, desired: DesiredRelease) -> bool:
     """Whether the spec still asks for what the operator released last: then somebody else's revision is not fought."""
-    last = next((revision for revision in reversed(observation.revisions) if revision.ours), None)
+    last = next((revision for revision in reversed(observation.revisions) if revision.managed), None)
     if last is None:
         return False
     # A step on the way to what is asked for is of another version than that.
-    return last.wish == wish(want) if last.wish else is_what(last, want)
+    return last.spec_digest == spec_digest(desired) if last.spec_digest else is_release(last, desired)
 
 
 def running(observation: Observation, released: PoolConfig | None = None) -> Running:
@@ -132,8 +132,8 @@ def running(observation: Observation, released: PoolConfig | None = None) -> Run
     `cilium-config` counts though Helm's records are gone: an uninstall takes it away, and nothing else does.
     """
     deployed, record, pool = last_deployed(observation), observation.record, observation.pool
-    version = deployed.chart_version if deployed is not None and deployed.ours else None
-    ran = frozenset(r.chart_version for r in observation.revisions if r.ours and r.status in APPLIED)
+    version = deployed.chart_version if deployed is not None and deployed.managed else None
+    ran = frozenset(r.chart_version for r in observation.revisions if r.managed and r.status in APPLIED)
     if pool is not None and pool.pod_cidrs:
         return Running(version, pool.pod_cidrs, pool.mask_size, "ConfigMap kube-system/cilium-config", ran)
     if record is not None and observation.installed:

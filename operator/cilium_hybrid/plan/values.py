@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from cilium_hybrid.api.v1alpha1 import Rollout, RolloutStrategy, Spec
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
+from cilium_hybrid.rules.rendered.rules import HYBRID_LABEL, HYBRID_VALUE
 
 CONFIG_DIGEST: Final = "ciliumhybrid.io/config-digest"
 HUBBLE_PODS: Final = ("relay", "ui")

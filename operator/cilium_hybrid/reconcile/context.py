@@ -3,9 +3,9 @@
 from contextvars import ContextVar
 from typing import Any
 
-PASS: ContextVar[dict[str, Any]] = ContextVar("PASS", default={})  # noqa: B039 # replaced, never changed
+LOG_CONTEXT: ContextVar[dict[str, Any]] = ContextVar("PASS", default={})  # noqa: B039 # replaced, never changed
 
 
 def note(**facts: object) -> None:
     """Add facts to every further log line of this pass."""
-    PASS.set({**PASS.get(), **facts})
+    LOG_CONTEXT.set({**LOG_CONTEXT.get(), **facts})

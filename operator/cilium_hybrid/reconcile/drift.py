@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from cilium_hybrid.plan.drift import Difference, compared_revision
-from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.plan.observation import Difference, Observation
+from cilium_hybrid.plan.status.drift import compared_revision
 from cilium_hybrid.ports import Cluster, ClusterUnavailableError, Releases
 
 log = logging.getLogger(__name__)

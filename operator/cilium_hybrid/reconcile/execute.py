@@ -10,29 +10,28 @@ from cilium_hybrid.api.v1alpha1 import FINALIZER
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import (
     Action,
+    AddFinalizer,
     Apply,
-    Claim,
     EndPreflight,
-    FindVersions,
-    Hold,
-    LetGo,
-    Move,
+    LabelRollback,
+    ListVersions,
     Nothing,
-    Remember,
+    RemoveFinalizer,
+    RestartAgents,
     Rollback,
     StartPreflight,
     Uninstall,
     Unlock,
+    WriteRecord,
 )
-from cilium_hybrid.plan.mirror import with_mirror
+from cilium_hybrid.plan.inputs import Failure, Resource
 from cilium_hybrid.plan.observation import Revision
-from cilium_hybrid.plan.preflight import PREFLIGHT
-from cilium_hybrid.plan.release import Wanted
-from cilium_hybrid.plan.route import VERSIONS_LAST
-from cilium_hybrid.plan.situation import Failure
-from cilium_hybrid.plan.succession import with_the_old_going_first
+from cilium_hybrid.plan.registry_mirror import with_mirror
+from cilium_hybrid.plan.release import DesiredRelease
+from cilium_hybrid.plan.rollout.operator_deployment import with_the_old_going_first
+from cilium_hybrid.plan.upgrade.path import VERSIONS_LAST
+from cilium_hybrid.plan.upgrade.preflight import PREFLIGHT
 from cilium_hybrid.plan.values import digest
-from cilium_hybrid.plan.wording import first
 from cilium_hybrid.ports import (
     ApplyFailedError,
     ChartRefusedError,
@@ -43,16 +42,16 @@ from cilium_hybrid.ports import (
     ClusterUnavailableError,
     FetchedChart,
     HelmEndedError,
-    PolicyRejectsError,
+    PolicyRejectedError,
     PortError,
     Preflights,
     Releases,
-    Resource,
     UninstallFailedError,
     ValuesRefusedError,
 )
-from cilium_hybrid.rules.manifests import manifest_rules, preflight_rules
-from cilium_hybrid.rules.rule import Violation, all_named, all_violations
+from cilium_hybrid.rules.rendered.rules import manifest_rules, preflight_rules
+from cilium_hybrid.rules.rule import Violation, all_violations, join_violations
+from cilium_hybrid.rules.text import first
 
 FIRST_PAUSE: Final = timedelta(seconds=5)
 LONGEST_PAUSE: Final = timedelta(minutes=10)
@@ -62,7 +61,7 @@ _REASONS: Final[dict[type[PortError], Reason]] = {
     ChartUnavailableError: Reason.CHART_UNAVAILABLE,
     ChartRefusedError: Reason.CHART_REFUSED,
     ValuesRefusedError: Reason.INVALID_VALUES,
-    PolicyRejectsError: Reason.POLICY_REJECTS,
+    PolicyRejectedError: Reason.POLICY_REJECTED,
     ApplyFailedError: Reason.APPLY_FAILED,
     HelmEndedError: Reason.APPLY_FAILED,
     UninstallFailedError: Reason.DELETION_BLOCKED,
@@ -125,18 +124,18 @@ class Executor:
 
     async def _do(self, action: Action, resource: Resource) -> None:
         match action:
-            case Claim() | Rollback() | Uninstall() | Unlock():
+            case LabelRollback() | Rollback() | Uninstall() | Unlock():
                 await self._do_to_release(action)
-            case Move(pods=pods):
+            case RestartAgents(pods=pods):
                 await self._cluster.end_agents(pods)
-            case Remember(record=record):
+            case WriteRecord(record=record):
                 await self._cluster.write_record(record)
-            case Hold():
+            case AddFinalizer():
                 await self._cluster.write_finalizers(resource, (*resource.finalizers, FINALIZER))
-            case LetGo():
+            case RemoveFinalizer():
                 others = tuple(name for name in resource.finalizers if name != FINALIZER)
                 await self._cluster.write_finalizers(resource, others)
-            case FindVersions(chart_ref=ref):
+            case ListVersions(chart_ref=ref):
                 versions = await self._charts.versions(ref)
                 self._found = _Found(resource.generation, versions, self._clock.now() + VERSIONS_LAST)
             case EndPreflight():
@@ -146,9 +145,9 @@ class Executor:
             case unknown:
                 assert_never(unknown)
 
-    async def _do_to_release(self, action: Claim | Rollback | Uninstall | Unlock) -> None:
+    async def _do_to_release(self, action: LabelRollback | Rollback | Uninstall | Unlock) -> None:
         match action:
-            case Claim(revision=revision):
+            case LabelRollback(revision=revision):
                 await self._releases.claim(revision)
             case Rollback(to=to, revision=revision):
                 await self._releases.rollback(to, revision)
@@ -160,18 +159,20 @@ class Executor:
                 assert_never(unknown)
 
     async def _apply(self, action: Apply) -> Failure | None:
-        want = action.wanted
-        values: Mapping[str, Any] = want.values
+        desired = action.desired_release
+        values: Mapping[str, Any] = desired.values
         if action.one_place:
             values = with_the_old_going_first(values)
-        chart = await self._charts.fetch(want.chart_ref, want.chart_version, want.pinned_digest)
-        values = await self._from_the_mirror(chart, values, want.mirror)
+        chart = await self._charts.fetch(desired.chart_ref, desired.chart_version, desired.pinned_digest)
+        values = await self._from_the_mirror(chart, values, desired.mirror)
         manifests = await self._charts.render(chart, values)
-        if (refused := _refused(all_violations(manifest_rules(want.mirror), manifests))) is not None:
+        if (refused := _refused(all_violations(manifest_rules(desired.mirror), manifests))) is not None:
             return refused
         if action.over is not None:
-            await self._rehearse(manifests, action.over)
-        expected = replace(_expected(want, chart, action.revision, self._clock.now()), wish=action.wish)
+            await self._dry_run(manifests, action.over)
+        expected = replace(
+            _expected(desired, chart, action.revision, self._clock.now()), spec_digest=action.spec_digest
+        )
         await self._releases.apply(chart, values, expected)
         return None
 
@@ -180,11 +181,11 @@ class Executor:
     ) -> Mapping[str, Any]:
         return values if mirror is None else with_mirror(values, await self._charts.defaults(chart), mirror)
 
-    async def _rehearse(self, manifests: Sequence[Mapping[str, Any]], present: int) -> None:
+    async def _dry_run(self, manifests: Sequence[Mapping[str, Any]], present: int) -> None:
         """A policy that rejects what comes would stop Helm half-way; one that rejects what runs, the way back."""
         for objects, whose in ((manifests, "what comes next"), (await self._releases.manifests(present), "what runs")):
-            if rejected := await self._cluster.rehearse(objects):
-                raise PolicyRejectsError(
+            if rejected := await self._cluster.dry_run(objects):
+                raise PolicyRejectedError(
                     f"the API server would reject {whose}: {first(rejected)}; nothing was changed: correct the policy"
                 )
 
@@ -196,31 +197,31 @@ class Executor:
             raise ApplyFailedError(str(error)) from None
 
     async def _start_preflight(self, action: StartPreflight) -> Failure | None:
-        want = action.wanted
-        chart = await self._charts.fetch(want.chart_ref, want.chart_version, want.pinned_digest)
-        values = await self._from_the_mirror(chart, action.values, want.mirror)
+        desired = action.desired_release
+        chart = await self._charts.fetch(desired.chart_ref, desired.chart_version, desired.pinned_digest)
+        values = await self._from_the_mirror(chart, action.values, desired.mirror)
         manifests = await self._charts.render(chart, values, PREFLIGHT)
-        if (refused := _refused(all_violations(preflight_rules(want.mirror), manifests))) is not None:
+        if (refused := _refused(all_violations(preflight_rules(desired.mirror), manifests))) is not None:
             return refused
-        await self._preflights.start(chart, values, _expected(want, chart, 1, self._clock.now()))
+        await self._preflights.start(chart, values, _expected(desired, chart, 1, self._clock.now()))
         return None
 
 
 def _refused(violations: Sequence[Violation]) -> Failure | None:
     """All of them are named: condition Valid speaks of the spec alone."""
-    return Failure(Reason.RENDER_REFUSED, all_named(violations), 1, None) if violations else None
+    return Failure(Reason.RENDER_REFUSED, join_violations(violations), 1, None) if violations else None
 
 
-def _expected(want: Wanted, chart: FetchedChart, number: int, now: datetime) -> Revision:
+def _expected(desired: DesiredRelease, chart: FetchedChart, number: int, now: datetime) -> Revision:
     return Revision(
         number=number,
         status="deployed",
         made_at=now,
-        ours=True,
-        chart_version=want.chart_version,
+        managed=True,
+        chart_version=desired.chart_version,
         chart_digest=chart.digest,
-        values_digest=want.values_digest,
-        ref_digest=digest(want.chart_ref),
+        values_digest=desired.values_digest,
+        ref_digest=digest(desired.chart_ref),
     )
 
 

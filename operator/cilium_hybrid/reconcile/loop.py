@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from cilium_hybrid.ports import Clock, Telemetry
-from cilium_hybrid.reconcile.context import PASS
+from cilium_hybrid.reconcile.context import LOG_CONTEXT
 from cilium_hybrid.reconcile.reconciler import Reconciler
 from cilium_hybrid.reconcile.wakes import Wakes
 
@@ -16,16 +16,16 @@ log = logging.getLogger(__name__)
 AFTER_A_FAULT: Final = timedelta(seconds=30)
 
 
-async def run_passes(
+async def run_reconciliations(
     reconciler: Reconciler, wakes: Wakes, clock: Clock, telemetry: Telemetry, resync_seconds: float
 ) -> None:
     """Run passes for ever. A fault of ours is logged in full and tried again, never let end the operator."""
     for number in itertools.count(1):
-        PASS.set({"pass": number})
+        LOG_CONTEXT.set({"pass": number})
         started = time.monotonic()
         telemetry.began()
         try:
-            again = await reconciler.run_pass()
+            again = await reconciler.reconcile()
         except Exception:
             log.exception("a pass failed; the next one looks again")
             telemetry.fault()

@@ -13,29 +13,28 @@ from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import (
     Apply,
     EndPreflight,
-    Move,
     Nothing,
+    RestartAgents,
     Rollback,
     StartPreflight,
     Uninstall,
     Unlock,
 )
-from cilium_hybrid.plan.drift import Difference
-from cilium_hybrid.plan.judge import Question, question
-from cilium_hybrid.plan.news import news
-from cilium_hybrid.plan.nodes import Since
-from cilium_hybrid.plan.observation import Observation, Survey
-from cilium_hybrid.plan.preflight import PreflightProgress
-from cilium_hybrid.plan.situation import Failure
-from cilium_hybrid.ports import Clock, Cluster, ClusterUnavailableError, Resource, StaleError, Telemetry
+from cilium_hybrid.plan.evaluate import Sight, View, look
+from cilium_hybrid.plan.inputs import Failure, Resource
+from cilium_hybrid.plan.observation import Difference, Lookups, Observation
+from cilium_hybrid.plan.status.events import status_events
+from cilium_hybrid.plan.status.nodes import Since
+from cilium_hybrid.plan.upgrade.preflight import PreflightProgress
+from cilium_hybrid.plan.validate import LookupRequest, lookup_request
+from cilium_hybrid.ports import Clock, Cluster, ClusterUnavailableError, StaleError, Telemetry
 from cilium_hybrid.reconcile.context import note
 from cilium_hybrid.reconcile.execute import Executor
-from cilium_hybrid.reconcile.look import Sight, View, look
-from cilium_hybrid.rules.written import read_spec
+from cilium_hybrid.rules.lenient_spec import read_lenient_spec
 
 log = logging.getLogger(__name__)
 
-ANNOUNCED: Final = (Apply, EndPreflight, Move, Rollback, StartPreflight, Unlock, Uninstall)
+ANNOUNCED: Final = (Apply, EndPreflight, RestartAgents, Rollback, StartPreflight, Unlock, Uninstall)
 """Actions that the status tells of before they begin."""
 STALE_PAUSE: Final = timedelta(seconds=1)
 SURVEY_LASTS: Final = timedelta(minutes=1)
@@ -71,8 +70,8 @@ class Memory:
 class _Surveyed:
     """A survey, what was asked for it, and until when it is believed."""
 
-    question: Question
-    survey: Survey
+    lookup_request: LookupRequest
+    lookups: Lookups
     until: datetime
 
 
@@ -93,15 +92,15 @@ class Reconciler:
         registries: Sequence[str] = (),
         own_node: str | None = None,
         looked_before: datetime | None = None,
-        published: Callable[[str], Sequence[CiliumVersion] | None] = lambda _: None,
+        chart_versions: Callable[[str], Sequence[CiliumVersion] | None] = lambda _: None,
         differences: Callable[[Observation], Sequence[Difference] | None] = lambda _: None,
     ) -> None:
         self._cluster, self._executor, self._clock, self._telemetry = cluster, executor, clock, telemetry
         self._registries, self._own_node = registries, own_node
-        self._published, self._differences = published, differences
+        self._published, self._differences = chart_versions, differences
         self._memory = Memory(looked=looked_before)
 
-    async def run_pass(self) -> datetime | None:
+    async def reconcile(self) -> datetime | None:
         """Look, and do at most one thing. Returns when to look again though no event comes; None: no need."""
         try:
             resource = await self._cluster.resource()
@@ -137,7 +136,7 @@ class Reconciler:
     async def _tidy(self) -> datetime | None:
         """Nothing is left behind by a resource that is gone: no preflight, and nothing that is told of it."""
         self._telemetry.saw(None)
-        if not self._cluster.observe().preflight.ours:
+        if not self._cluster.observe().preflight.managed:
             return None
         failure = await self._executor.end_preflight()
         if failure is not None:
@@ -146,17 +145,17 @@ class Reconciler:
 
     async def _survey(self, resource: Resource) -> bool:
         """Look up what a change depends on, where that was not done a moment ago; whether something was."""
-        asked = question(resource.spec, self._cluster.observe())
+        asked = lookup_request(resource.spec, self._cluster.observe())
         if asked is None or self._surveyed(asked) is not None:
             return False
-        survey = await self._cluster.survey(asked)
-        self._memory.surveyed = _Surveyed(asked, survey, self._clock.now() + SURVEY_LASTS)
+        lookups = await self._cluster.lookups(asked)
+        self._memory.surveyed = _Surveyed(asked, lookups, self._clock.now() + SURVEY_LASTS)
         return True
 
-    def _surveyed(self, asked: Question | None) -> Survey | None:
+    def _surveyed(self, asked: LookupRequest | None) -> Lookups | None:
         """The answer to a question, while it is fresh."""
         last = self._memory.surveyed
-        return last.survey if last and last.question == asked and self._clock.now() < last.until else None
+        return last.lookups if last and last.lookup_request == asked and self._clock.now() < last.until else None
 
     def _look(self, resource: Resource) -> View:
         observation = self._cluster.observe()
@@ -165,9 +164,9 @@ class Reconciler:
             observation=observation,
             now=self._clock.now(),
             failure_of=self._memory.failure_of,
-            survey=self._surveyed(question(resource.spec, observation)),
+            lookups=self._surveyed(lookup_request(resource.spec, observation)),
             available=self._executor.versions(resource),
-            published=self._published(read_spec(resource.spec).chart_ref),
+            chart_versions=self._published(read_lenient_spec(resource.spec).chart_ref),
             since=self._memory.since,
             blind=self._memory.blind,
             preflight=self._memory.preflight,
@@ -183,16 +182,16 @@ class Reconciler:
         if view.status != view.previous:
             _log_what_changed(view.previous, view.status)
             await self._cluster.write_status(resource, dump(view.status))
-            self._cluster.tell(resource, news(view.previous, view.status))
+            self._cluster.tell(resource, status_events(view.previous, view.status))
 
     def _look_again(self, view: View) -> datetime | None:
         failure, now = self._memory.failure_of(view.asked), self._clock.now()
-        survey = self._memory.surveyed
+        lookups = self._memory.surveyed
         times = (
             view.nodes.grace_ends(now),
             None if failure is None else failure.not_before,
             # What was looked up is not watched: a refusal that may rest on it is judged anew.
-            survey.until if survey is not None and view.surveyed and view.decision.violations else None,
+            lookups.until if lookups is not None and view.surveyed and view.decision.violations else None,
             view.again,
             None if view.status.rollout is None and view.preflight is None else now + ROLLOUT_PAUSE,
         )

@@ -7,8 +7,8 @@ from typing import Final
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.rules.lenient_spec import LenientSpec
 from cilium_hybrid.rules.rule import Rule, Violation
-from cilium_hybrid.rules.written import WrittenSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Change:
     """What runs, and what the spec asks for."""
 
     running: Running
-    spec: WrittenSpec
+    spec: LenientSpec
 
 
 def pod_cidrs_only_grow(change: Change) -> Iterator[Violation]:

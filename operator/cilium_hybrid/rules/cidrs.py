@@ -8,8 +8,8 @@ from typing import Final
 from cilium_hybrid.api.cel import PRIVATE
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import LONGEST_MASK, MAX_CIDR_LENGTH
+from cilium_hybrid.rules.lenient_spec import LenientSpec
 from cilium_hybrid.rules.rule import Rule, Violation
-from cilium_hybrid.rules.written import WrittenSpec
 
 FOREIGN_NETWORKS: Final = {
     "nodeCIDRs": "the nodes' network",
@@ -19,7 +19,7 @@ FOREIGN_NETWORKS: Final = {
 _PRIVATE: Final = tuple(IPv4Network(network) for network in PRIVATE)
 
 
-def cidrs_are_ipv4_networks(spec: WrittenSpec) -> Iterator[Violation]:
+def cidrs_are_ipv4_networks(spec: LenientSpec) -> Iterator[Violation]:
     """EKS hybrid nodes are IPv4 only (EKS user guide, networking for hybrid nodes)."""
     for cidr in chain(spec.pod_cidrs, *spec.networks.values()):
         # One that is too long is a fault of form, and once is enough.
@@ -27,7 +27,7 @@ def cidrs_are_ipv4_networks(spec: WrittenSpec) -> Iterator[Violation]:
             yield Violation(Reason.INVALID_SPEC, cidr.path, f"{cidr} is no IPv4 CIDR", "write one such as 10.85.0.0/16")
 
 
-def cidrs_begin_with_their_first_address(spec: WrittenSpec) -> Iterator[Violation]:
+def cidrs_begin_with_their_first_address(spec: LenientSpec) -> Iterator[Violation]:
     """Cilium would clear host bits without a word, and run another pool than the one that is written."""
     for cidr in chain(spec.pod_cidrs, *spec.networks.values()):
         if cidr.network is not None and not cidr.canonical:
@@ -39,7 +39,7 @@ def cidrs_begin_with_their_first_address(spec: WrittenSpec) -> Iterator[Violatio
             )
 
 
-def pod_cidrs_are_private(spec: WrittenSpec) -> Iterator[Violation]:
+def pod_cidrs_are_private(spec: LenientSpec) -> Iterator[Violation]:
     """AWS allows RFC 1918 and 100.64.0.0/10 (EKS user guide, networking for hybrid nodes)."""
     for cidr, network in spec.pools():
         if not any(network.subnet_of(private) for private in _PRIVATE):
@@ -48,7 +48,7 @@ def pod_cidrs_are_private(spec: WrittenSpec) -> Iterator[Violation]:
             )
 
 
-def pod_cidrs_do_not_overlap(spec: WrittenSpec) -> Iterator[Violation]:
+def pod_cidrs_do_not_overlap(spec: LenientSpec) -> Iterator[Violation]:
     """Cilium's operator stops at its start when pools overlap."""
     pools = list(spec.pools())
     for index, (cidr, network) in enumerate(pools):
@@ -62,7 +62,7 @@ def pod_cidrs_do_not_overlap(spec: WrittenSpec) -> Iterator[Violation]:
             )
 
 
-def pod_cidrs_hold_a_block(spec: WrittenSpec) -> Iterator[Violation]:
+def pod_cidrs_hold_a_block(spec: LenientSpec) -> Iterator[Violation]:
     """Cilium accepts a pool smaller than a block, and then every node gets 'allocator full'."""
     mask = spec.mask_size
     for cidr, network in spec.pools():
@@ -77,7 +77,7 @@ def pod_cidrs_hold_a_block(spec: WrittenSpec) -> Iterator[Violation]:
             )
 
 
-def pod_cidrs_keep_clear_of_declared_networks(spec: WrittenSpec) -> Iterator[Violation]:
+def pod_cidrs_keep_clear_of_declared_networks(spec: LenientSpec) -> Iterator[Violation]:
     """A pod with the address of a node, a Service or a machine in the VPC cuts that one off from every hybrid node."""
     for cidr, network in spec.pools():
         for name, whose in FOREIGN_NETWORKS.items():
@@ -91,7 +91,7 @@ def pod_cidrs_keep_clear_of_declared_networks(spec: WrittenSpec) -> Iterator[Vio
                     )
 
 
-def pod_cidrs_lie_in_the_remote_pod_networks(spec: WrittenSpec) -> Iterator[Violation]:
+def pod_cidrs_lie_in_the_remote_pod_networks(spec: LenientSpec) -> Iterator[Violation]:
     """The control plane and the VPC route to pods by the remote pod networks of the EKS cluster alone."""
     remote = spec.declared("remotePodCIDRs")
     for cidr, network in spec.pools() if remote else ():
@@ -105,14 +105,14 @@ def pod_cidrs_lie_in_the_remote_pod_networks(spec: WrittenSpec) -> Iterator[Viol
             )
 
 
-CIDR_RULES: Final[tuple[Rule[WrittenSpec], ...]] = (
+CIDR_RULES: Final[tuple[Rule[LenientSpec], ...]] = (
     cidrs_are_ipv4_networks,
     cidrs_begin_with_their_first_address,
     pod_cidrs_are_private,
     pod_cidrs_do_not_overlap,
     pod_cidrs_hold_a_block,
 )
-ADDED_CIDR_RULES: Final[tuple[Rule[WrittenSpec], ...]] = (
+ADDED_CIDR_RULES: Final[tuple[Rule[LenientSpec], ...]] = (
     pod_cidrs_keep_clear_of_declared_networks,
     pod_cidrs_lie_in_the_remote_pod_networks,
 )

@@ -33,7 +33,7 @@ class Violation:
     def __post_init__(self) -> None:
         """Keep each part to one line of what can be seen: a terminal obeys the rest."""
         for name in ("path", "message", "fix"):
-            object.__setattr__(self, name, in_one_line(getattr(self, name)))
+            object.__setattr__(self, name, one_line(getattr(self, name)))
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" + (f": {self.fix}" if self.fix else "")
@@ -47,19 +47,19 @@ def all_violations(chain: Sequence[Rule[Facts]], facts: Facts) -> tuple[Violatio
     return tuple(violation for rule in chain for violation in rule(facts))
 
 
-def first_and_how_many_more(violations: Sequence[Violation]) -> str:
+def first_violation_and_count(violations: Sequence[Violation]) -> str:
     """The first violation in words, and the number of the others; Ready repeats no more than that."""
     more = len(violations) - 1
     return f"{violations[0]}" + (f" (and {more} more, see condition Valid)" if more else "")
 
 
-def in_one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """A text in a sentence: short, and with escapes in the place of what a terminal obeys or nobody sees."""
     short = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", short)
 
 
-def all_named(violations: Sequence[Violation]) -> str:
+def join_violations(violations: Sequence[Violation]) -> str:
     """Every one of them, as far as a condition's message has room."""
     texts = [str(violation) for violation in violations]
     room = list(accumulate(len(text) + 2 for text in texts))

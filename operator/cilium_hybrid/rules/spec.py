@@ -7,27 +7,27 @@ from typing import Final
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.rules.change import CHANGE_RULES, Change, Running
 from cilium_hybrid.rules.cidrs import ADDED_CIDR_RULES, CIDR_RULES
-from cilium_hybrid.rules.form import faults_of_form
-from cilium_hybrid.rules.images import IMAGE_RULES
-from cilium_hybrid.rules.minors import MINORS
+from cilium_hybrid.rules.lenient_spec import LenientSpec, read_lenient_spec
+from cilium_hybrid.rules.rendered.images import IMAGE_RULES
 from cilium_hybrid.rules.rule import Rule, Violation, all_violations
+from cilium_hybrid.rules.schema_errors import schema_errors
+from cilium_hybrid.rules.supported_minors import MINORS
 from cilium_hybrid.rules.values import VALUES_RULES, VALUES_WARNINGS
 from cilium_hybrid.rules.via import pinned_steps_have_digests, the_steps_lead_up
-from cilium_hybrid.rules.written import WrittenSpec, read_spec
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ValidationResult:
     """What is wrong with a spec: `refusals` keep it from the cluster, `warnings` do not."""
 
     refusals: tuple[Violation, ...] = ()
     warnings: tuple[Violation, ...] = ()
 
-    def __add__(self, other: "Verdict") -> "Verdict":
-        return Verdict(self.refusals + other.refusals, self.warnings + other.warnings)
+    def __add__(self, other: "ValidationResult") -> "ValidationResult":
+        return ValidationResult(self.refusals + other.refusals, self.warnings + other.warnings)
 
 
-def the_minor_is_supported(spec: WrittenSpec) -> Iterator[Violation]:
+def the_minor_is_supported(spec: LenientSpec) -> Iterator[Violation]:
     """AWS supports its own builds of these minor releases on hybrid nodes."""
     version = spec.version
     if version is not None and version.series not in MINORS and not spec.allow_unsupported:
@@ -39,7 +39,7 @@ def the_minor_is_supported(spec: WrittenSpec) -> Iterator[Violation]:
         )
 
 
-SPEC_RULES: Final[tuple[Rule[WrittenSpec], ...]] = (
+SPEC_RULES: Final[tuple[Rule[LenientSpec], ...]] = (
     the_minor_is_supported,
     the_steps_lead_up,
     pinned_steps_have_digests,
@@ -47,32 +47,32 @@ SPEC_RULES: Final[tuple[Rule[WrittenSpec], ...]] = (
     *VALUES_RULES,
     *IMAGE_RULES,
 )
-SPEC_WARNINGS: Final[tuple[Rule[WrittenSpec], ...]] = VALUES_WARNINGS
+SPEC_WARNINGS: Final[tuple[Rule[LenientSpec], ...]] = VALUES_WARNINGS
 
 
-def judge_spec(raw: object, running: Running | None = None, registries: Sequence[str] = ()) -> Verdict:
+def validate_spec(raw: object, running: Running | None = None, registries: Sequence[str] = ()) -> ValidationResult:
     """Everything that a spec shows by itself, and against what runs; `registries`: the only ones allowed, if any."""
-    spec, running = read_spec(raw), running or Running()
-    refusals = faults_of_form(raw) + all_violations(SPEC_RULES, spec) + tuple(_unlisted(spec, registries))
-    return Verdict(refusals, all_violations(SPEC_WARNINGS, spec)) + judge_change(spec, running)
+    spec, running = read_lenient_spec(raw), running or Running()
+    refusals = schema_errors(raw) + all_violations(SPEC_RULES, spec) + tuple(_unlisted(spec, registries))
+    return ValidationResult(refusals, all_violations(SPEC_WARNINGS, spec)) + validate_change(spec, running)
 
 
-def judge_change(spec: WrittenSpec, running: Running) -> Verdict:
+def validate_change(spec: LenientSpec, running: Running) -> ValidationResult:
     """What a spec breaks of that which runs."""
     overlaps = all_violations(ADDED_CIDR_RULES, spec)
-    return of_added(overlaps, spec, running) + Verdict(all_violations(CHANGE_RULES, Change(running, spec)))
+    return of_added(overlaps, spec, running) + ValidationResult(all_violations(CHANGE_RULES, Change(running, spec)))
 
 
-def of_added(overlaps: Sequence[Violation], spec: WrittenSpec, running: Running) -> Verdict:
+def of_added(overlaps: Sequence[Violation], spec: LenientSpec, running: Running) -> ValidationResult:
     """What an added pod CIDR overlaps is refused; a pool that runs could not be taken out, so that is only told."""
     run = {cidr.path for cidr in spec.pod_cidrs if cidr.text in running.pod_cidrs}
-    return Verdict(
+    return ValidationResult(
         tuple(overlap for overlap in overlaps if overlap.path not in run),
         tuple(overlap for overlap in overlaps if overlap.path in run),
     )
 
 
-def _unlisted(spec: WrittenSpec, registries: Sequence[str]) -> Iterator[Violation]:
+def _unlisted(spec: LenientSpec, registries: Sequence[str]) -> Iterator[Violation]:
     """Whoever may write the resource does not choose where privileged pods come from; whoever runs the operator may."""
     place = spec.chart_ref.removeprefix("oci://")
     if registries and not any(f"{place}/".startswith(f"{allowed.rstrip('/')}/") for allowed in registries):

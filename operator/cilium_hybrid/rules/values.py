@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.rules.form import shown
-from cilium_hybrid.rules.known_values import keys_are_known
-from cilium_hybrid.rules.minors import is_at_least
+from cilium_hybrid.rules.chart_keys import keys_are_known
+from cilium_hybrid.rules.extra_config import nothing_is_set_from_the_side
+from cilium_hybrid.rules.lenient_spec import LenientSpec
 from cilium_hybrid.rules.rule import Rule, Violation
-from cilium_hybrid.rules.shadows import nothing_is_set_from_the_side
-from cilium_hybrid.rules.written import WrittenSpec
+from cilium_hybrid.rules.schema_errors import shown
+from cilium_hybrid.rules.supported_minors import is_at_least
 
 LARGEST: Final = 256 * 1024
 """In bytes of JSON: a Secret of Helm holds 1 MiB, and the chart and its manifests take half of it."""
@@ -121,7 +121,7 @@ MAPS: Final = tuple(sorted({above for path in (*OWNED_PATHS, *FEATURES, *SUPPORT
 _NOWHERE: Final = object()
 
 
-def maps_are_left_maps(spec: WrittenSpec) -> Iterator[Violation]:
+def maps_are_left_maps(spec: LenientSpec) -> Iterator[Violation]:
     """A null in the place of a map, such as one whose keys are all commented out, erases the chart's own keys too."""
     for path in MAPS:
         value = _at(spec.values, path)
@@ -130,14 +130,14 @@ def maps_are_left_maps(spec: WrittenSpec) -> Iterator[Violation]:
             yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", message, "take it out")
 
 
-def owned_paths_are_left_alone(spec: WrittenSpec) -> Iterator[Violation]:
+def owned_paths_are_left_alone(spec: LenientSpec) -> Iterator[Violation]:
     """What the operator owns is not overridden from the side; a null would erase it, and is refused as well."""
     for path, instead in OWNED_PATHS.items():
         if _at(spec.values, path) is not _NOWHERE:
             yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", "cannot be set here", instead)
 
 
-def features_to_come_are_off(spec: WrittenSpec) -> Iterator[Violation]:
+def features_to_come_are_off(spec: LenientSpec) -> Iterator[Violation]:
     """A feature that is half managed would be half there: its objects are not among the operator's rights."""
     for path, harmless in FEATURES.items():
         value = _at(spec.values, path)
@@ -146,7 +146,7 @@ def features_to_come_are_off(spec: WrittenSpec) -> Iterator[Violation]:
             yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", f"is {shown(value)}", fix)
 
 
-def values_are_supported_by_aws(spec: WrittenSpec) -> Iterator[Violation]:
+def values_are_supported_by_aws(spec: LenientSpec) -> Iterator[Violation]:
     """Outside this list AWS does not support Cilium on hybrid nodes (EKS user guide, Cilium capabilities)."""
     for path, supported in SUPPORTED.items() if not spec.allow_unsupported else ():
         value = _at(spec.values, path)
@@ -161,7 +161,7 @@ def values_are_supported_by_aws(spec: WrittenSpec) -> Iterator[Violation]:
             yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", message, fix)
 
 
-def ingress_and_gateway_have_what_they_need(spec: WrittenSpec) -> Iterator[Violation]:
+def ingress_and_gateway_have_what_they_need(spec: LenientSpec) -> Iterator[Violation]:
     """From 1.19 on there is no node port without kube-proxy replacement; VTEP runs without Cilium's proxy."""
     on = [name for name in ("ingressController", "gatewayAPI") if _at(spec.values, f"{name}.enabled") is True]
     replaced = _at(spec.values, "kubeProxyReplacement") in {True, "true"} if on else False
@@ -184,7 +184,7 @@ def ingress_and_gateway_have_what_they_need(spec: WrittenSpec) -> Iterator[Viola
             )
 
 
-def vtep_runs_without_the_proxy(spec: WrittenSpec) -> Iterator[Violation]:
+def vtep_runs_without_the_proxy(spec: LenientSpec) -> Iterator[Violation]:
     """AWS's gateway for hybrid nodes asks for both settings (EKS user guide, hybrid nodes gateway)."""
     if _at(spec.values, "vtep.enabled") is True and _at(spec.values, "l7Proxy") is not False:
         yield Violation(
@@ -192,7 +192,7 @@ def vtep_runs_without_the_proxy(spec: WrittenSpec) -> Iterator[Violation]:
         )
 
 
-def values_fit_into_a_release(spec: WrittenSpec) -> Iterator[Violation]:
+def values_fit_into_a_release(spec: LenientSpec) -> Iterator[Violation]:
     """A release that does not fit into its Secret fails when Helm writes it."""
     if _deeper(spec.values, DEEPEST):
         message = f"are nested deeper than {DEEPEST} levels"
@@ -204,7 +204,7 @@ def values_fit_into_a_release(spec: WrittenSpec) -> Iterator[Violation]:
         yield Violation(Reason.INVALID_VALUES, "spec.values", message, "take out what is not Cilium's")
 
 
-def unlisted_features_are_told(spec: WrittenSpec) -> Iterator[Violation]:
+def unlisted_features_are_told(spec: LenientSpec) -> Iterator[Violation]:
     """Hubble works; whoever turns it on shall know that AWS does not answer for it."""
     for path in UNLISTED:
         if _at(spec.values, path) is True:
@@ -244,7 +244,7 @@ def _deeper(value: object, levels: int) -> bool:
     return True
 
 
-VALUES_RULES: Final[tuple[Rule[WrittenSpec], ...]] = (
+VALUES_RULES: Final[tuple[Rule[LenientSpec], ...]] = (
     values_fit_into_a_release,
     maps_are_left_maps,
     owned_paths_are_left_alone,
@@ -254,4 +254,4 @@ VALUES_RULES: Final[tuple[Rule[WrittenSpec], ...]] = (
     ingress_and_gateway_have_what_they_need,
     vtep_runs_without_the_proxy,
 )
-VALUES_WARNINGS: Final[tuple[Rule[WrittenSpec], ...]] = (unlisted_features_are_told, keys_are_known)
+VALUES_WARNINGS: Final[tuple[Rule[LenientSpec], ...]] = (unlisted_features_are_told, keys_are_known)

@@ -5,18 +5,18 @@ from itertools import pairwise
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.rules.lenient_spec import LenientSpec
 from cilium_hybrid.rules.rule import Violation
-from cilium_hybrid.rules.written import WrittenSpec
 
 
-def the_steps_lead_up(spec: WrittenSpec) -> Iterator[Violation]:
+def the_steps_lead_up(spec: LenientSpec) -> Iterator[Violation]:
     """Each version is newer than the one before it, and older than the one that they lead to."""
     versions = [step.version for step in spec.via if step.version is not None]
     if spec.version is not None:
         yield from misplaced(versions, spec.version)
 
 
-def pinned_steps_have_digests(spec: WrittenSpec) -> Iterator[Violation]:
+def pinned_steps_have_digests(spec: LenientSpec) -> Iterator[Violation]:
     """A spec that names its chart by a digest trusts no other chart of the registry either."""
     for index, step in enumerate(spec.via):
         if spec.pinned and not step.pinned:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from builders import a_spec
-from cilium_hybrid.adapters.helm.storage import manifests, secret_name
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
-from cilium_hybrid.plan.drift import Difference
+from cilium_hybrid.adapters.kube.helm_secret import manifests, secret_name
+from cilium_hybrid.plan.observation import Difference
 from cilium_hybrid.plan.values import helm_values
 from contract.kube import with_watches
 from testbed.cluster import Cluster

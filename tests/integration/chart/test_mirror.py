@@ -10,10 +10,10 @@ import pytest
 from builders import a_spec
 from chart.package import versions
 from chart.rendering import Rendered, read, render
-from cilium_hybrid.plan.mirror import with_mirror
-from cilium_hybrid.plan.preflight import preflight_values
+from cilium_hybrid.plan.registry_mirror import with_mirror
+from cilium_hybrid.plan.upgrade.preflight import preflight_values
 from cilium_hybrid.plan.values import helm_values
-from cilium_hybrid.rules.manifests import manifest_rules, preflight_rules
+from cilium_hybrid.rules.rendered.rules import manifest_rules, preflight_rules
 from cilium_hybrid.rules.rule import all_violations
 
 CILIUMS_OWN = sorted(Path(os.environ.get("CILIUM_CHARTS", "nowhere")).glob("cilium-*.tgz"))

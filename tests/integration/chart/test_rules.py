@@ -10,10 +10,10 @@ import pytest
 from builders import a_spec
 from chart.package import versions
 from chart.rendering import Rendered, render
-from cilium_hybrid.plan.succession import with_the_old_going_first
+from cilium_hybrid.plan.rollout.operator_deployment import with_the_old_going_first
 from cilium_hybrid.plan.values import helm_values
-from cilium_hybrid.rules.known_objects import KNOWN_OBJECTS, REACHES
-from cilium_hybrid.rules.manifests import MANIFEST_RULES
+from cilium_hybrid.rules.rendered.allowlist import CILIUM_NODE_ACCESS, CILIUM_OBJECTS
+from cilium_hybrid.rules.rendered.rules import MANIFEST_RULES
 from cilium_hybrid.rules.rule import all_violations
 
 # The stand-in in every version, and Cilium's own where CILIUM_CHARTS names a folder with it.
@@ -84,7 +84,7 @@ def test_cilium_s_operator_makes_way_for_the_next_where_it_is_told_to(
 )
 def test_no_more_is_known_than_is_rendered(released: Render, charts_of_minors: list[str | Path]) -> None:
     rendered = [tree for chart in charts_of_minors for tree in released(chart, HUBBLE).objects.values()]
-    known = {(*place, name) for place, names in KNOWN_OBJECTS.items() for name in names}
+    known = {(*place, name) for place, names in CILIUM_OBJECTS.items() for name in names}
     agents = [tree["spec"]["template"]["spec"] for tree in rendered if tree["kind"] == "DaemonSet"]
     paths = {volume["hostPath"]["path"] for pod in agents for volume in pod["volumes"] if "hostPath" in volume}
 
@@ -92,7 +92,7 @@ def test_no_more_is_known_than_is_rendered(released: Render, charts_of_minors: l
         (tree["apiVersion"], tree["kind"], tree["metadata"].get("namespace", ""), tree["metadata"]["name"])
         for tree in rendered
     }
-    assert paths == REACHES["DaemonSet", "cilium"].host_paths
+    assert paths == CILIUM_NODE_ACCESS["DaemonSet", "cilium"].host_paths
 
 
 @one_and_ciliums

@@ -10,9 +10,9 @@ import pytest
 from builders import a_spec
 from chart.package import versions
 from chart.rendering import AWS_VALUES, Rendered, render
-from cilium_hybrid.plan.preflight import preflight_values
-from cilium_hybrid.rules.known_objects import PREFLIGHT_OBJECTS, PREFLIGHT_REACHES
-from cilium_hybrid.rules.manifests import PREFLIGHT_RULES
+from cilium_hybrid.plan.upgrade.preflight import preflight_values
+from cilium_hybrid.rules.rendered.allowlist import PREFLIGHT_NODE_ACCESS, PREFLIGHT_OBJECTS
+from cilium_hybrid.rules.rendered.rules import PREFLIGHT_RULES
 from cilium_hybrid.rules.rule import all_violations
 
 CILIUMS_OWN = sorted(Path(os.environ.get("CILIUM_CHARTS", "nowhere")).glob("cilium-*.tgz"))
@@ -57,7 +57,7 @@ def test_exactly_what_is_known_is_made_and_accepted(rendered: Render, chart: str
         (tree["apiVersion"], tree["kind"], tree["metadata"].get("namespace", ""), tree["metadata"]["name"])
         for tree in made.objects.values()
     }
-    assert paths == PREFLIGHT_REACHES["DaemonSet", "cilium-pre-flight-check"].host_paths
+    assert paths == PREFLIGHT_NODE_ACCESS["DaemonSet", "cilium-pre-flight-check"].host_paths
     assert "volumes" not in pod(made, CHECKS[1])
 
 

@@ -10,12 +10,12 @@ from cilium_hybrid.adapters.helm.command import HelmCommand, HelmError
 from cilium_hybrid.adapters.helm.releases import UNREADABLE, install, told_apart
 from cilium_hybrid.adapters.kube.client import JSON, ApiError, KubeClient
 from cilium_hybrid.adapters.kube.cluster import OWN_WRITE_SECONDS
+from cilium_hybrid.adapters.kube.informer import NOT_FOUND
 from cilium_hybrid.adapters.kube.preflight import PREFLIGHTS, PreflightWatches
 from cilium_hybrid.adapters.kube.preflight_facts import is_of_a_preflight
-from cilium_hybrid.adapters.kube.watch import NOT_FOUND
 from cilium_hybrid.plan.observation import Revision
-from cilium_hybrid.plan.preflight import PREFLIGHT
 from cilium_hybrid.plan.release import NAMESPACE
+from cilium_hybrid.plan.upgrade.preflight import PREFLIGHT
 from cilium_hybrid.ports import (
     ApplyFailedError,
     ClusterUnavailableError,
@@ -23,7 +23,7 @@ from cilium_hybrid.ports import (
     StaleError,
     UninstallFailedError,
 )
-from cilium_hybrid.rules.known_objects import CLUSTER, PREFLIGHT_OBJECTS
+from cilium_hybrid.rules.rendered.allowlist import CLUSTER, PREFLIGHT_OBJECTS
 
 log = logging.getLogger(__name__)
 

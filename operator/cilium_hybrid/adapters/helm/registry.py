@@ -17,7 +17,7 @@ import aiohttp
 from cilium_hybrid.adapters.sockets import Sockets
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.ports import ChartUnavailableError
-from cilium_hybrid.rules.rule import in_one_line
+from cilium_hybrid.rules.rule import one_line
 
 LOGIN: Final = "the registry wants a login, or does not know this chart"
 LIMIT: Final = "the registry's limit is reached; it is tried again with growing pauses"
@@ -199,4 +199,4 @@ def _proxy(host: str) -> str | None:
 
 
 def _unavailable(ref: str, step: str, words: str) -> ChartUnavailableError:
-    return ChartUnavailableError(f"cannot list the versions of {ref}: {step} ({in_one_line(words)})")
+    return ChartUnavailableError(f"cannot list the versions of {ref}: {step} ({one_line(words)})")

@@ -10,12 +10,12 @@ from typing import Any, Final
 from pyhelm3 import Chart, Client
 from pyhelm3.models import ChartMetadata
 
-from cilium_hybrid.adapters.helm import storage
 from cilium_hybrid.adapters.helm.charts import CHART_NAME
 from cilium_hybrid.adapters.helm.command import HelmCommand, HelmError
+from cilium_hybrid.adapters.kube import helm_secret
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
 from cilium_hybrid.adapters.kube.cluster import OWN_WRITE_SECONDS, RELEASES, in_order
-from cilium_hybrid.adapters.kube.watch import CONFLICT, NOT_FOUND, Index
+from cilium_hybrid.adapters.kube.informer import CONFLICT, NOT_FOUND, Informer
 from cilium_hybrid.plan.observation import Revision
 from cilium_hybrid.plan.release import NAMESPACE, RELEASE
 from cilium_hybrid.ports import (
@@ -41,7 +41,7 @@ class HelmReleases:
     """Release `cilium`. `revisions` shows the operator its own writes; `may_act` tells whether the Lease is its own."""
 
     def __init__(
-        self, command: HelmCommand, client: KubeClient, revisions: Index[Revision], may_act: Callable[[], bool]
+        self, command: HelmCommand, client: KubeClient, revisions: Informer[Revision], may_act: Callable[[], bool]
     ) -> None:
         self._command, self._client, self._revisions, self._may_act = command, client, revisions, may_act
         self._helm = Client(command, executable=str(command.binary))
@@ -70,9 +70,9 @@ class HelmReleases:
     async def claim(self, revision: int) -> None:
         """Label the newest revision, which a rollback made, as the operator's; StaleError where it is another."""
         await self._stands_at(revision)
-        await self._rewrite(revision, storage.claimed, "claimed")
+        await self._rewrite(revision, helm_secret.label_rollback, "claimed")
         await self._revisions.until(
-            lambda seen: any(made.ours for made in seen.values() if made.number == revision), OWN_WRITE_SECONDS
+            lambda seen: any(made.managed for made in seen.values() if made.number == revision), OWN_WRITE_SECONDS
         )
 
     async def uninstall(self, revision: int) -> None:
@@ -83,7 +83,7 @@ class HelmReleases:
         except HelmError as error:
             if UNREADABLE.search(str(error)) and await self._newest() == revision:
                 raise UninstallFailedError(
-                    f"Helm cannot read its own record, Secret {NAMESPACE}/{storage.secret_name(revision)}, so nobody "
+                    f"Helm cannot read its own record, Secret {NAMESPACE}/{helm_secret.secret_name(revision)}, so nobody "
                     "can tell what it installed; set spec.deletionPolicy to Retain to let go of Cilium as it is"
                 ) from None
             says = "Helm could not uninstall Cilium; set spec.deletionPolicy to Retain to let go of it as it is"
@@ -96,7 +96,7 @@ class HelmReleases:
         try:
             listed = await self._client.get(RELEASES.path, RELEASES.query())
             for secret in listed.get("items") or []:
-                if storage.payload(secret) is None:
+                if helm_secret.payload(secret) is None:
                     await self._client.delete(f"{RELEASES.path}/{secret['metadata']['name']}")
         except ApiError as error:
             raise ClusterUnavailableError(f"cannot take away what is left of release {RELEASE}: {error}") from None
@@ -104,24 +104,24 @@ class HelmReleases:
     async def manifests(self, revision: int) -> Sequence[Mapping[str, Any]]:
         """The objects that a revision was made of, none where Helm has it no more; ClusterUnavailableError."""
         try:
-            secret = await self._client.get(f"{RELEASES.path}/{storage.secret_name(revision)}")
+            secret = await self._client.get(f"{RELEASES.path}/{helm_secret.secret_name(revision)}")
         except ApiError as error:
             if error.status == NOT_FOUND:
                 return []
             raise ClusterUnavailableError(f"cannot read revision {revision} of {RELEASE}: {error}") from None
-        return storage.manifests(secret)
+        return helm_secret.manifests(secret)
 
     async def unlock(self, revision: int) -> None:
         """Mark a pending newest revision failed; StaleError where it is not the newest, or not pending."""
         await self._stands_at(revision)
-        await self._rewrite(revision, storage.unlocked, "unlocked")
+        await self._rewrite(revision, helm_secret.unlocked, "unlocked")
         await self._revisions.until(lambda seen: _status(seen, revision) == "failed", OWN_WRITE_SECONDS)
 
     async def _rewrite(
         self, revision: int, how: Callable[[Mapping[str, Any]], dict[str, Any] | None], done: str
     ) -> None:
         """Change Helm's own record of a revision; StaleError where it is not as it was."""
-        path = f"{RELEASES.path}/{storage.secret_name(revision)}"
+        path = f"{RELEASES.path}/{helm_secret.secret_name(revision)}"
         try:
             changed = how(await self._client.get(path))
             if changed is None:
@@ -148,7 +148,11 @@ class HelmReleases:
         except ApiError as error:
             raise ClusterUnavailableError(f"cannot list the revisions of {RELEASE}: {error}") from None
         found = in_order(
-            {item["metadata"]["name"]: made for item in listed.get("items") or [] if (made := storage.revision(item))}
+            {
+                item["metadata"]["name"]: made
+                for item in listed.get("items") or []
+                if (made := helm_secret.revision(item))
+            }
         )
         return found[-1].number if found else 0
 
@@ -159,7 +163,7 @@ async def install(
     """Make the next revision of a release, labelled as `expected`; HelmError."""
     # It was read when the chart was fetched; to ask Helm again costs a tenth of a second.
     metadata = ChartMetadata(apiVersion="v2", name=CHART_NAME, version=chart.version)
-    with command.labelled(storage.labels_of(expected)):
+    with command.labelled(helm_secret.labels_of(expected)):
         await helm.install_or_upgrade_release(
             release,
             Chart(command, ref=chart.path, metadata=metadata),

@@ -5,10 +5,11 @@ from typing import Any, Final
 
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
 from cilium_hybrid.adapters.kube.cluster import INVALID, as_resource
-from cilium_hybrid.adapters.kube.onlooker import RESOURCES, find
-from cilium_hybrid.adapters.kube.watch import NOT_FOUND
+from cilium_hybrid.adapters.kube.informer import NOT_FOUND
+from cilium_hybrid.adapters.kube.status_watch import RESOURCES, find
 from cilium_hybrid.api.v1alpha1 import APPROVE, KIND, NAME
-from cilium_hybrid.ports import ClusterUnavailableError, Resource, StaleError
+from cilium_hybrid.plan.inputs import Resource
+from cilium_hybrid.ports import ClusterUnavailableError, StaleError
 
 _ANNOTATIONS: Final = "/metadata/annotations"
 _APPROVE: Final = f"{_ANNOTATIONS}/{APPROVE.replace('/', '~1')}"

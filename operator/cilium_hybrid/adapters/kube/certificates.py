@@ -11,9 +11,9 @@ from pyasn1.error import PyAsn1Error
 from pyasn1.type.univ import Integer
 
 from cilium_hybrid.adapters.kube.preflight_facts import OF_RELEASE
-from cilium_hybrid.plan.certificates import AUTHORITY
 from cilium_hybrid.plan.observation import Certificate, CertificateMaker
 from cilium_hybrid.plan.release import RELEASE
+from cilium_hybrid.plan.status.certificates import AUTHORITY
 
 Raw = Mapping[str, Any]
 

@@ -5,12 +5,15 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from cilium_hybrid.adapters.helm.storage import revision
 from cilium_hybrid.adapters.kube import facts
 from cilium_hybrid.adapters.kube.certificates import certificate
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
 from cilium_hybrid.adapters.kube.drift import differences
+from cilium_hybrid.adapters.kube.dry_run import dry_run
 from cilium_hybrid.adapters.kube.events import Events
+from cilium_hybrid.adapters.kube.helm_secret import revision
+from cilium_hybrid.adapters.kube.informer import CONFLICT, NOT_FOUND, Informer, WatchTarget
+from cilium_hybrid.adapters.kube.lookups import lookups
 from cilium_hybrid.adapters.kube.preflight import PreflightWatches
 from cilium_hybrid.adapters.kube.preflight_facts import (
     OF_THE_AGENTS,
@@ -21,18 +24,15 @@ from cilium_hybrid.adapters.kube.preflight_facts import (
     pod,
     pod_after,
 )
-from cilium_hybrid.adapters.kube.rehearsal import rehearse
-from cilium_hybrid.adapters.kube.survey import survey
-from cilium_hybrid.adapters.kube.watch import CONFLICT, NOT_FOUND, Index, Source
 from cilium_hybrid.api.v1alpha1 import APPROVE, GROUP, KIND, NAME, PLURAL, VERSION
-from cilium_hybrid.plan.certificates import CERTIFICATES
-from cilium_hybrid.plan.drift import Difference
-from cilium_hybrid.plan.judge import Question
-from cilium_hybrid.plan.news import News
-from cilium_hybrid.plan.observation import AgentPod, Observation, Record, Revision, Survey, UnplacedAgent
+from cilium_hybrid.plan.inputs import Resource
+from cilium_hybrid.plan.observation import AgentPod, Difference, Lookups, Observation, Record, Revision, UnplacedAgent
 from cilium_hybrid.plan.release import NAMESPACE
-from cilium_hybrid.ports import ClusterUnavailableError, Resource, StaleError
-from cilium_hybrid.rules.manifests import HYBRID_LABEL, HYBRID_VALUE
+from cilium_hybrid.plan.status.certificates import CERTIFICATES
+from cilium_hybrid.plan.status.events import StatusEvent
+from cilium_hybrid.plan.validate import LookupRequest
+from cilium_hybrid.ports import ClusterUnavailableError, StaleError
+from cilium_hybrid.rules.rendered.rules import HYBRID_LABEL, HYBRID_VALUE
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +56,11 @@ _SERVICES: Final = "/api/v1/namespaces/default/services"
 _SERVICE_CIDRS: Final = "/apis/networking.k8s.io/v1/servicecidrs"
 OTHER_CNIS: Final = "k8s-app in (aws-node,calico-node,canal,kube-router)"
 
-RELEASES: Final = Source(f"{_CORE}/secrets", labels="owner=helm,name=cilium", metadata_only=True)
-HYBRID_NODES: Final = Source("/api/v1/nodes", labels=f"{HYBRID_LABEL}={HYBRID_VALUE}")
-AGENTS: Final = Source(f"{_CORE}/pods", labels="k8s-app=cilium")
-AGENT_SET: Final = Source(f"{_APPS}/daemonsets", fields="metadata.name=cilium")
-CILIUM_NODES: Final = Source("/apis/cilium.io/v2/ciliumnodes")
+RELEASES: Final = WatchTarget(f"{_CORE}/secrets", labels="owner=helm,name=cilium", metadata_only=True)
+HYBRID_NODES: Final = WatchTarget("/api/v1/nodes", labels=f"{HYBRID_LABEL}={HYBRID_VALUE}")
+AGENTS: Final = WatchTarget(f"{_CORE}/pods", labels="k8s-app=cilium")
+AGENT_SET: Final = WatchTarget(f"{_APPS}/daemonsets", fields="metadata.name=cilium")
+CILIUM_NODES: Final = WatchTarget("/apis/cilium.io/v2/ciliumnodes")
 
 
 class KubeCluster:
@@ -69,45 +69,53 @@ class KubeCluster:
     def __init__(self, client: KubeClient, changed: Callable[[], None]) -> None:
         self._client, self._events = client, Events(client.post)
 
-        def named(path: str, name: str) -> Source:
-            return Source(path, fields=f"metadata.name={name}")
+        def named(path: str, name: str) -> WatchTarget:
+            return WatchTarget(path, fields=f"metadata.name={name}")
 
-        self.revisions = Index(client, RELEASES, revision, changed)
-        self._record = Index(client, named(f"{_CORE}/configmaps", RECORD), facts.record, changed)
-        self._config = Index(client, named(f"{_CORE}/configmaps", "cilium-config"), facts.config, changed)
-        self._agent_set = Index(client, AGENT_SET, facts.agent_set, changed)
-        self._operator = Index(client, named(f"{_APPS}/deployments", "cilium-operator"), facts.cilium_operator, changed)
-        self._namespace = Index(client, named("/api/v1/namespaces", SECRETS_NAMESPACE), facts.leaving, changed)
-        self._nodes = Index(client, HYBRID_NODES, facts.hybrid_node, changed)
-        others = Source("/api/v1/nodes", labels=f"{HYBRID_LABEL}!={HYBRID_VALUE}")
-        self._cloud_nodes = Index(client, others, facts.node_addresses, changed)
-        self._service_cidrs = Index(client, Source(_SERVICE_CIDRS), facts.service_cidrs, changed, _wait_for_an_upgrade)
-        self._service = Index(client, named(_SERVICES, "kubernetes"), facts.service_addresses, changed)
-        self._foreign_pods = Index(client, Source("/api/v1/pods", labels=OTHER_CNIS), facts.foreign_pod, changed)
+        self.revisions = Informer(client, RELEASES, revision, changed)
+        self._record = Informer(client, named(f"{_CORE}/configmaps", RECORD), facts.record, changed)
+        self._config = Informer(client, named(f"{_CORE}/configmaps", "cilium-config"), facts.config, changed)
+        self._agent_set = Informer(client, AGENT_SET, facts.agent_set, changed)
+        self._operator = Informer(
+            client, named(f"{_APPS}/deployments", "cilium-operator"), facts.cilium_operator, changed
+        )
+        self._namespace = Informer(client, named("/api/v1/namespaces", SECRETS_NAMESPACE), facts.terminating, changed)
+        self._nodes = Informer(client, HYBRID_NODES, facts.hybrid_node, changed)
+        others = WatchTarget("/api/v1/nodes", labels=f"{HYBRID_LABEL}!={HYBRID_VALUE}")
+        self._cloud_nodes = Informer(client, others, facts.node_addresses, changed)
+        self._service_cidrs = Informer(
+            client, WatchTarget(_SERVICE_CIDRS), facts.service_cidrs, changed, _wait_for_an_upgrade
+        )
+        self._service = Informer(client, named(_SERVICES, "kubernetes"), facts.service_addresses, changed)
+        self._foreign_pods = Informer(
+            client, WatchTarget("/api/v1/pods", labels=OTHER_CNIS), facts.foreign_pod, changed
+        )
         # One for all of them: each watch holds a connection, though nothing happens.
         apps = f"k8s-app in ({OF_THE_AGENTS},{OF_THE_CHECK},{OF_THE_VALIDATOR})"
-        pods = Source(f"{_CORE}/pods", labels=apps)
-        self._pods: Index[AgentPod | UnplacedAgent | CheckPod] = Index(client, pods, pod, changed, after=pod_after)
-        placed = Source(f"{_CORE}/pods", labels=f"{facts.OF_AN_APP} in ({','.join(facts.WORKLOADS)})")
-        self._other_pods = Index(client, placed, facts.cilium_pod, changed, after=facts.cilium_pod_after)
+        pods = WatchTarget(f"{_CORE}/pods", labels=apps)
+        self._pods: Informer[AgentPod | UnplacedAgent | CheckPod] = Informer(
+            client, pods, pod, changed, after=pod_after
+        )
+        placed = WatchTarget(f"{_CORE}/pods", labels=f"{facts.OF_AN_APP} in ({','.join(facts.WORKLOADS)})")
+        self._other_pods = Informer(client, placed, facts.cilium_pod, changed, after=facts.cilium_pod_after)
         self.preflight = PreflightWatches(client, changed)
         # A field selector takes one name alone, and no other Secret's content is any business of the operator's.
         secrets = [named(f"{_CORE}/secrets", name) for name in CERTIFICATES]
-        self._certificates = tuple(Index(client, source, certificate, changed) for source in secrets)
+        self._certificates = tuple(Informer(client, source, certificate, changed) for source in secrets)
         # Cilium's operator makes this kind at its first start; until then there is nothing to watch.
-        definition = Source(_CRDS, fields="metadata.name=ciliumnodes.cilium.io", metadata_only=True)
-        self._definition = Index(client, definition, facts.leaving, lambda: None)
-        own = Source(_CRDS, fields=f"metadata.name={OWN_DEFINITION}", metadata_only=True)
-        self._own_definition = Index(client, own, facts.leaving, changed)
-        self._cilium_nodes = Index(client, CILIUM_NODES, facts.cilium_node, changed, self._cilium_nodes_appear)
+        definition = WatchTarget(_CRDS, fields="metadata.name=ciliumnodes.cilium.io", metadata_only=True)
+        self._definition = Informer(client, definition, facts.terminating, lambda: None)
+        own = WatchTarget(_CRDS, fields=f"metadata.name={OWN_DEFINITION}", metadata_only=True)
+        self._own_definition = Informer(client, own, facts.terminating, changed)
+        self._cilium_nodes = Informer(client, CILIUM_NODES, facts.cilium_node, changed, self._cilium_nodes_appear)
 
     def watches(self) -> list[Coroutine[Any, Any, None]]:
         """The watches and the writer of Events, to be run side by side for ever."""
-        return [*(index.run() for index in self._indexes()), self._events.run()]
+        return [*(index.run() for index in self._informers()), self._events.run()]
 
     async def synced(self) -> None:
         """Return once every watch has listed what there is."""
-        for index in self._indexes():
+        for index in self._informers():
             await index.synced.wait()
 
     async def defined(self) -> bool:
@@ -129,7 +137,7 @@ class KubeCluster:
     async def _cilium_nodes_appear(self) -> None:
         await self._definition.until(bool, seconds=None)
 
-    def _indexes(self) -> tuple[Index[Any], ...]:
+    def _informers(self) -> tuple[Informer[Any], ...]:
         return (
             self.revisions,
             self._record,
@@ -143,7 +151,7 @@ class KubeCluster:
             self._foreign_pods,
             self._pods,
             self._other_pods,
-            *self.preflight.indexes(),
+            *self.preflight.informers(),
             *self._certificates,
             self._definition,
             self._own_definition,
@@ -171,8 +179,8 @@ class KubeCluster:
             taken=tuple(taken for index in others for found in index.facts.values() for taken in found),
             foreign_pods=tuple(self._foreign_pods.facts.values()),
             nodes_with_pods=frozenset(pod.node for pod in pods),
-            secrets_namespace_leaving=self._namespace.facts.get(SECRETS_NAMESPACE, False),
-            definition_leaving=self._own_definition.facts.get(OWN_DEFINITION, False),
+            secrets_namespace_terminating=self._namespace.facts.get(SECRETS_NAMESPACE, False),
+            definition_terminating=self._own_definition.facts.get(OWN_DEFINITION, False),
             preflight=self.preflight.observe(checks),
             cloud_nodes=self._cloud_nodes.facts,
             other_pods=(*self._other_pods.facts.values(), *placed_pods(checks)),
@@ -180,14 +188,14 @@ class KubeCluster:
             edits=(agent_set and agent_set.generation, operator and operator.generation, config_version),
         )
 
-    async def survey(self, question: Question) -> Survey:
+    async def lookups(self, lookup_request: LookupRequest) -> Lookups:
         """What is not watched, looked up now; ClusterUnavailableError."""
-        return await survey(self._client, question, self._nodes.facts)
+        return await lookups(self._client, lookup_request, self._nodes.facts)
 
-    async def rehearse(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    async def dry_run(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[str]:
         """What the API server would not take of these, a sentence each; nothing is changed; ClusterUnavailableError."""
         try:
-            return await rehearse(self._client, manifests)
+            return await dry_run(self._client, manifests)
         except ApiError as error:
             raise ClusterUnavailableError(f"cannot rehearse what is to be applied: {error}") from None
 
@@ -224,9 +232,9 @@ class KubeCluster:
                 raise StaleError(f"{KIND} {NAME} changed while it was looked at") from None
             raise ClusterUnavailableError(f"cannot write the status of {KIND} {NAME}: {error}") from None
 
-    def tell(self, resource: Resource, news: Sequence[News]) -> None:
+    def tell(self, resource: Resource, status_events: Sequence[StatusEvent]) -> None:
         """Tell people what changed, as Events."""
-        self._events.tell(resource, news)
+        self._events.tell(resource, status_events)
 
     async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:
         """Replace the finalizers of exactly this version of the resource."""
@@ -284,12 +292,12 @@ def in_order(revisions: Mapping[str, Revision]) -> tuple[Revision, ...]:
 
 def by_node(pods: Iterable[AgentPod]) -> dict[str, AgentPod]:
     """The agent of each node; one on its way out counts no longer."""
-    return {pod.node: pod for pod in pods if not pod.leaving}
+    return {pod.node: pod for pod in pods if not pod.terminating}
 
 
 def _stays(pod: AgentPod | UnplacedAgent | CheckPod) -> bool:
     # One that is on no node has no kubelet to wait for.
-    return not isinstance(pod, UnplacedAgent) and not pod.leaving
+    return not isinstance(pod, UnplacedAgent) and not pod.terminating
 
 
 def unplaced(pods: Iterable[object]) -> dict[str, str]:

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
-from cilium_hybrid.adapters.kube.rehearsal import FIELD_MANAGER, path_of
-from cilium_hybrid.adapters.kube.watch import CONFLICT, NOT_FOUND
-from cilium_hybrid.plan.drift import Difference
+from cilium_hybrid.adapters.kube.dry_run import FIELD_MANAGER, path_of
+from cilium_hybrid.adapters.kube.informer import CONFLICT, NOT_FOUND
+from cilium_hybrid.plan.observation import Difference
 from cilium_hybrid.plan.release import NAMESPACE
-from cilium_hybrid.rules.rendered import one_by_one, title
+from cilium_hybrid.rules.rendered.reading import one_by_one, title
 
 _CONFLICT: Final = re.compile(r'conflict with "([^"]*)"')
 

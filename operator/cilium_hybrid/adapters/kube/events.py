@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from cilium_hybrid.adapters.kube.client import ApiError
 from cilium_hybrid.api.v1alpha1 import GROUP, KIND, NAME, VERSION
-from cilium_hybrid.plan.news import News
-from cilium_hybrid.ports import ClusterUnavailableError, Resource
+from cilium_hybrid.plan.inputs import Resource
+from cilium_hybrid.plan.status.events import StatusEvent
+from cilium_hybrid.ports import ClusterUnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +29,14 @@ class Events:
 
     def __init__(self, post: Callable[[str, Mapping[str, Any]], Awaitable[Any]]) -> None:
         self._post = post
-        self._waiting: asyncio.Queue[tuple[str, News]] = asyncio.Queue(MOST_WAITING)
-        self._told: dict[tuple[str, News], float] = {}
+        self._waiting: asyncio.Queue[tuple[str, StatusEvent]] = asyncio.Queue(MOST_WAITING)
+        self._told: dict[tuple[str, StatusEvent], float] = {}
 
-    def tell(self, resource: Resource, news: Sequence[News]) -> None:
+    def tell(self, resource: Resource, status_events: Sequence[StatusEvent]) -> None:
         """Queue what is news; what was told a moment ago, or finds no room, is dropped."""
         now = time.monotonic()
         self._told = {key: at for key, at in self._told.items() if now < at + REPEAT_SECONDS}
-        for one in news:
+        for one in status_events:
             key = (resource.uid, one)
             if key not in self._told and not self._waiting.full():
                 self._told[key] = now
@@ -44,14 +45,14 @@ class Events:
     async def run(self) -> None:
         """Write what is queued, for ever."""
         while True:
-            uid, news = await self._waiting.get()
+            uid, status_events = await self._waiting.get()
             try:
-                await self._post(EVENTS, event(uid, news, datetime.now(UTC)))
+                await self._post(EVENTS, event(uid, status_events, datetime.now(UTC)))
             except (ApiError, ClusterUnavailableError) as error:
-                log.warning("an Event is lost (%s): %s", news.reason, error)
+                log.warning("an Event is lost (%s): %s", status_events.reason, error)
 
 
-def event(uid: str, news: News, now: datetime) -> dict[str, Any]:
+def event(uid: str, status_events: StatusEvent, now: datetime) -> dict[str, Any]:
     """The Event, named as kubectl's and others' are: by the object and the moment."""
     at = now.isoformat(timespec="seconds").replace("+00:00", "Z")
     return {
@@ -59,9 +60,9 @@ def event(uid: str, news: News, now: datetime) -> dict[str, Any]:
         "kind": "Event",
         "metadata": {"name": f"{NAME}.{time.time_ns():x}", "namespace": "default"},
         "involvedObject": {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "name": NAME, "uid": uid},
-        "type": "Warning" if news.warning else "Normal",
-        "reason": str(news.reason),
-        "message": _cut(news.message),
+        "type": "Warning" if status_events.warning else "Normal",
+        "reason": str(status_events.reason),
+        "message": _cut(status_events.message),
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
         "firstTimestamp": at,

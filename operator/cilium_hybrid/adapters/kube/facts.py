@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final
 
-from cilium_hybrid.adapters.kube.words import crash, short, told_on, trouble
+from cilium_hybrid.adapters.kube.pod_failure import crash_message, failure_message, short, told_on
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.observation import (
     AgentPod,
@@ -24,7 +24,7 @@ from cilium_hybrid.plan.observation import (
     UnplacedAgent,
 )
 from cilium_hybrid.plan.values import CONFIG_DIGEST
-from cilium_hybrid.rules.surroundings import Taken, all_taken
+from cilium_hybrid.rules.cluster import Taken, all_taken
 
 Raw = Mapping[str, Any]
 
@@ -85,13 +85,13 @@ def cilium_pod(raw: Raw) -> CiliumPod | None:
         return None
     node, workload = str((raw.get("spec") or {}).get("nodeName") or ""), WORKLOADS[metadata["labels"][OF_AN_APP]]
     ready = condition(raw, "Ready").get("status") == "True"
-    why = "" if ready else trouble(status) or crash(status) or without_a_node(raw)
+    why = "" if ready else failure_message(status) or crash_message(status) or without_a_node(raw)
     return CiliumPod(str(metadata["name"]), node, workload, why)
 
 
 def cilium_pod_after(before: CiliumPod, now: CiliumPod) -> CiliumPod:
     """A pod that was seen before: its trouble is told on."""
-    return replace(now, trouble=told_on(before.trouble, now.trouble))
+    return replace(now, failure_message=told_on(before.failure_message, now.failure_message))
 
 
 def agent_pod(raw: Raw) -> AgentPod | UnplacedAgent | None:
@@ -106,11 +106,11 @@ def agent_pod(raw: Raw) -> AgentPod | UnplacedAgent | None:
         node=str(node),
         ready=ready.get("status") == "True",
         config_digest=(metadata.get("annotations") or {}).get(CONFIG_DIGEST),
-        trouble=trouble(status),
-        leaving="deletionTimestamp" in metadata,
+        failure_message=failure_message(status),
+        terminating="deletionTimestamp" in metadata,
         started=_started(status),
         ready_since=ready_since(ready),
-        crash="" if ready.get("status") == "True" else crash(status),
+        crash_message="" if ready.get("status") == "True" else crash_message(status),
     )
 
 
@@ -118,7 +118,7 @@ def agent_after(before: AgentPod | UnplacedAgent, now: AgentPod | UnplacedAgent)
     """A pod that was seen before: its trouble is told on."""
     if isinstance(before, UnplacedAgent) or isinstance(now, UnplacedAgent):
         return now
-    return replace(now, trouble=told_on(before.trouble, now.trouble))
+    return replace(now, failure_message=told_on(before.failure_message, now.failure_message))
 
 
 def node_of(spec: Raw) -> str:
@@ -203,7 +203,7 @@ def record(raw: Raw) -> Record | None:
             revision=int(data["revision"]),
             chart_ref=data["chartRef"],
             chart_version=data["chartVersion"],
-            good=int(data["goodRevision"]) if "goodRevision" in data else None,
+            verified=int(data["goodRevision"]) if "goodRevision" in data else None,
             rejected=Rejected(**json.loads(data["rejected"])) if "rejected" in data else None,
         )
     except (KeyError, ValueError, TypeError):
@@ -219,12 +219,12 @@ def record_data(record: Record) -> dict[str, str]:
         "revision": str(record.revision),
         "chartRef": record.chart_ref,
         "chartVersion": record.chart_version,
-        **({} if record.good is None else {"goodRevision": str(record.good)}),
+        **({} if record.verified is None else {"goodRevision": str(record.verified)}),
         **({} if record.rejected is None else {"rejected": json.dumps(asdict(record.rejected))}),
     }
 
 
-def leaving(raw: Raw) -> bool:
+def terminating(raw: Raw) -> bool:
     """Whether an object is being deleted."""
     return "deletionTimestamp" in raw["metadata"]
 

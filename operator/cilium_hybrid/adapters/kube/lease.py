@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
 from cilium_hybrid.adapters.kube.facts import moment
-from cilium_hybrid.adapters.kube.watch import NOT_FOUND, Index, Source
+from cilium_hybrid.adapters.kube.informer import NOT_FOUND, Informer, WatchTarget
 from cilium_hybrid.ports import ClusterUnavailableError
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,9 @@ class Elector:
 
     async def acquire(self) -> None:
         """Return when the Lease is ours. Until then it is watched: standing by asks the API server for nothing."""
-        index = Index(self._client, Source(self._collection, fields=f"metadata.name={LEASE}"), _beat, lambda: None)
+        index = Informer(
+            self._client, WatchTarget(self._collection, fields=f"metadata.name={LEASE}"), _beat, lambda: None
+        )
         watch = asyncio.ensure_future(index.run())
         try:
             await index.synced.wait()
@@ -72,7 +74,7 @@ class Elector:
                 await watch
         log.info("leading as %s", self._identity)
 
-    async def _acquire(self, index: Index[_Beat]) -> None:
+    async def _acquire(self, index: Informer[_Beat]) -> None:
         told = None
         while True:
             beat, seen_at = index.facts.get(LEASE), self._clock()
@@ -98,13 +100,13 @@ class Elector:
                 return "the Lease was not renewed in time"
             try:
                 async with asyncio.timeout(self._left()):
-                    held = await self._renew()
-                    holder = self._identity if held else await self._holder()
+                    has_finalizer = await self._renew()
+                    holder = self._identity if has_finalizer else await self._holder()
             except TimeoutError:
                 return "the API server did not answer in time to renew the Lease"
             if holder not in {None, "", self._identity}:
                 return f"the Lease is held by {holder}"
-            pause = RENEW_SECONDS if held else RETRY_SECONDS
+            pause = RENEW_SECONDS if has_finalizer else RETRY_SECONDS
 
     async def release(self) -> None:
         """Give the Lease back, so that another need not wait for its end."""

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from cilium_hybrid.adapters.helm.storage import revision
 from cilium_hybrid.adapters.kube.client import KubeClient
+from cilium_hybrid.adapters.kube.helm_secret import revision
+from cilium_hybrid.adapters.kube.informer import Informer, WatchTarget
 from cilium_hybrid.adapters.kube.preflight_facts import CheckPod, check_set, preflight_of, validator_set
-from cilium_hybrid.adapters.kube.watch import Index, Source
 from cilium_hybrid.plan.observation import PreflightObservation
-from cilium_hybrid.plan.preflight import CHECK, PREFLIGHT
 from cilium_hybrid.plan.release import NAMESPACE
+from cilium_hybrid.plan.upgrade.preflight import CHECK, PREFLIGHT
 
-PREFLIGHTS: Final = Source(
+PREFLIGHTS: Final = WatchTarget(
     f"/api/v1/namespaces/{NAMESPACE}/secrets", labels=f"owner=helm,name={PREFLIGHT}", metadata_only=True
 )
 _APPS: Final = f"/apis/apps/v1/namespaces/{NAMESPACE}"
@@ -22,14 +22,14 @@ class PreflightWatches:
     """Watches a preflight. Its pods are told by whoever watches the agents': one watch is enough for all."""
 
     def __init__(self, client: KubeClient, changed: Callable[[], None]) -> None:
-        def named(kind: str) -> Source:
-            return Source(f"{_APPS}/{kind}", fields=f"metadata.name={CHECK}")
+        def named(kind: str) -> WatchTarget:
+            return WatchTarget(f"{_APPS}/{kind}", fields=f"metadata.name={CHECK}")
 
-        self._records = Index(client, PREFLIGHTS, revision, changed)
-        self._checks = Index(client, named("daemonsets"), check_set, changed)
-        self._validators = Index(client, named("deployments"), validator_set, changed)
+        self._records = Informer(client, PREFLIGHTS, revision, changed)
+        self._checks = Informer(client, named("daemonsets"), check_set, changed)
+        self._validators = Informer(client, named("deployments"), validator_set, changed)
 
-    def indexes(self) -> tuple[Index[Any], ...]:
+    def informers(self) -> tuple[Informer[Any], ...]:
         """The watches."""
         return (self._records, self._checks, self._validators)
 
@@ -47,4 +47,4 @@ class PreflightWatches:
         await self._until(lambda seen: not seen, seconds)
 
     async def _until(self, condition: Callable[[Any], bool], seconds: float) -> None:
-        await asyncio.gather(*(index.until(condition, seconds) for index in self.indexes()))
+        await asyncio.gather(*(index.until(condition, seconds) for index in self.informers()))

@@ -15,7 +15,7 @@ from cilium_hybrid.adapters.kube.facts import (
     ready_since,
     without_a_node,
 )
-from cilium_hybrid.adapters.kube.words import short, told_on, trouble
+from cilium_hybrid.adapters.kube.pod_failure import failure_message, short, told_on
 from cilium_hybrid.plan.observation import (
     AgentPod,
     CiliumPod,
@@ -25,7 +25,7 @@ from cilium_hybrid.plan.observation import (
     Revision,
     UnplacedAgent,
 )
-from cilium_hybrid.plan.preflight import CHECK, PREFLIGHT
+from cilium_hybrid.plan.upgrade.preflight import CHECK, PREFLIGHT
 
 Raw = Mapping[str, Any]
 
@@ -64,7 +64,7 @@ class CheckPod:
     app: str
     owner: str
     made_at: datetime
-    leaving: bool
+    terminating: bool
     placed: bool = True
     """Whether it is on its node, rather than waits for it."""
 
@@ -80,14 +80,16 @@ def pod_after(
 ) -> AgentPod | UnplacedAgent | CheckPod:
     """A pod that was seen before: its trouble is told on."""
     if isinstance(before, CheckPod) and isinstance(now, CheckPod):
-        return replace(now, pod=replace(now.pod, trouble=told_on(before.pod.trouble, now.pod.trouble)))
+        return replace(
+            now, pod=replace(now.pod, failure_message=told_on(before.pod.failure_message, now.pod.failure_message))
+        )
     return now if isinstance(before, CheckPod) or isinstance(now, CheckPod) else agent_after(before, now)
 
 
 def placed_pods(pods: Iterable[CheckPod]) -> Iterator[CiliumPod]:
     """Those that are on a node, somebody else's too."""
     for one in pods:
-        if one.placed and not one.leaving:
+        if one.placed and not one.terminating:
             kind = "Deployment" if one.app == OF_THE_VALIDATOR else "DaemonSet"
             yield CiliumPod(one.pod.name, one.pod.node, f"{kind} {CHECK}")
 
@@ -115,7 +117,7 @@ def preflight_of(
     records: Iterable[Revision], checks: CheckSet | None, validators: ValidatorSet | None, pods: Iterable[CheckPod]
 ) -> PreflightObservation:
     """All of it together. Pods of another preflight, which may still be on their way out, are none of its own."""
-    staying = sorted((one for one in pods if not one.leaving), key=lambda one: (one.made_at, one.pod.name))
+    staying = sorted((one for one in pods if not one.terminating), key=lambda one: (one.made_at, one.pod.name))
     return PreflightObservation(
         release=max(records, key=lambda record: record.number, default=None),
         nodes_observed=None if checks is None else checks.observed,
@@ -139,7 +141,7 @@ def _check_pod(raw: Raw, app: str) -> CheckPod:
         node=node_of(raw.get("spec") or {}),
         ready=ready.get("status") == "True",
         ready_since=ready_since(ready),
-        trouble=trouble(status) or without_a_node(raw),
+        failure_message=failure_message(status) or without_a_node(raw),
         # The log of the validator names each policy that it refuses.
         last_words=" ".join(words.split())[-_MOST_WORDS:] if app == OF_THE_VALIDATOR else short(words),
     )

@@ -1,0 +1,1 @@
+"""The rollout of a released configuration to the agents, and the rollback."""

@@ -1,0 +1,1 @@
+"""What the status reports, built from one evaluation."""

@@ -1,0 +1,1 @@
+"""The upgrade path: which versions come next, and the gates before each."""

@@ -1,0 +1,278 @@
+"""The reconciler beside other people: their revisions, their edits, their pauses."""
+
+from typing import Any
+
+import pytest
+
+from builders import NOW, REF, a_raw_spec, condition
+from cilium_hybrid.api.conditions import ConditionType, Reason
+from cilium_hybrid.api.status import HistoryAction, Phase
+from cilium_hybrid.api.v1alpha1 import FINALIZER
+from cilium_hybrid.ports import ApplyFailedError, ClusterUnavailableError, PortError, StaleError
+from cilium_hybrid.reconcile.reconciler import STALE_PAUSE
+from unit.world import World, an_installed_world
+
+
+def numbers(world: World) -> list[int]:
+    return [revision.number for revision in world.releases.revisions]
+
+
+def test_cilium_is_left_alone_when_somebody_else_installed_it() -> None:
+    world = World()
+    world.releases.upgrade_by_hand()
+    world.cluster.edit(a_raw_spec())
+    world.settle()
+    world.cluster.edit(a_raw_spec(masquerade=False))
+    due = world.settle()
+
+    assert due is None
+    assert world.ready.reason is Reason.RELEASE_NOT_OWNED
+    assert world.status.release is None
+    assert numbers(world) == [1]
+
+
+def test_somebody_elses_revision_is_left_alone_until_the_spec_changes() -> None:
+    world = an_installed_world()
+    world.releases.upgrade_by_hand()
+    for _ in range(3):
+        world.settle()
+        world.clock.advance(hours=1)
+    said, kept = world.ready, numbers(world)
+    world.cluster.edit(a_raw_spec(masquerade=False))
+    world.settle()
+
+    assert (said.status, said.reason) == ("False", Reason.FOREIGN_REVISION)
+    assert kept == [1, 2]
+    assert numbers(world) == [1, 2, 3]
+    assert world.releases.newest.managed
+
+
+def test_a_restart_does_not_overrule_somebody_elses_revision() -> None:
+    world = an_installed_world()
+    world.releases.upgrade_by_hand()
+    world.settle()
+    world.restart()
+    world.settle()
+
+    assert numbers(world) == [1, 2]
+
+
+def test_a_new_resource_does_not_overrule_somebody_elses_revision() -> None:
+    world = an_installed_world()
+    world.cluster.delete()
+    world.releases.upgrade_by_hand()
+    world.cluster.edit(a_raw_spec())
+    world.settle()
+
+    assert world.ready.reason is Reason.FOREIGN_REVISION
+    assert numbers(world) == [1, 2]
+
+
+def test_a_spec_that_changed_while_nobody_looked_is_released_over_somebody_elses_revision() -> None:
+    world = an_installed_world()
+    world.releases.upgrade_by_hand()
+    world.cluster.edit(a_raw_spec(masquerade=False))
+    world.settle()
+
+    assert numbers(world) == [1, 2, 3]
+    assert world.releases.newest.managed
+
+
+@pytest.mark.parametrize(
+    "failure_message",
+    [
+        pytest.param(ClusterUnavailableError("no answer"), id="the API is away"),
+        pytest.param(ApplyFailedError("a webhook refused it"), id="the release fails"),
+        pytest.param(StaleError("killed"), id="Helm is killed"),
+    ],
+)
+@pytest.mark.parametrize("restarts", [False, True], ids=["the same process", "another process"])
+def test_a_change_after_somebody_elses_revision_survives_a_first_try_that_failed(
+    failure_message: PortError, restarts: bool
+) -> None:
+    world = an_installed_world()
+    world.releases.upgrade_by_hand()
+    world.settle()
+    world.releases.fault = failure_message
+    world.cluster.edit(a_raw_spec(masquerade=False))
+    world.reconcile()
+    kept = numbers(world)
+    if restarts:
+        world.restart()
+    world.clock.advance(seconds=5)
+    world.settle()
+
+    assert kept == [1, 2]
+    assert numbers(world) == [1, 2, 3]
+    assert world.releases.newest.managed
+
+
+def test_a_change_after_a_broken_one_is_released_over_somebody_elses_revision() -> None:
+    world = an_installed_world()
+    world.releases.upgrade_by_hand()
+    world.settle()
+    world.cluster.edit(a_raw_spec(mask_size=26))
+    world.settle()
+    world.cluster.edit(a_raw_spec(masquerade=False))
+    world.settle()
+
+    assert numbers(world) == [1, 2, 3]
+    assert world.releases.newest.managed
+
+
+def test_a_change_that_is_taken_back_leaves_somebody_elses_revision_alone() -> None:
+    world = an_installed_world()
+    world.releases.upgrade_by_hand()
+    world.cluster.edit(a_raw_spec(masquerade=False, suspend=True))
+    world.settle()
+    world.cluster.edit(a_raw_spec())
+    world.settle()
+
+    assert world.ready.reason is Reason.FOREIGN_REVISION
+    assert numbers(world) == [1, 2]
+
+
+def test_a_revision_that_slips_in_while_the_pass_looks_is_looked_at_first() -> None:
+    world = an_installed_world()
+    world.cluster.edit(a_raw_spec(masquerade=False))
+    world.cluster.meanwhile.append(world.releases.upgrade_by_hand)
+    due = world.reconcile()
+    kept = numbers(world)
+    world.settle()
+
+    assert due == NOW + STALE_PAUSE
+    assert kept == [1, 2]
+    assert numbers(world) == [1, 2, 3]
+    assert world.releases.newest.managed
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(lambda world: world.cluster.edit(a_raw_spec(suspend=True)), id="an edit"),
+        pytest.param(lambda world: world.cluster.delete(), id="a deletion"),
+    ],
+)
+def test_a_resource_that_changes_while_the_pass_looks_is_looked_at_again_first(edit: Any) -> None:
+    world = World()
+    world.cluster.edit(a_raw_spec())
+    world.cluster.meanwhile.append(lambda: edit(world))
+    world.settle()
+    world.settle()
+
+    assert world.releases.revisions == []
+
+
+SUSPENDED = a_raw_spec(suspend=True)
+
+
+def test_nothing_is_changed_while_suspended() -> None:
+    world = an_installed_world()
+    world.cluster.edit(SUSPENDED | {"masquerade": False})
+    due = world.settle()
+    said, phase = world.ready, world.status.phase
+    kept = numbers(world)
+    world.cluster.edit(a_raw_spec(masquerade=False))
+    world.settle()
+
+    assert due is None
+    assert (said.status, said.reason, phase) == ("True", Reason.SUSPENDED, Phase.SUSPENDED)
+    assert kept == [1]
+    assert numbers(world) == [1, 2]
+
+
+def test_nothing_is_installed_while_suspended() -> None:
+    world = World()
+    world.cluster.edit(SUSPENDED)
+    world.settle()
+
+    assert world.releases.revisions == []
+    assert (world.ready.status, world.ready.reason) == ("False", Reason.SUSPENDED)
+
+
+def test_a_pending_revision_stays_pending_while_suspended() -> None:
+    world = an_installed_world()
+    world.releases.upgrade_by_hand(status="pending-upgrade")
+    world.cluster.edit(SUSPENDED)
+    world.settle()
+
+    assert world.releases.newest.status == "pending-upgrade"
+
+
+def test_cilium_is_installed_again_when_somebody_uninstalled_it() -> None:
+    world = an_installed_world()
+    world.releases.uninstall_by_hand()
+    world.settle()
+
+    assert [(revision.number, revision.managed) for revision in world.releases.revisions] == [(1, True)]
+
+
+def test_what_was_uninstalled_with_its_history_kept_leaves_a_new_spec_free() -> None:
+    world = an_installed_world()
+    world.charts.publish(REF, "1.18.8-1")
+    world.releases.uninstall_by_hand(keep_history=True)
+    world.cluster.end_pods()
+    world.cluster.edit(a_raw_spec(version="1.18.8-1", pod_cidrs=["10.99.0.0/16"], mask_size=26))
+    world.reconcile()
+    announced = world.ready
+    world.settle()
+
+    assert announced.reason is Reason.INSTALLING
+    assert world.history == [(1, "superseded", True), (2, "deployed", True)]
+    assert world.releases.applied[2]["upgradeCompatibility"] == "1.17"
+
+
+def test_a_spec_that_breaks_a_rule_is_told_while_suspended() -> None:
+    world = an_installed_world()
+    world.cluster.edit(a_raw_spec(suspend=True, mask_size=26))
+    world.settle()
+    valid = condition(world.status, ConditionType.VALID)
+
+    assert valid is not None
+    assert (valid.status, valid.reason) == ("False", Reason.MASK_CHANGED)
+    assert world.ready.reason is Reason.SUSPENDED
+
+
+@pytest.mark.parametrize(
+    ("edit", "status", "reason"),
+    [
+        pytest.param({}, "True", Reason.IN_SYNC, id="what it asks for is released"),
+        pytest.param({"masquerade": False}, "False", Reason.SUSPENDED, id="it asks for something else"),
+    ],
+)
+def test_what_is_released_is_told_while_suspended(edit: dict[str, Any], status: str, reason: Reason) -> None:
+    world = an_installed_world()
+    world.cluster.edit(SUSPENDED | edit)
+    world.settle()
+    released = condition(world.status, ConditionType.RELEASED)
+
+    assert released is not None
+    assert (released.status, released.reason) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [pytest.param({}, id="suspended"), pytest.param({"mask_size": 26}, id="suspended and against a rule")],
+)
+def test_the_finalizer_follows_the_spec_while_suspended(edit: dict[str, Any]) -> None:
+    world = an_installed_world()
+    world.cluster.edit(a_raw_spec(suspend=True, deletionPolicy="Uninstall", **edit))
+    world.settle()
+    has_finalizer = tuple(world.cluster.finalizers)
+    world.cluster.edit(a_raw_spec(suspend=True, **edit))
+    world.settle()
+
+    assert (has_finalizer, tuple(world.cluster.finalizers)) == ((FINALIZER,), ())
+
+
+def test_a_release_after_somebody_elses_revision_is_a_change_in_the_history() -> None:
+    world = an_installed_world()
+    world.releases.upgrade_by_hand()
+    world.settle()
+    world.clock.advance(seconds=1)
+    world.cluster.edit(a_raw_spec(masquerade=False))
+    world.settle()
+    told = world.status.history[-1]
+
+    assert (told.revision, told.action, told.result) == (3, HistoryAction.CONFIGURE, "Succeeded")
+    assert told.from_version != ""
