@@ -1,5 +1,6 @@
 """Condition types and reasons: the closed vocabulary in which the operator speaks."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Self
@@ -98,9 +99,14 @@ class Condition(BaseModel):
     last_transition_time: datetime = Field(description="When the status last changed.")
 
 
+def find_condition(conditions: Iterable[Condition], kind: ConditionType) -> Condition | None:
+    """Return the condition of one type; None if it is absent."""
+    return next((condition for condition in conditions if condition.type is kind), None)
+
+
 def since(before: tuple[Condition, ...], condition: Condition) -> Condition:
     """Give the condition the transition time it already had, where its status did not change."""
-    known = next((old for old in before if old.type == condition.type), None)
+    known = find_condition(before, condition.type)
     if known is None or known.status != condition.status:
         return condition
     return condition.model_copy(update={"last_transition_time": known.last_transition_time})

@@ -1,10 +1,11 @@
 """The status: what runs, which nodes are Ready and why the others are not."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from cilium_hybrid.api.conditions import Condition
@@ -264,3 +265,11 @@ class Status(_Model):
         },
     )
     """Conditions after kstatus: Ready always, Reconciling and Stalled only while true."""
+
+
+def parse_status(raw: Mapping[str, Any]) -> Status | None:
+    """Read a status; None if an operator of another version wrote it in a form that this one does not know."""
+    try:
+        return Status.model_validate(raw)
+    except ValidationError:
+        return None

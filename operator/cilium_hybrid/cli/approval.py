@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cilium_hybrid.api.status import Status
+from cilium_hybrid.api.status import Status, parse_status
 from cilium_hybrid.cli.status_text import awaits_approval, plain, proposal
-from cilium_hybrid.cli.status_view import readable, ready_of
+from cilium_hybrid.cli.status_view import ready_of
 
 if TYPE_CHECKING:
     from cilium_hybrid.adapters.kube.approval import Asked
@@ -36,7 +36,7 @@ class Nothing:
 def propose(asked: "Asked", meant: str | None) -> Proposal | Approved | Nothing:
     """What there is to approve. `meant`: the digest of the only plan that may be approved."""
     generation, ready = asked.resource.generation, ready_of(asked.resource)
-    status = readable(asked.resource.status)
+    status = parse_status(asked.resource.status)
     if status is None:
         return Nothing("this command is of another version than the operator, and cannot read its plan")
     if not ready.current:

@@ -8,10 +8,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from pydantic import ValidationError
 
 from cilium_hybrid.adapters.clock import SystemClock
-from cilium_hybrid.api.status import Status
+from cilium_hybrid.api.status import Status, parse_status
 from cilium_hybrid.api.v1alpha1 import parse_spec
 from cilium_hybrid.cli.findings import REFUSED, UNUSABLE, Finding, Manifest, Output, Severity, read_manifests
 from cilium_hybrid.plan.release import is_managed
@@ -79,10 +78,7 @@ def _preview(manifest: Manifest, looked: "Look") -> Simulation:
 
 def _planned(looked: "Look") -> Status:
     """The status as the operator wrote it, whose plan counts while the spec stays as it is."""
-    try:
-        return Status.model_validate({} if looked.resource is None else looked.resource.status)
-    except ValidationError:
-        return Status()
+    return (None if looked.resource is None else parse_status(looked.resource.status)) or Status()
 
 
 def _only(file: str) -> Manifest:

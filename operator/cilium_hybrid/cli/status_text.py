@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from cilium_hybrid.api.conditions import Condition, ConditionType, Reason
+from cilium_hybrid.api.conditions import ConditionType, Reason, find_condition
 from cilium_hybrid.api.status import (
     Phase,
     PlanPhase,
@@ -17,6 +17,7 @@ from cilium_hybrid.api.status import (
     UnreadyReason,
 )
 from cilium_hybrid.cli.status_view import NodeRow, View, instant
+from cilium_hybrid.rules.text import list_names
 
 HEADER: Final = ("NODE", "STATE", "SINCE", "DETAIL")
 WELL: Final = "Ready"
@@ -144,7 +145,7 @@ def _ready(view: View) -> Line:
     if ready.status == "True":
         return Line("Ready", text, Mood.GOOD)
     deployed = view.status is not None and (
-        view.status.phase is Phase.DEGRADED or _condition(view.status, ConditionType.STALLED) is not None
+        view.status.phase is Phase.DEGRADED or find_condition(view.status.conditions, ConditionType.STALLED) is not None
     )
     return Line("Ready", text, Mood.BAD if deployed else Mood.BUSY)
 
@@ -152,7 +153,7 @@ def _ready(view: View) -> Line:
 def _of_the_status(status: Status, now: datetime | None) -> Iterator[Line]:
     if status.phase is not None:
         yield Line("phase", status.phase)
-    if (valid := _condition(status, ConditionType.VALID)) is not None:
+    if (valid := find_condition(status.conditions, ConditionType.VALID)) is not None:
         mood = Mood.PLAIN if valid.status == "True" else Mood.BAD
         yield Line("Valid", f"{valid.status} {valid.reason}: {valid.message}", mood)
     yield from _versions(status)
@@ -169,12 +170,8 @@ def _of_the_status(status: Status, now: datetime | None) -> Iterator[Line]:
 
 def awaits_approval(status: Status) -> bool:
     """Whether a person has to approve the plan before anything is done."""
-    ready = _condition(status, ConditionType.READY)
+    ready = find_condition(status.conditions, ConditionType.READY)
     return ready is not None and ready.reason is Reason.AWAITING_APPROVAL and status.plan_digest is not None
-
-
-def _condition(status: Status, kind: ConditionType) -> Condition | None:
-    return next((condition for condition in status.conditions if condition.type is kind), None)
 
 
 def _versions(status: Status) -> Iterator[Line]:
@@ -199,9 +196,9 @@ def _preflight(preflight: PreflightStatus) -> Iterator[Line]:
 def _rollout(rollout: RolloutStatus, now: datetime | None) -> Line:
     said = [f"{rollout.updated} of {rollout.total} agents updated"]
     if rollout.current:
-        said.append(f"now {_names(rollout.current)}")
+        said.append(f"now {list_names(rollout.current, _NAMED)}")
     if rollout.unhealthy_before:
-        said.append(f"not Ready before it: {_names(rollout.unhealthy_before)}")
+        said.append(f"not Ready before it: {list_names(rollout.unhealthy_before, _NAMED)}")
     said.append(f"last progress {_told(rollout.last_progress_at, now)}")
     return Line("rollout", "; ".join(said), Mood.BUSY, (rollout.updated, rollout.total))
 
@@ -217,7 +214,7 @@ def _pool(status: Mapping[str, Any]) -> Line | None:
     if pods := ipam.get("podsPerNode"):
         said.append(f"{pods} pods on a node")
     if exhausted := ipam.get("exhausted"):
-        said.append(f"exhausted: {_names([str(one) for one in exhausted])}")
+        said.append(f"exhausted: {list_names([str(one) for one in exhausted], _NAMED)}")
     mood = Mood.BAD if exhausted or free <= 0 else Mood.PLAIN
     return Line("pool", "; ".join(said), mood, (used, total))
 
@@ -238,11 +235,6 @@ def _row(node: NodeRow, now: datetime | None) -> Row:
         return Row(plain(node.name), WELL, since, ", ".join(map(plain, node.pod_cidrs)), Mood.GOOD)
     mood = Mood.BUSY if node.reason is UnreadyReason.NODE_DISCONNECTED else Mood.BAD
     return Row(plain(node.name), node.reason, since, plain(node.message), mood)
-
-
-def _names(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _told(moment: datetime, now: datetime | None) -> str:

@@ -1,14 +1,11 @@
 """What `cilium-hybrid status` tells, as values: how the resource stands, and every hybrid node with its leg."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import ValidationError
-
 from cilium_hybrid.api.conditions import ConditionType
-from cilium_hybrid.api.status import Nodes, Status, UnreadyReason
+from cilium_hybrid.api.status import Nodes, Status, UnreadyReason, parse_status
 from cilium_hybrid.plan.inputs import Resource
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.release import released_digest
@@ -63,7 +60,7 @@ class View:
 def view(snapshot: "Snapshot", now: datetime) -> View:
     """What is seen, judged as the operator judges it."""
     resource = snapshot.resource
-    status = readable(resource.status)
+    status = parse_status(resource.status)
     known = Status() if status is None else status
     if snapshot.observation is None:
         nodes = known.nodes
@@ -104,14 +101,6 @@ def _entry(row: NodeRow) -> dict[str, Any]:
 def instant(moment: datetime) -> str:
     """A moment as Kubernetes writes it."""
     return moment.isoformat().replace("+00:00", "Z")
-
-
-def readable(status: Mapping[str, Any]) -> Status | None:
-    """The status; None where an operator of another version wrote it in words that are not known here."""
-    try:
-        return Status.model_validate(status)
-    except ValidationError:
-        return None
 
 
 def ready_of(resource: Resource) -> Ready:

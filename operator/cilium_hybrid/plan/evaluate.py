@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from cilium_hybrid.api.durations import duration
-from cilium_hybrid.api.status import Status
+from cilium_hybrid.api.status import Status, parse_status
 from cilium_hybrid.api.v1alpha1 import RolloutStrategy, Spec, parse_spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Decision
@@ -219,7 +219,4 @@ def _since(sight: Sight, previous: Status) -> Since:
 
 def _previous(resource: Resource) -> Status:
     """The status as last written; an empty one where another version of the operator wrote it differently."""
-    try:
-        return Status.model_validate(resource.status)
-    except ValidationError:
-        return Status()
+    return parse_status(resource.status) or Status()

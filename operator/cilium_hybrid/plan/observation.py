@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from cilium_hybrid.rules.cluster import Taken
 from cilium_hybrid.rules.rule import one_line
-from cilium_hybrid.rules.text import some
+from cilium_hybrid.rules.text import list_names
 
 AGENT_TAINT: Final = "node.cilium.io/agent-not-ready"
 CORDONED: Final = "node.kubernetes.io/unschedulable"
@@ -254,8 +254,8 @@ class Difference:
         """The object, what differs and who changed it."""
         if not self.fields:
             return f"{self.title} is gone"
-        by = f", by {some(self.managers)}" if self.managers else ""
-        return one_line(f"{self.title} ({some(self.fields)}{by})")
+        by = f", by {list_names(self.managers)}" if self.managers else ""
+        return one_line(f"{self.title} ({list_names(self.fields)}{by})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ from cilium_hybrid.ports import (
 )
 from cilium_hybrid.rules.rendered.rules import manifest_rules, preflight_rules
 from cilium_hybrid.rules.rule import Violation, all_violations, join_violations
-from cilium_hybrid.rules.text import first
+from cilium_hybrid.rules.text import first_and_count
 
 FIRST_PAUSE: Final = timedelta(seconds=5)
 LONGEST_PAUSE: Final = timedelta(minutes=10)
@@ -186,7 +186,7 @@ class Executor:
         for objects, whose in ((manifests, "what comes next"), (await self._releases.manifests(present), "what runs")):
             if rejected := await self._cluster.dry_run(objects):
                 raise PolicyRejectedError(
-                    f"the API server would reject {whose}: {first(rejected)}; nothing was changed: correct the policy"
+                    f"the API server would reject {whose}: {first_and_count(rejected)}; nothing was changed: correct the policy"
                 )
 
     async def _end_preflight(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from cilium_hybrid.api.conditions import ConditionType
+from cilium_hybrid.api.conditions import ConditionType, find_condition
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import NAME
 from cilium_hybrid.api.versions import CiliumVersion
@@ -200,7 +200,7 @@ class Reconciler:
 
 def _log_what_changed(before: Status, after: Status) -> None:
     """One line for each change of what Ready says; counts alone are for the status and the metrics."""
-    (was, now) = (next((c for c in one.conditions if c.type is ConditionType.READY), None) for one in (before, after))
+    was, now = (find_condition(status.conditions, ConditionType.READY) for status in (before, after))
     if now is not None and (was is None or (was.status, was.reason) != (now.status, now.reason)):
         log.info("Ready=%s %s: %s", now.status, now.reason, now.message)
 

@@ -1,20 +1,17 @@
-"""How several things are told in one line."""
+"""How several names or sentences are joined in one line of a message."""
 
 from collections.abc import Sequence
-from typing import Final
-
-_ALL_NAMED: Final = 3
 
 
-def first(sentences: Sequence[str]) -> str:
-    """The first of them, and how many others: each is long enough for a line of its own."""
+def list_names(names: Sequence[str], limit: int = 3, separator: str = ", ") -> str:
+    """Return up to `limit` names; of a longer list the first `limit - 1` and the number of the others."""
+    if len(names) <= limit:
+        return separator.join(names)
+    shown = names[: limit - 1]
+    return f"{separator.join(shown)} and {len(names) - len(shown)} more"
+
+
+def first_and_count(sentences: Sequence[str]) -> str:
+    """Return the first sentence and the number of the others, for messages where each is a line long."""
     more = len(sentences) - 1
     return sentences[0] + (f" and {more} more" if more else "")
-
-
-def some(names: Sequence[str]) -> str:
-    """Up to three names; of more the first two, and how many others."""
-    if len(names) <= _ALL_NAMED:
-        return ", ".join(names)
-    first = names[: _ALL_NAMED - 1]
-    return f"{', '.join(first)} and {len(names) - len(first)} more"

@@ -91,7 +91,7 @@ def test_agents_bring_their_nodes_up(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize(
     ("how", "reason", "started"),
-    [("crash_message", "CrashLoopBackOff", False), ("pull", "ImagePullBackOff", False), ("never-ready", None, True)],
+    [("crash", "CrashLoopBackOff", False), ("pull", "ImagePullBackOff", False), ("never-ready", None, True)],
 )
 def test_a_broken_agent_until_it_is_mended(
     cluster: Cluster, how: AgentFault, reason: str | None, *, started: bool
@@ -113,7 +113,7 @@ def test_a_broken_agent_until_it_is_mended(
 
 def test_a_crashing_agent_is_restarted_again_and_again(cluster: Cluster) -> None:
     before = container(cluster, FIRST)["restartCount"]
-    cluster.break_agent(FIRST, "crash_message")
+    cluster.break_agent(FIRST, "crash")
     wait_until(lambda: container(cluster, FIRST)["restartCount"] >= before + 2, timeout=15, what="two restarts")
     assert "failed to start" in container(cluster, FIRST)["lastState"]["terminated"]["message"]
     cluster.mend_agent(FIRST)

@@ -1,6 +1,6 @@
 import pytest
 
-from cilium_hybrid.rules.text import some
+from cilium_hybrid.rules.text import list_names
 
 
 @pytest.mark.parametrize(
@@ -9,4 +9,4 @@ from cilium_hybrid.rules.text import some
     ids=["none", "one", "three are all named", "of four two are"],
 )
 def test_names_in_a_line(names: str, told: str) -> None:
-    assert some(tuple(names)) == told
+    assert list_names(tuple(names)) == told

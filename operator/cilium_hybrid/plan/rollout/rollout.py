@@ -15,7 +15,7 @@ from cilium_hybrid.api.status import MAX_UNREADY, RolloutStatus
 from cilium_hybrid.api.v1alpha1 import Rollout
 from cilium_hybrid.plan.observation import AgentPod, HybridNode, Observation
 from cilium_hybrid.plan.rollout.operator_deployment import with_its_trouble
-from cilium_hybrid.rules.text import some
+from cilium_hybrid.rules.text import list_names
 
 PATIENCE: Final = timedelta(seconds=30)
 """How long a new agent may crash, or wait for its image, before that is evidence against the release."""
@@ -171,7 +171,7 @@ def _evidence(restarting: Sequence[_Member], status: RolloutStatus, deadline: da
             found.append(f"{member.name} ({failure_message})")
         elif member.pod.started and now >= deadline:
             found.append(f"{member.name} (its new agent started and is not Ready)")
-    return f"the new agent fails on {some(found)}" if found else None
+    return f"the new agent fails on {list_names(found)}" if found else None
 
 
 def _what_comes_first(observation: Observation, digest: str | None, *, back: bool) -> str | None:
@@ -214,21 +214,23 @@ def _next(
             if member.pod and member.pod.ready_since
         )
         if len(healthy) < wanted:
-            return RolloutPlan(RolloutStep.WAIT, f"{told}; waiting for {some(restarting)}", status=status)
+            return RolloutPlan(RolloutStep.WAIT, f"{told}; waiting for {list_names(restarting)}", status=status)
         if wanted and any(member.outdated for member in members) and len(soaked) >= wanted and soaked[wanted - 1] > now:
-            names = some([member.name for member in healthy][:wanted])
+            names = list_names([member.name for member in healthy][:wanted])
             return RolloutPlan(RolloutStep.WAIT, f"{told}; {names} soaks", status=status, again=soaked[wanted - 1])
         if outdated:
             broken_first = sorted(outdated, key=lambda member: member.pod is not None and member.pod.ready)
             return _restart(broken_first[:room], told, restarting, status)
-    return RolloutPlan(RolloutStep.WAIT, f"{told}; waiting for {some(restarting)}", status=status)
+    return RolloutPlan(RolloutStep.WAIT, f"{told}; waiting for {list_names(restarting)}", status=status)
 
 
 def _restart(chosen: Sequence[_Member], told: str, restarting: Sequence[str], status: RolloutStatus) -> RolloutPlan:
     if not chosen:
-        return RolloutPlan(RolloutStep.WAIT, f"{told}; waiting for {some(restarting)}", status=status)
+        return RolloutPlan(RolloutStep.WAIT, f"{told}; waiting for {list_names(restarting)}", status=status)
     pods = tuple(member.pod.name for member in chosen if member.pod is not None)
-    return RolloutPlan(RolloutStep.RESTART, f"{told}; moving {some([member.name for member in chosen])}", pods, status)
+    return RolloutPlan(
+        RolloutStep.RESTART, f"{told}; moving {list_names([member.name for member in chosen])}", pods, status
+    )
 
 
 def _groups(members: Sequence[_Member], settings: Rollout, own_node: str | None) -> Iterator[tuple[list[_Member], int]]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from cilium_hybrid.plan.observation import Certificate, CertificateMaker, Observation
 from cilium_hybrid.rules.lenient_spec import read_lenient_spec
-from cilium_hybrid.rules.text import some
+from cilium_hybrid.rules.text import list_names
 
 AUTHORITY: Final = "cilium-ca"
 """It signs the others, and lives three years; they live one."""
@@ -32,7 +32,7 @@ def certificate_findings(observation: Observation, raw_spec: object, now: dateti
     for one in sorted(ending, key=lambda one: (one.ends.date(), one.secret)):
         when = f"{'ended' if one.ends <= now else 'end'} on {one.ends.date()}"
         found.setdefault((when, _what_to_do(one, observation, values)), []).append(one.secret)
-    return tuple(f"certificates that {when}: {some(names)}: {advice}" for (when, advice), names in found.items())
+    return tuple(f"certificates that {when}: {list_names(names)}: {advice}" for (when, advice), names in found.items())
 
 
 def _what_to_do(one: Certificate, observation: Observation, values: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cilium_hybrid.api.status import MAX_DRIFT, Drift
 from cilium_hybrid.plan.observation import Difference, Observation
-from cilium_hybrid.rules.text import some
+from cilium_hybrid.rules.text import list_names
 
 
 def compared_revision(observation: Observation) -> int | None:
@@ -26,7 +26,7 @@ def drift_findings(differences: Sequence[Difference] | None) -> tuple[str, ...]:
     """A sentence, where anything differs."""
     if not differences:
         return ()
-    told = some([str(difference) for difference in differences])
+    told = list_names([str(difference) for difference in differences])
     return (
         f"not as released: {told}: the next change of the release undoes it; what is to stay belongs into the spec",
     )

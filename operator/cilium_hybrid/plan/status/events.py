@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from cilium_hybrid.api.conditions import Condition, ConditionType, Reason
+from cilium_hybrid.api.conditions import ConditionType, Reason, find_condition
 from cilium_hybrid.api.status import HistoryAction, HistoryEntry, PlanPhase, PreflightResult, Status
 
 # Not Ready, and as it should be: the operator is at work, or was told to wait.
@@ -59,7 +59,7 @@ def status_events(before: Status, after: Status) -> tuple[StatusEvent, ...]:
 
 
 def _of_ready(before: Status, after: Status) -> Iterator[StatusEvent]:
-    was, now = _ready(before), _ready(after)
+    was, now = (find_condition(status.conditions, ConditionType.READY) for status in (before, after))
     if now is not None and (was is None or (was.status, was.reason) != (now.status, now.reason)):
         yield StatusEvent(now.reason, now.message, warning=now.status != "True" and now.reason not in _ROUTINE)
 
@@ -101,7 +101,3 @@ def _of_the_preflight(before: Status, after: Status) -> Iterator[StatusEvent]:
         yield StatusEvent(Reason.PREFLIGHT_PASSED, told)
     elif now.result is PreflightResult.FAILED:
         yield StatusEvent(Reason.PREFLIGHT_FAILED, "; ".join((told, *now.findings)), warning=True)
-
-
-def _ready(status: Status) -> Condition | None:
-    return next((condition for condition in status.conditions if condition.type is ConditionType.READY), None)

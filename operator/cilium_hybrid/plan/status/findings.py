@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.rollout.operator_deployment import with_its_trouble
 from cilium_hybrid.plan.status.ipam import IpamUsage
-from cilium_hybrid.rules.text import some
+from cilium_hybrid.rules.text import list_names
 
 
 def findings(
@@ -38,13 +38,13 @@ def _on_cloud_nodes(observation: Observation) -> Iterator[str]:
     cloud = observation.cloud_nodes
     agents = sorted((pod.node, pod.name) for pod in observation.agents.values() if pod.node in cloud)
     if agents:
-        told = some([f"{name} on {node}" for node, name in agents])
+        told = list_names([f"{name} on {node}" for node, name in agents])
         yield f"agents on cloud nodes: {told}: see that the node affinity of DaemonSet cilium is the released one"
     others = sorted((pod.node, pod.name, pod.workload) for pod in observation.other_pods if pod.node in cloud)
     if others:
-        told = some([f"{name} on {node}" for node, name, _ in others])
+        told = list_names([f"{name} on {node}" for node, name, _ in others])
         placed = f"the node affinity of {', '.join(sorted({workload for *_, workload in others}))}"
         yield f"other pods of Cilium on cloud nodes: {told}: see that {placed} is the released one"
     cilium_nodes = sorted(name for name in observation.cilium_nodes if name in cloud)
     if cilium_nodes:
-        yield f"CiliumNodes of cloud nodes: {some(cilium_nodes)}: delete them once no agent is there"
+        yield f"CiliumNodes of cloud nodes: {list_names(cilium_nodes)}: delete them once no agent is there"

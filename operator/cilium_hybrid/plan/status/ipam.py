@@ -12,7 +12,7 @@ from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.release import running
 from cilium_hybrid.plan.status.free_cidr import Range, free_network
 from cilium_hybrid.rules.lenient_spec import LenientSpec, read_lenient_spec
-from cilium_hybrid.rules.text import some
+from cilium_hybrid.rules.text import list_names
 
 RESERVED: Final = 4
 """Addresses of a block that no pod gets: network, broadcast, router and health endpoint."""
@@ -113,13 +113,13 @@ def _left(blocks: NodeBlocks, without: Sequence[str]) -> str:
         told = f"no block of pod addresses is left of {blocks.total}"
     else:
         told = f"{blocks.free} of {blocks.total} blocks of pod addresses {'is' if blocks.free == 1 else 'are'} left"
-    return f"{told}, and {some(without)} {'has' if len(without) == 1 else 'have'} none" if without else told
+    return f"{told}, and {list_names(without)} {'has' if len(without) == 1 else 'have'} none" if without else told
 
 
 def _what_to_do(observation: Observation, spec: LenientSpec, pools: Sequence[_Pool], mask: int) -> str:
     run = {pool.text for pool in pools}
     if added := [cidr.text for cidr, _ in spec.pools() if cidr.text not in run]:
-        return f"spec.ipam.podCIDRs has {some(added)}, still to be released"
+        return f"spec.ipam.podCIDRs has {list_names(added)}, still to be released"
     if len(pools) >= MAX_CIDRS:
         return f"spec.ipam.podCIDRs has room for {MAX_CIDRS} CIDRs and no more"
     used = [(block.first, block.last) for block in _blocks(observation)]
@@ -139,7 +139,7 @@ def _outside(blocks: Sequence[_Block], pools: Sequence[_Pool]) -> Iterator[str]:
     """Cilium's operator reserves no block outside its pools, and may give away what overlaps it."""
     outside = [b for b in blocks if not any(pool.first <= b.first and b.last <= pool.last for pool in pools)]
     if outside:
-        told = some([f"{block.text} of CiliumNode {block.node}" for block in _by_name(outside)])
+        told = list_names([f"{block.text} of CiliumNode {block.node}" for block in _by_name(outside)])
         yield (
             f"outside of every pool: {told}: drain the node and delete its CiliumNode, "
             "or append the CIDR of the block to spec.ipam.podCIDRs"
@@ -154,7 +154,7 @@ def _shared(blocks: Sequence[_Block]) -> Iterator[str]:
         if block.first <= widest.last and block.node != widest.node:
             shared.append(f"{block.text} of CiliumNode {block.node} with {widest.text} of {widest.node}")
     if shared:
-        yield f"blocks overlap: {some(shared)}: drain one of the nodes, delete its CiliumNode and restart its agent"
+        yield f"blocks overlap: {list_names(shared)}: drain one of the nodes, delete its CiliumNode and restart its agent"
 
 
 def _with_the_widest_before(ordered: Sequence[_Block]) -> Iterator[tuple[_Block, _Block]]:

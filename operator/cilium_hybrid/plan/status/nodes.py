@@ -7,7 +7,7 @@ from typing import Final
 
 from cilium_hybrid.api.status import MAX_UNREADY, Nodes, UnreadyNode, UnreadyReason
 from cilium_hybrid.plan.observation import AgentPod, CiliumNode, HybridNode, Observation
-from cilium_hybrid.rules.text import some
+from cilium_hybrid.rules.text import list_names
 
 JOINING_GRACE: Final = timedelta(minutes=2)
 
@@ -106,7 +106,7 @@ def named(failing: Sequence[UnreadyNode]) -> str:
         causes.setdefault((node.reason, node.message), []).append(node.name)
     # What most nodes suffer from first; names settle the rest, so that the line stands still.
     ordered = sorted(causes.items(), key=lambda item: (_WORST_FIRST.index(item[0][0]), -len(item[1]), item[1]))
-    told = [f"{some(names)} ({reason}: {message})" for (reason, message), names in ordered[:_CAUSES_TOLD]]
+    told = [f"{list_names(names)} ({reason}: {message})" for (reason, message), names in ordered[:_CAUSES_TOLD]]
     others = sum(len(names) for _, names in ordered[_CAUSES_TOLD:])
     return ", ".join(told) + (f" and {others} more" if others else "")
 

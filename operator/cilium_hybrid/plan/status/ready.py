@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cilium_hybrid.api.conditions import Condition, ConditionType, Reason
-from cilium_hybrid.api.status import Phase, Status, UnreadyNode
+from cilium_hybrid.api.conditions import ConditionType, Reason, find_condition
+from cilium_hybrid.api.status import Phase, UnreadyNode
 from cilium_hybrid.plan.actions import Nothing
 from cilium_hybrid.plan.rollout.operator_deployment import with_its_trouble
 from cilium_hybrid.plan.status.history import history
@@ -118,21 +118,17 @@ def _operator_waits(report: Report) -> str | None:
     return with_its_trouble(waiting, report.observation)
 
 
-def _condition(status: Status, kind: ConditionType) -> Condition | None:
-    return next((condition for condition in status.conditions if condition.type == kind), None)
-
-
 def _was_ready(report: Report) -> bool:
-    ready = _condition(report.previous, ConditionType.READY)
+    ready = find_condition(report.previous.conditions, ConditionType.READY)
     return ready is not None and ready.status == "True"
 
 
 def _settled(report: Report) -> bool:
     """Whether this generation has been Ready once: from then on a node's trouble is its own."""
-    ready = _condition(report.previous, ConditionType.READY)
+    ready = find_condition(report.previous.conditions, ConditionType.READY)
     if ready is None or ready.observed_generation != report.generation:
         return False
     if ready.status == "True":
         return True
-    working = _condition(report.previous, ConditionType.RECONCILING)
+    working = find_condition(report.previous.conditions, ConditionType.RECONCILING)
     return ready.reason is Reason.NODES_NOT_READY and working is None

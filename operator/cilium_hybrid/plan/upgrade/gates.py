@@ -11,7 +11,7 @@ from cilium_hybrid.plan.observation import PreflightObservation, Revision
 from cilium_hybrid.plan.release import DesiredRelease, is_release
 from cilium_hybrid.plan.upgrade.path import UpgradePath
 from cilium_hybrid.plan.upgrade.preflight import PreflightEvaluation, preflight_values
-from cilium_hybrid.rules.text import first
+from cilium_hybrid.rules.text import first_and_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _judged(spec: Spec, desired: DesiredRelease, checks: Checks) -> Decision:
     )
     if verdict.result is not PreflightResult.RUNNING:
         return _clear(desired, status)
-    found = f"; {first(verdict.findings)}" if verdict.findings else ""
+    found = f"; {first_and_count(verdict.findings)}" if verdict.findings else ""
     message = f"preflight of Cilium {desired.chart_version}: {verdict.ready} of {verdict.expected} nodes passed{found}"
     return Decision(Nothing(), Reason.PREFLIGHT_RUNNING, message, preflight=status)
 
@@ -113,7 +113,7 @@ def _clear(desired: DesiredRelease, status: PreflightStatus) -> Decision:
 
 
 def _failed(status: PreflightStatus, action: EndPreflight | Nothing | None = None) -> Decision:
-    found = first(status.findings or ("it was not ready in time",))
+    found = first_and_count(status.findings or ("it was not ready in time",))
     message = (
         f"the preflight of Cilium {status.version} failed: {found}; nothing was upgraded, and it is not tried again: "
         "mend the cause and change the spec, or set spec.upgrade.preflight.enabled to false"
