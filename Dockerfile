@@ -1,19 +1,20 @@
-# The operator and its Helm on a base without shell, pip and compiler; `make image` builds it.
-# The bases may be others. GO_IMAGE needs Go, PYTHON_IMAGE needs Python with pip. BASE_IMAGE needs the same minor version
-# of Python in the folder RUNTIME_BIN, a C library no older than PYTHON_IMAGE's, and certificates.
+# The operator and Helm on a base image without a shell, pip or a compiler; `make image` builds it.
+# The base images are build arguments. GO_IMAGE must provide Go, PYTHON_IMAGE Python with pip. BASE_IMAGE must provide
+# the same minor version of Python in directory RUNTIME_BIN, a C library at least as new as the one of PYTHON_IMAGE, and
+# CA certificates.
 ARG GO_IMAGE=docker.io/library/golang:1.26-trixie
 ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-trixie
 ARG BASE_IMAGE=gcr.io/distroless/python3-debian13:nonroot
 
 
 FROM ${GO_IMAGE} AS helm
-# How this machine reaches the module proxy, where it is not as Go has it. The secret `ca` is for the same.
+# Module proxy and checksum database, if not Go's defaults. Secret `ca`: the CA certificates to trust.
 ARG GOPROXY
 ARG GOSUMDB
 WORKDIR /helm
-# The same pins and hashes that the tests' helm is built from.
+# The same versions and hashes as the helm of the tests.
 COPY tests/testbed/tools/helm/go.mod tests/testbed/tools/helm/go.sum ./
-# A plain build of helm calls itself "v4.3", which is no SemVer.
+# Without the linker flag, helm reports version "v4.3", which is not a semantic version.
 RUN --mount=type=secret,id=ca \
     --mount=type=cache,target=/root/.cache/go-build \
     --mount=type=cache,target=/go/pkg/mod \
@@ -32,12 +33,13 @@ ENV PIP_CONFIG_FILE=/run/secrets/pip \
     PIP_PROGRESS_BAR=off
 WORKDIR /source
 COPY requirements.lock requirements-dev.lock ./
-# What the wheel is built with comes from the lock file too; pip refuses what has no hash, so the list cannot fall short.
+# The build dependencies of the wheel also come from the lock file. pip fails if one is missing in this list, because it
+# then has no hash.
 RUN --mount=type=secret,id=ca \
     --mount=type=secret,id=pip \
     --mount=type=cache,target=/root/.cache/pip \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
-    && awk '/^[^ ]/ { wanted = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } wanted' \
+    && awk '/^[^ ]/ { selected = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } selected' \
         requirements-dev.lock > build.lock \
     && python3 -m venv /build \
     && /build/bin/pip install --require-hashes --no-deps --only-binary :all: --requirement build.lock \
@@ -46,8 +48,8 @@ RUN --mount=type=secret,id=ca \
         --require-hashes --no-deps --only-binary :all: --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY operator operator
-# The bytecode is not checked against times, which copies change, and nobody could write a newer one.
-# The environment is told of the Python that it will meet, and keeps no programs but ours.
+# The bytecode is not validated against modification times: copying changes them, and the root is read-only.
+# The virtual environment is pointed at the Python of BASE_IMAGE, and keeps only the operator's own programs.
 RUN /build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /wheel . \
     && /build/bin/pip --python /opt/cilium-hybrid/bin/python install --no-compile --no-deps --no-index /wheel/*.whl \
     && cd /opt/cilium-hybrid \
@@ -63,9 +65,9 @@ RUN /build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /
 FROM ${BASE_IMAGE}
 COPY --from=helm /usr/local/bin/helm /usr/local/bin/helm
 COPY --from=python /opt/cilium-hybrid /opt/cilium-hybrid
-# Where a volume belongs: the root may be read-only, and needs no other than this and /tmp.
+# Mount a volume here and on /tmp; the rest of the root can be read-only.
 COPY --from=python --chown=65532:65532 /cache /var/cache/cilium-hybrid
-# kopf asks for the user's name, which the base need not know: a pod may give any number.
+# kopf needs a user name, and the base image has none for an arbitrary runAsUser.
 ENV PATH=/opt/cilium-hybrid/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp \
     USER=cilium-hybrid \
@@ -80,7 +82,7 @@ CMD ["run"]
 ARG VERSION
 ARG REVISION
 LABEL org.opencontainers.image.title="cilium-hybrid-operator" \
-      org.opencontainers.image.description="Kubernetes operator that owns Cilium's life on Amazon EKS hybrid nodes" \
+      org.opencontainers.image.description="Kubernetes operator that manages Cilium on Amazon EKS hybrid nodes" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

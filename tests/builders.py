@@ -1,4 +1,4 @@
-"""Valid things with defaults; a test overrides the one that it is about."""
+"""Valid objects with defaults; a test overrides the values that it is about."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -6,17 +6,16 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
 from typing import Any
 
-from cilium_hybrid.api.conditions import Condition, ConditionType, Reason
-from cilium_hybrid.api.status import PreflightResult, PreflightStatus, Status, UnreadyReason
+from cilium_hybrid.api.conditions import Condition, ConditionType, Reason, find_condition
+from cilium_hybrid.api.status import PreflightResult, PreflightStatus, Status
 from cilium_hybrid.api.v1alpha1 import Spec, parse_spec
-from cilium_hybrid.plan.actions import Apply, Decision, Nothing
-from cilium_hybrid.plan.inputs import Situation
+from cilium_hybrid.plan.actions import Apply
 from cilium_hybrid.plan.observation import (
     AGENT_TAINT,
     AgentPod,
     AgentSet,
     Certificate,
-    CertificateMaker,
+    CertificateIssuer,
     CiliumNode,
     CiliumOperator,
     CiliumPod,
@@ -32,12 +31,8 @@ from cilium_hybrid.plan.observation import (
     Revision,
 )
 from cilium_hybrid.plan.release import DesiredRelease, desired_release, spec_digest
-from cilium_hybrid.plan.status.ipam import evaluate_ipam
-from cilium_hybrid.plan.status.nodes import evaluate_nodes
-from cilium_hybrid.plan.status.report import Report
-from cilium_hybrid.plan.upgrade.path import find_upgrade_path
 from cilium_hybrid.plan.values import digest
-from cilium_hybrid.rules.cluster import Taken, all_taken
+from cilium_hybrid.rules.cluster import AddressRange, parse_address_ranges
 from cilium_hybrid.rules.lenient_spec import LenientSpec, read_lenient_spec
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -49,7 +44,6 @@ REF = "oci://registry.example/eks/cilium/cilium"
 DIGEST = f"sha256:{'ab' * 32}"
 OTHER_DIGEST = f"sha256:{'cd' * 32}"
 NODE = "mi-0000000000000001"
-IN_STEP = Decision(Nothing(), Reason.IN_SYNC, f"Cilium {VERSION} is released")
 
 
 def a_raw_spec(
@@ -61,12 +55,12 @@ def a_raw_spec(
 
 
 def a_spec(*, version: str = VERSION, pod_cidrs: Iterable[str] = (POOL,), mask_size: int = MASK, **more: Any) -> Spec:
-    """A spec that was judged."""
+    """A valid spec."""
     return parse_spec(a_raw_spec(version=version, pod_cidrs=pod_cidrs, mask_size=mask_size, **more))
 
 
 def a_lenient_spec(**spec: Any) -> LenientSpec:
-    """What the rules read of a spec as a user writes it."""
+    """A spec as the rules read it."""
     return read_lenient_spec(a_raw_spec(**spec))
 
 
@@ -74,20 +68,22 @@ def a_revision(
     number: int = 1,
     *,
     status: str = "deployed",
-    made_at: datetime = EARLIER,
+    created_at: datetime = EARLIER,
     version: str = VERSION,
     chart_digest: str = DIGEST,
     values_digest: str = DIGEST,
     chart_ref: str = REF,
     spec_digest: str = "",
 ) -> Revision:
-    """A revision that the operator made."""
-    return Revision(number, status, made_at, True, version, chart_digest, values_digest, digest(chart_ref), spec_digest)
+    """A managed revision."""
+    return Revision(
+        number, status, created_at, True, version, chart_digest, values_digest, digest(chart_ref), spec_digest
+    )
 
 
-def a_foreign_revision(number: int = 1, *, status: str = "deployed", made_at: datetime = EARLIER) -> Revision:
-    """A revision that somebody else made."""
-    return Revision(number, status, made_at)
+def a_foreign_revision(number: int = 1, *, status: str = "deployed", created_at: datetime = EARLIER) -> Revision:
+    """A revision that the operator did not create."""
+    return Revision(number, status, created_at)
 
 
 def a_revision_of(
@@ -95,21 +91,21 @@ def a_revision_of(
     number: int = 1,
     *,
     status: str = "deployed",
-    made_at: datetime = EARLIER,
+    created_at: datetime = EARLIER,
     goal: DesiredRelease | None = None,
 ) -> Revision:
-    """The revision that releases exactly what is wanted; `goal` is what the spec asked for, where that is known."""
+    """The revision of a desired release; `goal` is the release that the spec asked for, if known."""
     digests = {"chart_digest": desired.pinned_digest or DIGEST, "values_digest": desired.values_digest}
     chart = {"version": desired.chart_version, "chart_ref": desired.chart_ref}
-    wished = "" if goal is None else spec_digest(goal)
-    return a_revision(number, status=status, made_at=made_at, spec_digest=wished, **chart, **digests)
+    digest_of_goal = "" if goal is None else spec_digest(goal)
+    return a_revision(number, status=status, created_at=created_at, spec_digest=digest_of_goal, **chart, **digests)
 
 
 def a_step_of(spec: Spec, version: str, number: int = 1, **more: Any) -> Revision:
-    """The revision that releases a version on the way to what a spec asks for, in a cluster that began with 1.17."""
+    """The revision of a version on the upgrade path of a spec, in a cluster with initial version 1.17."""
     at = spec.model_copy(update={"version": version, "chart": spec.chart.model_copy(update={"digest": None})})
     record = a_record()
-    goal, desired = (desired_release(one, an_observation(record=record)) for one in (spec, at))
+    goal, desired = (desired_release(version_spec, an_observation(record=record)) for version_spec in (spec, at))
     return a_revision_of(desired, number, goal=goal, **more)
 
 
@@ -123,7 +119,7 @@ def a_record(
     chart_version: str = VERSION,
     verified: int | None = None,
 ) -> Record:
-    """What the operator remembers of one installed revision."""
+    """The record of one deployed revision."""
     return Record(initial_version, tuple(pod_cidrs), mask_size, revision, chart_ref, chart_version, verified)
 
 
@@ -137,10 +133,10 @@ def a_node(
     address: str = "10.80.0.11",
     taints: tuple[str, ...] = (),
 ) -> HybridNode:
-    """A hybrid node that is well."""
-    addresses = all_taken([(f"an address of node {name}", address)])
-    there = (AGENT_TAINT, *taints) if agent_taint else taints
-    return HybridNode(name, ready, message, kernel, addresses, taints=there)
+    """A healthy hybrid node."""
+    addresses = parse_address_ranges([(f"address of node {name}", address)])
+    all_taints = (AGENT_TAINT, *taints) if agent_taint else taints
+    return HybridNode(name, ready, message, kernel, addresses, taints=all_taints)
 
 
 def an_agent(
@@ -151,20 +147,20 @@ def an_agent(
     failure_message: str = "",
     crash_message: str = "",
 ) -> AgentPod:
-    """An agent that is well."""
+    """A healthy agent."""
     return AgentPod(f"cilium-{node}", node, ready, config_digest, failure_message, crash_message=crash_message)
 
 
 def a_cilium_node(name: str = NODE, *, pod_cidrs: Iterable[str] = ("10.85.0.0/25",), error: str = "") -> CiliumNode:
-    """A CiliumNode with a block."""
+    """A CiliumNode with a node block."""
     return CiliumNode(name, tuple(pod_cidrs), error)
 
 
 def a_certificate(
-    secret: str = "hubble-server-certs", *, days: float = 365, maker: CertificateMaker = CertificateMaker.HELM
+    secret: str = "hubble-server-certs", *, days: float = 365, issuer: CertificateIssuer = CertificateIssuer.HELM
 ) -> Certificate:
-    """A certificate of the chart, with so many days left."""
-    return Certificate(secret, NOW + timedelta(days=days), maker)
+    """A certificate of the chart that expires in so many days."""
+    return Certificate(secret, NOW + timedelta(days=days), issuer)
 
 
 def a_preflight_pod(
@@ -173,21 +169,23 @@ def a_preflight_pod(
     ready: bool = True,
     ready_since: datetime | None = None,
     failure_message: str = "",
-    last_words: str = "",
+    termination_message: str = "",
 ) -> PreflightPod:
-    """A pod of the preflight that is well."""
-    return PreflightPod(f"cilium-pre-flight-check-{node}", node, ready, ready_since, failure_message, last_words)
+    """A healthy pod of the preflight."""
+    return PreflightPod(
+        f"cilium-pre-flight-check-{node}", node, ready, ready_since, failure_message, termination_message
+    )
 
 
-def a_told(version: str, result: PreflightResult = PreflightResult.PASSED, **more: Any) -> PreflightStatus:
-    """What the status says of a preflight."""
+def a_preflight_status(version: str, result: PreflightResult = PreflightResult.PASSED, **more: Any) -> PreflightStatus:
+    """The status of a preflight check."""
     return PreflightStatus(version=version, result=result, **more)
 
 
 def a_validator(
     *, ready: int = 1, replicas: int = 1, observed: bool = True, pod: PreflightPod | None = None
 ) -> PolicyValidator:
-    """The validator of the preflight, which took every policy."""
+    """The policy validator of the preflight, by default successful."""
     return PolicyValidator(replicas, ready, observed, pod)
 
 
@@ -200,7 +198,7 @@ def a_preflight(
     nodes_observed: bool | None = True,
     validator: PolicyValidator | None = VALIDATOR,
 ) -> PreflightObservation:
-    """A preflight that runs, of one revision."""
+    """A running preflight."""
     return PreflightObservation(release or a_revision(), nodes_observed, {pod.node: pod for pod in pods}, validator)
 
 
@@ -213,9 +211,9 @@ def an_observation(
     nodes: Iterable[HybridNode] = (),
     agents: Iterable[AgentPod] = (),
     cilium_nodes: Iterable[CiliumNode] = (),
-    taken: Iterable[Taken] = (),
+    taken: Iterable[AddressRange] = (),
     foreign_pods: Iterable[ForeignPod] = (),
-    nodes_with_pods: Iterable[str] = (),
+    nodes_with_agent_pods: Iterable[str] = (),
     definition_terminating: bool = False,
     secrets_namespace_terminating: bool = False,
     preflight: PreflightObservation | None = None,
@@ -223,7 +221,7 @@ def an_observation(
     certificates: Iterable[Certificate] = (),
     other_pods: Iterable[CiliumPod] = (),
 ) -> Observation:
-    """A cluster in which nothing is installed, plus what is named."""
+    """A cluster without a release, plus the given objects."""
     return Observation(
         revisions=revisions,
         record=record,
@@ -235,7 +233,7 @@ def an_observation(
         cilium_nodes={node.name: node for node in cilium_nodes},
         taken=tuple(taken),
         foreign_pods=tuple(foreign_pods),
-        nodes_with_pods=frozenset(nodes_with_pods),
+        nodes_with_agent_pods=frozenset(nodes_with_agent_pods),
         definition_terminating=definition_terminating,
         secrets_namespace_terminating=secrets_namespace_terminating,
         preflight=preflight or PreflightObservation(),
@@ -246,12 +244,12 @@ def an_observation(
 
 
 def blocks(pool: str = POOL, mask: int | None = MASK) -> Iterable[str]:
-    """The blocks of a pool, as Cilium's operator gives them out."""
+    """The node blocks of a pool, in the order in which the Cilium operator allocates them."""
     return map(str, IPv4Network(pool).subnets(new_prefix=mask or MASK))
 
 
 def a_healthy_observation(*revisions: Revision, record: Record | None = None, nodes: int = 1) -> Observation:
-    """A cluster in which Cilium's operator and so many nodes are well."""
+    """A cluster with a healthy Cilium operator and so many healthy nodes."""
     names = [f"mi-{number:016}" for number in range(1, nodes + 1)]
     return an_observation(
         *revisions,
@@ -265,63 +263,30 @@ def a_healthy_observation(*revisions: Revision, record: Record | None = None, no
     )
 
 
-def a_situation(spec: Spec | None = None, observation: Observation | None = None, **more: Any) -> Situation:
-    """What a decision looks at: by default a valid spec, and nothing installed."""
-    spec, observation = spec or a_spec(), observation or an_observation()
-    upgrade_path = find_upgrade_path(spec, observation, Status(), more.get("generation", 0), ())
-    facts: dict[str, Any] = {"upgrade_path": upgrade_path, "violations": (), "now": NOW}
-    return Situation(spec=spec, observation=observation, **(facts | more))
-
-
 def an_apply(desired: DesiredRelease, revision: int, over: int | None = None) -> Apply:
-    """The action that makes a revision of the whole of what is wanted."""
+    """The action that creates a revision of the desired release."""
     return Apply(desired, revision, spec_digest(desired), over)
 
 
 def a_condition(kind: ConditionType, status: str, reason: Reason, **more: Any) -> Condition:
-    """A condition of generation 1, as it is since an hour."""
-    defaults = {"message": "as it was", "observed_generation": 1, "last_transition_time": EARLIER}
+    """A condition of generation 1 that has not changed for an hour."""
+    defaults = {"message": "unchanged", "observed_generation": 1, "last_transition_time": EARLIER}
     return Condition.model_validate({"type": kind, "status": status, "reason": reason} | defaults | more)
 
 
 def a_status(*conditions: Condition, **more: Any) -> Status:
-    """A status that was written before."""
+    """A status with these conditions."""
     return Status(conditions=conditions, **more)
 
 
-def a_report(observation: Observation | None = None, **more: Any) -> Report:
-    """What a status is made of; the nodes are judged by the digest that the builders give to agents."""
-    observation = observation or a_healthy_observation(a_revision())
-    now, decision = more.get("now", NOW), more.get("decision", IN_STEP)
-    pools = (POOL,) if observation.pool is None else observation.pool.pod_cidrs
-    facts: dict[str, Any] = {
-        "previous": Status(),
-        "decision": decision,
-        "generation": 1,
-        "target": VERSION,
-        "chart_ref": REF,
-        "nodes": evaluate_nodes(observation, DIGEST, {}, now),
-        "now": now,
-        "in_sync": decision.reason is Reason.IN_SYNC,
-        "ipam": evaluate_ipam(observation, a_raw_spec(pod_cidrs=pools)),
-    }
-    return Report(observation=observation, **(facts | more))
-
-
-def a_judged_report(observation: Observation, *, failing_since: datetime = NOW, **more: Any) -> Report:
-    """The same where what fails was first seen to fail at a given moment."""
-    since = {(name, reason): failing_since for name in observation.nodes for reason in UnreadyReason}
-    return a_report(observation, nodes=evaluate_nodes(observation, DIGEST, since, NOW), **more)
-
-
 def with_node(observation: Observation, name: str = NODE, *, agent: AgentPod | None = None, **edit: Any) -> Observation:
-    """The same cluster with one agent, or one node, in trouble."""
+    """The same cluster with another agent or node."""
     if agent is not None:
         return replace(observation, agents={**observation.agents, name: agent})
     return replace(observation, nodes={**observation.nodes, name: a_node(name, **edit)})
 
 
 def condition(status: Status | Mapping[str, Any], kind: ConditionType) -> Condition | None:
-    """The condition of one kind, if it is there."""
-    made = status if isinstance(status, Status) else Status.model_validate(status)
-    return next((found for found in made.conditions if found.type is kind), None)
+    """The condition of one type, if it exists."""
+    parsed = status if isinstance(status, Status) else Status.model_validate(status)
+    return find_condition(parsed.conditions, kind)

@@ -1,4 +1,4 @@
-"""The time, as a test sets it."""
+"""A clock that a test controls."""
 
 from datetime import datetime, timedelta
 
@@ -6,20 +6,20 @@ from builders import NOW
 
 
 class FixedClock:
-    """A clock that stands still until it is moved."""
+    """A clock that only changes when it is advanced."""
 
     def __init__(self, now: datetime = NOW) -> None:
         self._now = now
 
     def now(self) -> datetime:
-        """UTC, in whole seconds."""
+        """Return the time in UTC, in whole seconds."""
         return self._now
 
     def advance(self, **duration: float) -> None:
-        """Move on, by the arguments of timedelta."""
+        """Advance by the arguments of timedelta."""
         self._now += timedelta(**duration)
 
     def advance_to(self, moment: datetime) -> None:
-        """Move on to a moment that has not passed."""
+        """Advance to a time that is not in the past."""
         assert moment >= self._now
         self._now = moment

@@ -12,52 +12,52 @@ from fake_clock import FixedClock
 
 @dataclass
 class FakePreflights:
-    """The preflight in memory. `seen` is what the watches hold of it, and `started` each one that was started.
+    """The preflight in memory. `observed` is what the watches see, `started` are all that were started.
 
-    `fault` is raised by the next call; a start leaves a release of status `leaves` behind then, or nothing.
+    `fault` is raised by the next call; a start then leaves a release of status `leaves` behind, or nothing.
     """
 
     clock: FixedClock
-    seen: PreflightObservation = field(default_factory=PreflightObservation)
+    observed: PreflightObservation = field(default_factory=PreflightObservation)
     started: list[tuple[Revision, Mapping[str, Any]]] = field(default_factory=list)
-    ended: int = 0
+    removals: int = 0
     fault: PortError | None = None
     leaves: str | None = None
 
     async def start(self, chart: FetchedChart, values: Mapping[str, Any], expected: Revision) -> None:
-        """Install it as exactly `expected`, its revision 1, in the place of whatever is left of one before."""
+        """Replace what is left of an earlier preflight by exactly revision `expected`, number 1."""
         assert (chart.version, expected.number) == (expected.chart_version, 1)
         fault, self.fault = self.fault, None
         leaves, self.leaves = self.leaves, None
-        self.seen = PreflightObservation()
+        self.observed = PreflightObservation()
         if fault is None or leaves is not None:
-            release = replace(expected, made_at=self.clock.now(), status=leaves or "deployed")
-            self.seen = PreflightObservation(release)
+            release = replace(expected, created_at=self.clock.now(), status=leaves or "deployed")
+            self.observed = PreflightObservation(release)
         if fault is not None:
             raise fault
         self.started.append((expected, values))
-        self.seen = replace(self.seen, nodes_observed=False, validator=a_validator(ready=0, observed=False))
+        self.observed = replace(self.observed, nodes_observed=False, validator=a_validator(ready=0, observed=False))
 
     async def end(self) -> None:
-        """Take it away, whatever of it is there."""
+        """Remove whatever exists of the preflight."""
         fault, self.fault = self.fault, None
         if fault is not None:
             raise fault
-        self.ended += 1
-        self.seen = PreflightObservation()
+        self.removals += 1
+        self.observed = PreflightObservation()
 
     def run(self, *nodes: str, **pod: Any) -> None:
-        """The check of these nodes is ready, or as `pod` says; the policies are validated."""
+        """Let the check of these nodes be ready, or as `pod` says, and the policies be validated."""
         since = self.clock.now() if pod.get("ready", True) else None
         pods = {node: a_preflight_pod(node, **{"ready_since": since} | pod) for node in nodes}
-        self.seen = replace(
-            self.seen,
+        self.observed = replace(
+            self.observed,
             nodes_observed=True,
-            pods={**self.seen.pods, **pods},
+            pods={**self.observed.pods, **pods},
             validator=a_validator(pod=a_preflight_pod()),
         )
 
-    def refuse_policies(self, last_words: str) -> None:
-        """The validator ends with these words, again and again."""
-        pod = a_preflight_pod(ready=False, failure_message="CrashLoopBackOff", last_words=last_words)
-        self.seen = replace(self.seen, validator=a_validator(ready=0, pod=pod))
+    def refuse_policies(self, termination_message: str) -> None:
+        """Let the validator crash-loop with this termination message."""
+        pod = a_preflight_pod(ready=False, failure_message="CrashLoopBackOff", termination_message=termination_message)
+        self.observed = replace(self.observed, validator=a_validator(ready=0, pod=pod))

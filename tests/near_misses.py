@@ -1,4 +1,4 @@
-"""Hypothesis strategies for specs that are nearly right: what people mistype, and the edges of every rule."""
+"""Hypothesis strategies for specs that are almost valid: typical mistakes, and the limits of every rule."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from cilium_hybrid.rules.lenient_spec import NETWORKS
 Spec = dict[str, Any]
 Path = tuple[str, ...]
 
-# Both ends of each network that AWS allows for pods, and the addresses beside them.
+# Both ends of each network that AWS allows for pods, and the adjacent addresses.
 EDGES = [
     str(IPv4Address(int(end) + step))
     for network in map(IPv4Network, PRIVATE)
@@ -25,7 +25,7 @@ EDGES = [
 ADDRESSES = st.sampled_from([*EDGES, "10.85.77.0", "8.8.8.0", "224.0.0.0", "255.255.255.255"])
 PREFIXES = st.sampled_from([0, 1, 7, 8, 9, 10, 11, 12, 13, *range(14, 33)])
 ACCENTED = "\N{LATIN SMALL LETTER E WITH ACUTE}"
-IPV4_BROKEN = (
+INVALID_IPV4 = (
     *("10.85.0.0", "10.85.0.0/", "/16", "10.85.0.0/33", "10.85.0.0/016", "10.85.0.0/+16", "10.85.0.0/-1"),
     *("10.0.0.0/8/8", "010.85.0.0/16", "10.85.00.0/16", "10.85.0/16", "10.85.0.0.0/16", "10.256.0.0/16"),
     *("10.85.0.0/16,", "0xa.0.0.0/8", " 10.85.0.0/16", "10.85.0.0/16 ", "10.85.0.0 /16", "10.85.0.0/16\n"),
@@ -37,23 +37,23 @@ IPV4_BROKEN = (
     ),
     *("10.85.0.0/\N{SUPERSCRIPT TWO}", "", "x", "null", "10"),
 )
-# As long as the longest IPv4 CIDR, and longer by one.
+# As long as the longest IPv4 CIDR, and one character longer.
 LONG = (
     *("192.168.255.128/25", "192.168.255.128/025", "255.255.255.255/32", "255.255.255.255/032"),
     *("x" * 18, "x" * 19, ACCENTED * 18),
 )
-# With and without host bits, in capitals, and IPv4 in the clothes of IPv6.
+# With and without host bits, in uppercase, and IPv4-mapped.
 IPV6 = (
     *("fd00::/64", "fd00::1/64", "FD00::/64", "fd00:0::/64", "::/0", "::1/128", "fd00::/8", "fe80::%1/64", "a00::/8"),
     *("::ffff:a00:0/104", "::ffff:10.0.0.0/96", "::10.85.0.0/112", "64:ff9b::/96", "fd00::/129", "fd00::"),
 )
-BROKEN = st.sampled_from([*IPV4_BROKEN, *LONG, *IPV6])
+INVALID = st.sampled_from([*INVALID_IPV4, *LONG, *IPV6])
 MASKS = st.integers(14, 31)
-ODD: tuple[Any, ...] = (
+ANY_VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, 25, 25.5, -1, 2**40, 2**64, "", "x", "true", "25", "10.85.0.0/16"),
     *([], [1], [None], [""], [[]], [{}], ["10.85.0.0/16"], {}, {"x": 1}, {"x": None}, {"enabled": {"x": []}}),
 )
-TEXTS: Mapping[Path, tuple[str, ...]] = {
+FIELD_VALUES: Mapping[Path, tuple[Any, ...]] = {
     ("version",): (
         *("1.18.8-1", "0.0.0", "9999.9999.9999-9999", "1.17", "v1.17.9", "1.17.9-", "1.17.09", "1.17.9-00"),
         *("1.17.10000", "1.17.9\n", " 1.17.9", "1.17.9-rc.1", "1.17.9+1", "1.17.9" + "0" * 19),
@@ -88,6 +88,10 @@ TEXTS: Mapping[Path, tuple[str, ...]] = {
         ),
         *("a.example/" + "x" * 190, "a.example/" + "x" * 191, "a.example/b__c", "a.example/b---c", "a.example/b..c"),
     ),
+    ("upgrade", "rollout", "maxUnavailable"): (
+        *(0, 1, 1000, 1001, -1, 1.5, 2.0, True, None, [], {}),
+        *("0%", "1%", "25%", "100%", "101%", "01%", "1.5%", "-1%", "25", "%", "x", "", "25%\n", "25 %"),
+    ),
     ("deletionPolicy",): ("Retain", "Uninstall", "Purge", "retain", "Retain "),
 }
 
@@ -104,31 +108,31 @@ POD_CIDRS = ("ipam", "podCIDRs")
 DECLARED = tuple(("networks", name) for name in NETWORKS)
 LISTS = (POD_CIDRS, POD_CIDRS, POD_CIDRS, *DECLARED)
 UNKNOWN = ("x", "Version", "pod_cidrs", "mask_size", "podCidrs", "allow_unsupported")
-# One network, and the parts of it.
-AROUND = "10.80.0.0/12"
-APART = [f"10.{number}.0.0/16" for number in range(80, 96)]
+# A network, and its subnets.
+CONTAINING = "10.80.0.0/12"
+DISJOINT = [f"10.{number}.0.0/16" for number in range(80, 96)]
 VALID = [
     {"version": "1.17.9-0", "chart": {"ref": REF}, "ipam": {"podCIDRs": pools, "maskSize": mask}}
     | ({"networks": networks} if networks else {})
-    for pools in (APART[5:6], APART[:2], APART[14:11:-1])
+    for pools in (DISJOINT[5:6], DISJOINT[:2], DISJOINT[14:11:-1])
     for mask in (16, 25, 29)
     for networks in (
         {},
         {"nodeCIDRs": ["10.0.0.0/12"], "vpcCIDRs": ["10.96.0.0/11"], "serviceCIDRs": ["172.20.0.0/16"]},
-        {"nodeCIDRs": ["8.8.8.0/24", "192.168.0.0/16"], "vpcCIDRs": ["10.79.255.0/24"], "remotePodCIDRs": [AROUND]},
+        {"nodeCIDRs": ["8.8.8.0/24", "192.168.0.0/16"], "vpcCIDRs": ["10.79.255.0/24"], "remotePodCIDRs": [CONTAINING]},
         {"vpcCIDRs": ["10.96.0.0/24", "10.96.1.0/24"], "remotePodCIDRs": ["10.80.0.0/13", "10.88.0.0/13"]},
     )
 ]
 
 
 def valid_specs() -> st.SearchStrategy[Spec]:
-    """Specs without a fault, with and without declared networks."""
+    """Return valid specs, with and without declared networks."""
     return st.sampled_from(VALID).map(deepcopy)
 
 
 @st.composite
 def edited(draw: st.DrawFn, spec: Spec) -> Spec:
-    """The spec with one change, of those that are made in earnest and of those that are slips."""
+    """Return the spec with one change, intended or a mistake."""
     after = deepcopy(spec)
     draw(st.sampled_from(EDITS))(draw, after)
     return after
@@ -136,7 +140,7 @@ def edited(draw: st.DrawFn, spec: Spec) -> Spec:
 
 @st.composite
 def near_misses(draw: st.DrawFn) -> Any:
-    """Specs with up to four changes, and what is no spec at all."""
+    """Return specs with up to four changes, and values that are not a spec."""
     spec = draw(valid_specs())
     for _ in range(draw(st.integers(0, 4))):
         spec = draw(edited(spec))
@@ -144,7 +148,7 @@ def near_misses(draw: st.DrawFn) -> Any:
 
 
 def _place(spec: Spec, path: Path) -> Spec | None:
-    """The map at a path, made where there is none; None where something else is."""
+    """Return the map at a path, created if there is none; None if the value is not a map."""
     place: Any = spec
     for name in path:
         place = place.setdefault(name, {}) if isinstance(place, dict) else None
@@ -152,41 +156,41 @@ def _place(spec: Spec, path: Path) -> Spec | None:
 
 
 def _texts(spec: Spec, paths: Sequence[Path] = (POD_CIDRS, *DECLARED)) -> list[str]:
-    """The entries of these lists of CIDRs."""
+    """Return the entries of these lists of CIDRs."""
     lists = [(_place(spec, path[:-1]) or {}).get(path[-1]) for path in paths]
     return [text for cidrs in lists if isinstance(cidrs, list) for text in cidrs if isinstance(text, str)]
 
 
 def _entry(draw: st.DrawFn, spec: Spec) -> str:
-    """A CIDR: like one that is there, of the edges, or broken."""
-    kind = draw(st.sampled_from(["like", "like", "like", "apart", "edge", "edge", "broken"]))
-    there = _texts(spec)
-    if kind == "like" and there:
-        return _like(draw, draw(st.sampled_from(there)))
-    if kind == "broken":
-        return draw(BROKEN)
-    if kind == "apart":
-        return draw(st.sampled_from(APART))
+    """Return a CIDR: similar to an existing one, at a limit, or invalid."""
+    kind = draw(st.sampled_from(["similar", "similar", "similar", "disjoint", "edge", "edge", "invalid"]))
+    existing = _texts(spec)
+    if kind == "similar" and existing:
+        return _similar(draw, draw(st.sampled_from(existing)))
+    if kind == "invalid":
+        return draw(INVALID)
+    if kind == "disjoint":
+        return draw(st.sampled_from(DISJOINT))
     return str(IPv4Network((draw(ADDRESSES), draw(PREFIXES)), strict=False))
 
 
-def _like(draw: st.DrawFn, text: str) -> str:
-    """The same network, one around it, one inside it, the one beside it, or one of its addresses."""
+def _similar(draw: st.DrawFn, text: str) -> str:
+    """Return the same network, one that contains it, one inside it, the adjacent one, or one with host bits."""
     try:
         network = IPv4Network(text, strict=False)
     except ValueError:
         return text
     length, first = network.prefixlen, int(network.network_address)
     size = network.num_addresses
-    around = (first, max(0, length - draw(st.integers(1, 4))))
+    containing = (first, max(0, length - draw(st.integers(1, 4))))
     inside = (first + size - 1, min(32, length + draw(st.integers(1, 12))))
-    beside = ((first ^ size) % 2**32, length)
-    near = [str(IPv4Network(each, strict=False)) for each in (around, inside, beside)]
+    adjacent = ((first ^ size) % 2**32, length)
+    near = [str(IPv4Network(each, strict=False)) for each in (containing, inside, adjacent)]
     return draw(st.sampled_from([text, *near, f"{network[-1]}/{length}", f"{network[size // 2]}/{length}"]))
 
 
 def _list(draw: st.DrawFn, spec: Spec) -> list[Any]:
-    """One of the lists of CIDRs, made where there is none."""
+    """Return one of the lists of CIDRs, created if there is none."""
     *parents, name = draw(st.sampled_from(LISTS))
     place = _place(spec, tuple(parents))
     if place is None:
@@ -201,12 +205,12 @@ def _append(draw: st.DrawFn, spec: Spec) -> None:
     _list(draw, spec).append(_entry(draw, spec))
 
 
-def _clash(draw: st.DrawFn, spec: Spec) -> None:
-    """A pod CIDR like a declared network."""
+def _overlap(draw: st.DrawFn, spec: Spec) -> None:
+    """Append a pod CIDR similar to a declared network."""
     networks = _texts(spec, DECLARED)
     pools = (_place(spec, ("ipam",)) or {}).get("podCIDRs")
     if networks and isinstance(pools, list):
-        pools.append(_like(draw, draw(st.sampled_from(networks))))
+        pools.append(_similar(draw, draw(st.sampled_from(networks))))
 
 
 def _insert(draw: st.DrawFn, spec: Spec) -> None:
@@ -219,12 +223,12 @@ def _replace(draw: st.DrawFn, spec: Spec) -> None:
         cidrs[draw(st.integers(0, len(cidrs) - 1))] = _entry(draw, spec)
 
 
-def _retype(draw: st.DrawFn, spec: Spec) -> None:
-    """Widen, narrow or shift one entry."""
+def _resize(draw: st.DrawFn, spec: Spec) -> None:
+    """Enlarge, shrink or shift one entry."""
     cidrs = _list(draw, spec)
     if cidrs:
         index = draw(st.integers(0, len(cidrs) - 1))
-        cidrs[index] = _like(draw, str(cidrs[index]))
+        cidrs[index] = _similar(draw, str(cidrs[index]))
 
 
 def _remove(draw: st.DrawFn, spec: Spec) -> None:
@@ -239,9 +243,9 @@ def _reorder(draw: st.DrawFn, spec: Spec) -> None:
 
 
 def _fill(draw: st.DrawFn, spec: Spec) -> None:
-    """As many entries as may be, one less, or one too many."""
+    """Append until there are 14 to 16 entries, of which 15 are allowed."""
     cidrs = _list(draw, spec)
-    more = [cidr for cidr in APART if cidr not in cidrs]
+    more = [cidr for cidr in DISJOINT if cidr not in cidrs]
     cidrs.extend(more[: max(0, draw(st.integers(14, 16)) - len(cidrs))])
 
 
@@ -250,7 +254,7 @@ def _empty(draw: st.DrawFn, spec: Spec) -> None:
 
 
 def _mask(draw: st.DrawFn, spec: Spec) -> None:
-    """A mask around those that are allowed, often the prefix of a CIDR that is there, or one beside it."""
+    """Set a mask around the allowed ones, often close to the prefix length of an existing CIDR."""
     lengths = re.findall(r"/([0-9]+)$", "\n".join(_texts(spec)), re.MULTILINE)
     near = [int(length) + more for length in lengths for more in (-1, 0, 1)]
     place = _place(spec, ("ipam",))
@@ -264,25 +268,25 @@ def _put(spec: Spec, path: Path, value: Any) -> None:
         place[path[-1]] = deepcopy(value)
 
 
-def _odd(draw: st.DrawFn, spec: Spec) -> None:
-    """Any value for any field."""
-    _put(spec, draw(st.sampled_from(FIELDS)), draw(st.sampled_from(ODD)))
+def _any_value(draw: st.DrawFn, spec: Spec) -> None:
+    """Set any field to any value."""
+    _put(spec, draw(st.sampled_from(FIELDS)), draw(st.sampled_from(ANY_VALUES)))
 
 
-def _text(draw: st.DrawFn, spec: Spec) -> None:
-    path = draw(st.sampled_from(sorted(TEXTS)))
-    _put(spec, path, draw(st.sampled_from(TEXTS[path])))
+def _field_value(draw: st.DrawFn, spec: Spec) -> None:
+    path = draw(st.sampled_from(sorted(FIELD_VALUES)))
+    _put(spec, path, draw(st.sampled_from(FIELD_VALUES[path])))
 
 
 def _pull_secrets(draw: st.DrawFn, spec: Spec) -> None:
-    """Some names, at times the same one twice."""
+    """Set some names, sometimes with a duplicate."""
     names = draw(st.lists(st.sampled_from(["a", "b", "b.c", "B", "a-", "x" * 253, "x" * 254, ""]), max_size=4))
     twice = names[:1] if draw(st.booleans()) else []
     _put(spec, ("imagePullSecrets",), [{"name": name} for name in [*names, *twice]])
 
 
 def _unknown(draw: st.DrawFn, spec: Spec) -> None:
-    _put(spec, (*draw(st.sampled_from(MAPS)), draw(st.sampled_from(UNKNOWN))), draw(st.sampled_from(ODD)))
+    _put(spec, (*draw(st.sampled_from(MAPS)), draw(st.sampled_from(UNKNOWN))), draw(st.sampled_from(ANY_VALUES)))
 
 
 def _drop(draw: st.DrawFn, spec: Spec) -> None:
@@ -293,6 +297,6 @@ def _drop(draw: st.DrawFn, spec: Spec) -> None:
 
 
 EDITS: tuple[Callable[[st.DrawFn, Spec], None], ...] = (
-    *(_append, _append, _append, _clash, _clash, _insert, _replace, _retype, _retype, _remove, _reorder, _fill, _empty),
-    *(_mask, _mask, _odd, _text, _pull_secrets, _unknown, _drop),
+    *(_append, _append, _append, _overlap, _overlap, _insert, _replace, _resize, _resize, _remove, _reorder),
+    *(_fill, _empty, _mask, _mask, _any_value, _field_value, _pull_secrets, _unknown, _drop),
 )

@@ -1,4 +1,4 @@
-"""The names that a PromQL expression of ours uses, found without a parser: promtool says whether it is one."""
+"""Finds the names that a PromQL expression uses, without a parser; promtool checks the syntax."""
 
 import re
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ _OPERATORS = frozenset({"and", "or", "unless", "bool", "offset", "group_left", "
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
-    """Metrics, labels they are grouped by, and the values that labels of a metric are compared with."""
+class Names:
+    """The metrics of an expression, the labels it groups by, and each (metric, label, value) it compares."""
 
     metrics: frozenset[str]
     grouped_by: frozenset[str]
     compared: frozenset[tuple[str, str, str]]
 
 
-def used(expression: str) -> Used:
-    """What an expression names; `compared` holds metric, label and value, each alternative of a pattern apart."""
+def names_in(expression: str) -> Names:
+    """Return the names in an expression; the alternatives of a regular expression become separate comparisons."""
     compared = {
         (metric, label, value)
         for metric, matchers in _SELECTOR.findall(expression)
@@ -32,9 +32,9 @@ def used(expression: str) -> Used:
     }
     groupings = " , ".join(_GROUPING.findall(expression))
     rest = expression
-    for pattern, instead in ((_SELECTOR, r" \1 "), (_GROUPING, " "), (_TEXT, " "), (_RANGE, " "), (_FUNCTION, " ")):
-        rest = pattern.sub(instead, rest)
-    return Used(
+    for pattern, replacement in ((_SELECTOR, r" \1 "), (_GROUPING, " "), (_TEXT, " "), (_RANGE, " "), (_FUNCTION, " ")):
+        rest = pattern.sub(replacement, rest)
+    return Names(
         frozenset(_WORD.findall(rest)) - _OPERATORS,
         frozenset(_WORD.findall(groupings)),
         frozenset(compared),

@@ -34,7 +34,7 @@ from cilium_hybrid.api.status import PreflightResult, PreflightStatus, Status
 from cilium_hybrid.api.v1alpha1 import DeletionPolicy, Spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.decide import decide
-from cilium_hybrid.plan.inputs import Failure, Situation
+from cilium_hybrid.plan.inputs import Failure, SpecEvaluation
 from cilium_hybrid.plan.observation import (
     AgentSet,
     CiliumOperator,
@@ -46,16 +46,12 @@ from cilium_hybrid.plan.observation import (
 )
 from cilium_hybrid.plan.release import desired_release
 from cilium_hybrid.plan.rollout.rollout import NO_ROLLOUT, RolloutPlan, RolloutStep
-from cilium_hybrid.plan.status.build import next_status
-from cilium_hybrid.plan.status.ipam import evaluate_ipam
-from cilium_hybrid.plan.status.nodes import evaluate_nodes
-from cilium_hybrid.plan.status.report import Report
-from cilium_hybrid.plan.status.upgrade_plan import plan_steps
-from cilium_hybrid.plan.upgrade.gates import Checks
+from cilium_hybrid.plan.upgrade.gates import PreflightCheck
 from cilium_hybrid.plan.upgrade.path import find_upgrade_path
 from cilium_hybrid.plan.upgrade.preflight import evaluate_preflight
 from cilium_hybrid.rules.rule import Violation
 from cilium_hybrid.rules.values import OWNED_PATHS
+from evaluations import an_evaluation, changed, status_of
 
 READINESS: tuple[NodeReady, ...] = ("True", "False", "Unknown")
 BOOLEANS = st.booleans()
@@ -70,7 +66,7 @@ def versions() -> st.SearchStrategy[CiliumVersion]:
 
 
 def small_networks() -> st.SearchStrategy[IPv4Network]:
-    """Networks of at most 64 addresses in one /24, so that every address can be tried."""
+    """Networks of at most 64 addresses in one /24, so that every address can be tested."""
     return st.builds(
         lambda last, length: IPv4Network((f"10.0.0.{last}", length), strict=False),
         st.integers(0, 255),
@@ -82,7 +78,7 @@ LEAVES: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, False, 0, 25, "", "x", "true", [], [1, {"b": 1, "a": 2}], {}, {"b": [], "a": None}]
 )
 MAPS = st.dictionaries(st.sampled_from(["enabled", "restart", "mode", "x"]), LEAVES, min_size=1, max_size=2)
-# Values that go nowhere near what the operator owns.
+# Values outside the paths that the operator owns.
 FREE_VALUES = st.dictionaries(st.sampled_from(["hubble", "debug", "tunnelPort", "image"]), LEAVES | MAPS, max_size=3)
 PATHS = [path.split(".", 1) for path in OWNED_PATHS]
 PATHS += [["operator"], ["operator", "replicas"], ["operator", "unmanagedPodWatcher", "restart"], ["podAnnotations"]]
@@ -93,14 +89,14 @@ SETTINGS = st.lists(st.tuples(st.sampled_from(PATHS), LEAVES | MAPS), max_size=3
 
 @st.composite
 def chart_values(draw: st.DrawFn) -> dict[str, Any]:
-    """Nested values around the paths that the operator owns: on them, above, beside and below."""
+    """Nested values at, above, below and beside the paths that the operator owns."""
     values: dict[str, Any] = dict(draw(FREE_VALUES))
     for path, value in draw(SETTINGS):
         *parents, last = path
         place = values
         for parent in parents:
             inner = place.get(parent)
-            # A copy: what is drawn is shared between examples.
+            # A copy, because drawn values are shared between examples.
             place[parent] = dict(inner) if isinstance(inner, dict) else {}
             place = place[parent]
         place[last] = value
@@ -139,24 +135,24 @@ RECORDS = st.none() | st.builds(
 FAILURES = st.none() | st.builds(
     Failure,
     st.sampled_from([Reason.CHART_UNAVAILABLE, Reason.APPLY_FAILED, Reason.RENDER_REFUSED]),
-    st.just("it went wrong"),
+    st.just("it failed"),
     st.integers(1, 20),
     st.none() | MOMENTS,
 )
-VIOLATIONS = st.sampled_from([(), (), (Violation(Reason.INVALID_SPEC, "spec.version", "is wrong"),)])
+VIOLATIONS = st.sampled_from([(), (), (Violation(Reason.INVALID_SPEC, "spec.version", "is invalid"),)])
 STATUSES = ("deployed", "superseded", "failed", "pending-upgrade", "uninstalling", "uninstalled")
-MADE = st.lists(
+HISTORIES = st.lists(
     st.tuples(st.sampled_from(["managed", "step", "desired_release", "foreign"]), st.sampled_from(STATUSES)), max_size=4
 )
 
 
-def history(made: Sequence[tuple[str, str]], spec: Spec) -> tuple[Revision, ...]:
-    """Revisions in any state, made by anybody.
+def history(kinds: Sequence[tuple[str, str]], spec: Spec) -> tuple[Revision, ...]:
+    """Managed and foreign revisions in any state.
 
-    Those called `wanted` release what the spec asks for, those called `step` a version on the way to it.
+    `desired_release` is a revision of the spec, `step` one of a version on its upgrade path.
     """
     revisions: list[Revision] = []
-    for number, (kind, status) in enumerate(made, 1):
+    for number, (kind, status) in enumerate(kinds, 1):
         if kind == "foreign":
             revisions.append(a_foreign_revision(number, status=status))
         elif kind in {"step", "desired_release"}:
@@ -201,12 +197,12 @@ PREFLIGHT_PODS = st.builds(
     ready=BOOLEANS,
     ready_since=st.none() | MOMENTS,
     failure_message=st.sampled_from(["", "", "ErrImagePull"]),
-    last_words=st.sampled_from(["", "", "level=fatal msg=x"]),
+    termination_message=st.sampled_from(["", "", "level=fatal msg=x"]),
 )
 PREFLIGHTS = st.just(PreflightObservation()) | st.builds(
     lambda pods, **more: a_preflight(*pods, **more),
     st.lists(PREFLIGHT_PODS, max_size=3),
-    release=st.builds(a_revision, status=st.sampled_from(["deployed", "deployed", "failed"]), made_at=MOMENTS),
+    release=st.builds(a_revision, status=st.sampled_from(["deployed", "deployed", "failed"]), created_at=MOMENTS),
     nodes_observed=st.sampled_from([True, True, False, None]),
     validator=st.none()
     | st.builds(a_validator, ready=st.integers(0, 1), observed=BOOLEANS, pod=st.none() | PREFLIGHT_PODS),
@@ -215,9 +211,9 @@ PREFLIGHTS = st.just(PreflightObservation()) | st.builds(
 
 @st.composite
 def observations(draw: st.DrawFn, spec: Spec) -> Observation:
-    """Clusters in any state, for a spec that some of their revisions release."""
+    """Clusters in any state; some of their revisions are of this spec."""
     return an_observation(
-        *history(draw(MADE), spec),
+        *history(draw(HISTORIES), spec),
         record=draw(RECORDS),
         pool=draw(POOLS),
         agent_set=draw(AGENT_SETS),
@@ -232,7 +228,7 @@ def observations(draw: st.DrawFn, spec: Spec) -> Observation:
 AVAILABLE = st.sampled_from(
     [None, (), tuple(map(CiliumVersion.parse, (VERSION, "1.17.15-1", "1.18.3-0", "1.18.8-1", "1.19.4-1")))]
 )
-TOLD = st.none() | st.builds(
+REPORTED = st.none() | st.builds(
     PreflightStatus,
     version=st.sampled_from(["1.16.19-1", "1.17.15-1", "1.18.8-1", "1.19.4-1"]),
     result=st.sampled_from(PreflightResult),
@@ -240,57 +236,44 @@ TOLD = st.none() | st.builds(
 ROLLOUTS = st.sampled_from(
     [
         NO_ROLLOUT,
-        *(
-            RolloutPlan(step, "it goes on", ("cilium-x",) if step is RolloutStep.RESTART else ())
-            for step in RolloutStep
-        ),
+        *(RolloutPlan(step, "x", ("cilium-x",) if step is RolloutStep.RESTART else ()) for step in RolloutStep),
     ]
 )
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> Situation:
-    """All that a decision can meet."""
+def evaluations(draw: st.DrawFn) -> SpecEvaluation:
+    """Evaluations before the decision."""
     spec = draw(SPECS)
     observation = draw(observations(spec))
     upgrade_path = find_upgrade_path(spec, observation, Status(), 0, draw(AVAILABLE))
-    return Situation(
-        spec=spec,
-        observation=observation,
+    result = evaluate_preflight(observation, None, timedelta(minutes=10), NOW)
+    return an_evaluation(
+        spec,
+        observation,
         upgrade_path=upgrade_path,
         violations=draw(VIOLATIONS),
         now=draw(MOMENTS),
         failure=draw(FAILURES),
         has_finalizer=draw(BOOLEANS),
         rollout=draw(ROLLOUTS),
-        checks=Checks(
-            draw(TOLD), observation.preflight, evaluate_preflight(observation, None, timedelta(minutes=10), NOW)
-        ),
+        preflight=PreflightCheck(draw(REPORTED), observation.preflight, result),
         approved=draw(st.sampled_from([None, "sha256:of another plan", upgrade_path.digest])),
     )
 
 
 @st.composite
-def reports(draw: st.DrawFn, passes: int = 2) -> Report:
-    """All that a status can be made of; its previous status was made in the same way."""
-    situation = draw(situations())
-    previous = next_status(draw(reports(passes - 1))) if passes > 1 and draw(BOOLEANS) else Status()
-    decision, spec = decide(situation), situation.spec.model_dump(mode="json", by_alias=True)
-    since = {(node.name, node.reason): node.since for node in previous.nodes.unready}
-    return Report(
+def decided_evaluations(draw: st.DrawFn, reconciliations: int = 2) -> SpecEvaluation:
+    """Evaluations with a decision; the previous status was built from another one."""
+    evaluation = draw(evaluations())
+    another = reconciliations > 1 and draw(BOOLEANS)
+    previous = status_of(draw(decided_evaluations(reconciliations - 1))) if another else Status()
+    return changed(
+        evaluation,
         previous=previous,
+        decision=decide(evaluation),
         generation=draw(GENERATIONS),
-        target=situation.spec.version,
-        chart_ref=situation.spec.chart.ref,
-        observation=situation.observation,
-        decision=decision,
-        nodes=evaluate_nodes(situation.observation, DIGEST, since, situation.now),
-        now=situation.now,
-        in_sync=situation.in_sync,
-        plan=plan_steps(situation, decision, previous),
-        plan_digest=situation.upgrade_path.digest,
-        preflight=decision.preflight or situation.checks.told,
-        ipam=evaluate_ipam(situation.observation, spec),
+        config_digest=DIGEST,
     )
 
 

@@ -1,1 +1,1 @@
-"""The operator that owns Cilium's life on Amazon EKS hybrid nodes."""
+"""The operator that manages Cilium on Amazon EKS hybrid nodes."""

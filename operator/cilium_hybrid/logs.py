@@ -1,4 +1,4 @@
-"""How the operator logs: one line an event, JSON for machines or plain text for people."""
+"""Logging of the operator: one line for each record, as JSON or as plain text."""
 
 import logging
 import sys
@@ -10,21 +10,23 @@ from pythonjsonlogger.json import JsonFormatter
 
 
 def configure(log_format: str, context: ContextVar[dict[str, Any]]) -> None:
-    """Log to stderr; `log_format` is json or text. JSON lines carry what `context` holds when they are written."""
+    """Log to stderr as `json` or `text`. JSON lines include the fields that `context` has at that time."""
     handler = logging.StreamHandler(sys.stderr)
     if log_format == "json":
         handler.setFormatter(_ContextFormatter(context))
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # Their words at INFO are about themselves.
+    # At INFO these libraries log their own internals.
     for library in ("pyhelm3", "aiohttp"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    # Each lost connection is a traceback to kopf, and our own watches tell of it in one line; what ends it reaches us.
+    # kopf logs a traceback for each lost connection, which our own watches report in one line. Fatal errors are raised.
     logging.getLogger("kopf").setLevel(logging.CRITICAL)
 
 
 class _ContextFormatter(JsonFormatter):
+    """Formats a record as JSON with the fields of the context."""
+
     def __init__(self, context: ContextVar[dict[str, Any]]) -> None:
         names = {"levelname": "level", "name": "logger"}
         super().__init__("{levelname}{name}{message}", style="{", timestamp=True, rename_fields=names)

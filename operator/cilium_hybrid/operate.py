@@ -1,4 +1,4 @@
-"""The operator as a process: settings, adapters, Lease and loop are joined here and nowhere else."""
+"""The operator process: the only place that connects settings, adapters, leader election and the reconcile loop."""
 
 import asyncio
 import ctypes
@@ -21,80 +21,81 @@ from cilium_hybrid.adapters.helm.preflight import HelmPreflights
 from cilium_hybrid.adapters.helm.releases import HelmReleases
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
-from cilium_hybrid.adapters.kube.lease import Elector
+from cilium_hybrid.adapters.kube.lease import LeaderElector
 from cilium_hybrid.adapters.metrics import PrometheusTelemetry
 from cilium_hybrid.handlers.resource import NotServedError, watch_resource
 from cilium_hybrid.reconcile.chart_versions import ChartVersions
 from cilium_hybrid.reconcile.context import LOG_CONTEXT
-from cilium_hybrid.reconcile.drift import DriftWatch
+from cilium_hybrid.reconcile.drift import DriftDetector
 from cilium_hybrid.reconcile.execute import Executor
-from cilium_hybrid.reconcile.loop import run_reconciliations
+from cilium_hybrid.reconcile.loop import run_reconcile_loop
 from cilium_hybrid.reconcile.reconciler import Reconciler
-from cilium_hybrid.reconcile.wakes import Wakes
+from cilium_hybrid.reconcile.trigger import Trigger
 from cilium_hybrid.settings import Settings, SettingsError
-from cilium_hybrid.tasks import first
+from cilium_hybrid.tasks import run_until_first_completed
 
 log = logging.getLogger(__name__)
 
-LOST_THE_LEASE: Final = 3
-"""Exit code of an operator that may no longer act; the kubelet starts it again, to stand by."""
-LARGE_BLOCK: Final = 128 * 1024
-"""In bytes: what glibc begins with."""
+EXIT_LEASE_LOST: Final = 3
+"""Exit code of a leader that lost the Lease; the kubelet restarts it, and it stands by."""
+MMAP_THRESHOLD: Final = 128 * 1024
+"""In bytes; glibc's initial value."""
 _M_MMAP_THRESHOLD: Final = -3
-UNTIL_SERVED: Final = 0.5
-LONGEST_UNTIL_SERVED: Final = 30.0
-"""Seconds between two looks for a resource whose definition has just come, or is just going; they grow."""
+FIRST_RETRY_SECONDS: Final = 0.5
+MAX_RETRY_SECONDS: Final = 30.0
+"""Pauses between attempts to watch a resource that is not served; they double."""
 
 
 def run() -> int:
-    """Run the operator as the environment says, and return its exit code."""
+    """Run the operator with the settings of the environment, and return its exit code."""
     try:
         settings = Settings.from_environment(os.environ)
     except SettingsError as error:
-        print(f"cilium-hybrid: {error}", file=sys.stderr)  # noqa: T201 # there is no log yet
+        print(f"cilium-hybrid: {error}", file=sys.stderr)  # noqa: T201 # logging is not configured yet
         return 2
-    _give_back_memory()
+    _return_large_blocks()
     return asyncio.run(operate(settings))
 
 
-def _give_back_memory() -> None:
-    """Have large blocks go back to the system as soon as they are free.
+def _return_large_blocks() -> None:
+    """Make glibc return large blocks to the system as soon as they are freed.
 
-    glibc keeps them once one was freed (mallopt(3), M_MMAP_THRESHOLD): Helm's record of Cilium's chart, 2 MB of JSON
-    that is read now and then, would hold 7 MB for good.
+    By default glibc raises the threshold when a large block is freed (mallopt(3), M_MMAP_THRESHOLD). The payload of
+    Helm's Secret, 2 MB of JSON that is read now and then, would then hold 7 MB permanently.
     """
-    with suppress(AttributeError, OSError):  # another C library has no such setting
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
+    with suppress(AttributeError, OSError):  # other C libraries lack this setting
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD)
 
 
 async def operate(settings: Settings) -> int:
-    """Run until SIGTERM or until the Lease is lost; the exit code."""
+    """Run until SIGTERM or until the Lease is lost; return the exit code."""
     logs.configure(settings.log_format, LOG_CONTEXT)
     stopping = asyncio.Event()
-    _take_signals(stopping)
+    _handle_signals(stopping)
     client = await KubeClient.connect(settings.kubeconfig)
     telemetry = PrometheusTelemetry()
     state = health.Health(telemetry)
-    probes = await health.serve(state, settings.metrics_host, settings.metrics_port)
+    server = await health.serve(state, settings.metrics_host, settings.metrics_port)
     try:
         if not settings.leader_election:
-            await first(_act(settings, client, state, telemetry, stopping, lambda: True), stopping.wait())
+            operator = _run_operator(settings, client, state, telemetry, stopping, lambda: True)
+            await run_until_first_completed(operator, stopping.wait())
             return 0
-        elector = Elector(client, settings.namespace, settings.identity)
+        elector = LeaderElector(client, settings.namespace, settings.identity)
         # A replica that stands by is as ready as it can be.
         state.ready = True
-        await first(elector.acquire(), stopping.wait())
+        await run_until_first_completed(elector.acquire(), stopping.wait())
         if not stopping.is_set():
             await _lead(settings, client, state, telemetry, elector, stopping)
             await elector.release()
         return 0
     finally:
-        await probes.cleanup()
+        await server.cleanup()
         await client.close()
 
 
-def _take_signals(stopping: asyncio.Event) -> None:
-    """Have SIGTERM and SIGINT end the process in order."""
+def _handle_signals(stopping: asyncio.Event) -> None:
+    """Shut down gracefully on SIGTERM and SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
 
@@ -104,40 +105,42 @@ async def _lead(
     client: KubeClient,
     state: health.Health,
     telemetry: PrometheusTelemetry,
-    elector: Elector,
+    elector: LeaderElector,
     stopping: asyncio.Event,
 ) -> None:
-    """Act while the Lease is ours; the process ends where it is lost, and Helm before that."""
+    """Run the operator while this process is the leader. If the Lease is lost, stop Helm and exit the process."""
     state.ready = False
-    telemetry.leading(leads=True)
-    lost = asyncio.ensure_future(elector.lost())
-    acting = _act(settings, client, state, telemetry, stopping, lambda: elector.holds, elector.renewed_before)
-    await first(acting, stopping.wait(), lost)
+    telemetry.set_leader(leader=True)
+    lost = asyncio.ensure_future(elector.wait_until_lost())
+    operator = _run_operator(
+        settings, client, state, telemetry, stopping, lambda: elector.is_leader, elector.previous_renew_time
+    )
+    await run_until_first_completed(operator, stopping.wait(), lost)
     if lost.done() and not lost.cancelled():
-        log.error("stopping: %s", lost.result())
+        log.error("exiting: %s", lost.result())
         logging.shutdown()
-        # No more than this: another acts, and whatever is left to tidy here is not worth a moment beside it.
-        os._exit(LOST_THE_LEASE)
+        # Exit without any cleanup: another replica may act already.
+        os._exit(EXIT_LEASE_LOST)
 
 
-async def _act(
+async def _run_operator(
     settings: Settings,
     client: KubeClient,
     state: health.Health,
     telemetry: PrometheusTelemetry,
     stopping: asyncio.Event,
     may_act: Callable[[], bool],
-    looked_before: datetime | None = None,
+    observed_before: datetime | None = None,
 ) -> None:
-    """Watch, and run passes, until cancelled. `looked_before`: when another was last known to lead."""
-    wakes, clock = Wakes(), SystemClock()
-    cluster = KubeCluster(client, wakes.ring)
-    command = HelmCommand(settings.helm, settings.cache / "helm", telemetry.called_helm)
+    """Watch and reconcile until cancelled. `observed_before` is when another replica was last known to lead."""
+    trigger, clock = Trigger(), SystemClock()
+    cluster = KubeCluster(client, trigger.set)
+    command = HelmCommand(settings.helm, settings.cache / "helm", telemetry.helm_finished)
     charts = HelmCharts(command, settings.cache, await client.server_version())
     releases = HelmReleases(command, client, cluster.revisions, may_act)
     preflights = HelmPreflights(command, client, cluster.preflight, may_act)
-    chart_versions = ChartVersions(charts, wakes.ring)
-    drift = DriftWatch(releases, cluster, wakes.ring, settings.resync_seconds)
+    chart_versions = ChartVersions(charts, trigger.set)
+    drift = DriftDetector(releases, cluster, trigger.set, settings.resync_seconds)
     reconciler = Reconciler(
         cluster,
         Executor(charts, releases, preflights, cluster, clock),
@@ -145,31 +148,33 @@ async def _act(
         telemetry,
         settings.chart_registries,
         settings.node_name,
-        looked_before,
+        observed_before,
         chart_versions.of,
         drift.of,
     )
 
-    async def passes() -> None:
-        await cluster.synced()
+    async def reconcile() -> None:
+        await cluster.wait_until_synced()
         state.ready = True
-        log.info("every watch is in step")
-        await run_reconciliations(reconciler, wakes, clock, telemetry, settings.resync_seconds)
+        log.info("watches synced")
+        await run_reconcile_loop(reconciler, trigger, clock, telemetry, settings.resync_seconds)
 
-    async def resource() -> None:
-        pause = UNTIL_SERVED
+    async def watch() -> None:
+        pause = FIRST_RETRY_SECONDS
         while True:
-            if not await cluster.defined():
-                pause = UNTIL_SERVED
+            if not await cluster.wait_for_crd():
+                pause = FIRST_RETRY_SECONDS
             try:
-                await watch_resource(wakes.ring, settings.kubeconfig is None, partial(_take_signals, stopping))
+                await watch_resource(trigger.set, settings.kubeconfig is None, partial(_handle_signals, stopping))
             except NotServedError:
-                # A definition that is there is served by each API server in its own time.
-                log.warning("the API server does not serve CiliumHybrid: looking again in %g s", pause)
+                # After a CRD is created, each API server replica starts to serve it at another time.
+                log.warning("the API server does not serve CiliumHybrid; retrying in %g s", pause)
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_UNTIL_SERVED)
+                pause = min(2 * pause, MAX_RETRY_SECONDS)
             except Exception:
-                if not await cluster.undefined():
+                if not await cluster.is_crd_deleted():
                     raise
 
-    await first(passes(), resource(), chart_versions.run(), drift.run(), *cluster.watches())
+    await run_until_first_completed(
+        reconcile(), watch(), chart_versions.run(), drift.run(), *cluster.background_tasks()
+    )

@@ -1,6 +1,9 @@
-"""What the operator needs of the world: Helm, charts, the cluster, a clock."""
+"""Interfaces to the outside world: Helm, chart registries, the cluster, monitoring and the clock.
 
-from collections.abc import Mapping, Sequence
+Docstrings name the errors that each method raises; every error is a PortError.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,48 +19,48 @@ from cilium_hybrid.plan.validate import LookupRequest
 
 
 class PortError(Exception):
-    """Something outside went wrong; the message is a sentence that holds no secret."""
+    """An external system failed. The message is a sentence for users and contains no secret."""
 
 
 class ChartUnavailableError(PortError):
-    """The chart cannot be had now; it may be later."""
+    """The chart cannot be fetched now; a retry may succeed."""
 
 
 class ChartRefusedError(PortError):
-    """A chart was served, and it is not the wanted one."""
+    """The fetched chart is not the requested one."""
 
 
 class ValuesRefusedError(PortError):
-    """The chart does not render with these values, and never will."""
+    """The chart does not render with these values; a retry fails in the same way."""
 
 
 class ApplyFailedError(PortError):
-    """Helm ran and could not apply the release."""
+    """Helm ran and failed to apply the release."""
 
 
-class HelmEndedError(PortError):
-    """Somebody or something ended Helm by a signal; what it did so far can be seen."""
+class HelmInterruptedError(PortError):
+    """Helm was killed by a signal; the release shows how far it got."""
 
 
 class UninstallFailedError(PortError):
-    """Helm ran and could not uninstall the release."""
+    """Helm ran and failed to uninstall the release."""
 
 
 class ClusterUnavailableError(PortError):
-    """The Kubernetes API did not answer."""
+    """The Kubernetes API did not answer, or rejected a request that the operator needs."""
 
 
 class PolicyRejectedError(PortError):
-    """The API server would refuse what is to be applied, or what runs now."""
+    """The API server would reject objects of the next revision or of the current one."""
 
 
 class StaleError(PortError):
-    """The cluster is no longer as it was when the decision was made; look again."""
+    """The cluster has changed since the decision; observe and decide again."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedChart:
-    """A chart on local disk, and the digest that it was served under."""
+    """A chart on the local disk, and the digest under which the registry served it."""
 
     path: Path
     version: str
@@ -65,110 +68,138 @@ class FetchedChart:
 
 
 class Charts(Protocol):
-    """Charts, fetched once and kept."""
+    """Charts, fetched once and cached."""
 
     async def fetch(self, ref: str, version: str, pinned_digest: str | None) -> FetchedChart:
-        """Chart `version` of `ref`; ChartUnavailableError, ChartRefusedError."""
+        """Return chart `version` of `ref`; ChartUnavailableError, ChartRefusedError."""
 
     async def versions(self, ref: str) -> Sequence[CiliumVersion]:
-        """The versions that the registry has of `ref`, asked anew each time; ChartUnavailableError."""
+        """List the versions of `ref` in the registry, without a cache; ChartUnavailableError."""
 
     async def defaults(self, chart: FetchedChart) -> Mapping[str, Any]:
-        """The values that the chart has of itself; ChartRefusedError, ChartUnavailableError."""
+        """Return the default values of the chart; ChartRefusedError, ChartUnavailableError."""
 
     async def render(
         self, chart: FetchedChart, values: Mapping[str, Any], release: str = RELEASE
     ) -> Sequence[Mapping[str, Any]]:
-        """What the chart makes of the values for a release, object by object; ValuesRefusedError."""
+        """Render the manifests of a release; ValuesRefusedError, HelmInterruptedError."""
 
 
 class Releases(Protocol):
-    """Helm release `cilium` in kube-system."""
+    """Helm release `cilium` in kube-system.
+
+    Each write raises StaleError if Helm's newest revision is not the expected one, or if this process may no longer
+    act. ClusterUnavailableError: Helm or the operator got no answer from the API server.
+    """
 
     async def apply(self, chart: FetchedChart, values: Mapping[str, Any], expected: Revision) -> None:
-        """Make exactly revision `expected`; StaleError where Helm is elsewhere, ApplyFailedError."""
+        """Create exactly revision `expected`.
+
+        StaleError, ApplyFailedError, HelmInterruptedError, ClusterUnavailableError.
+        """
 
     async def rollback(self, to: int, expected: int) -> None:
-        """Go back to revision `to` as exactly revision `expected`; StaleError, ApplyFailedError."""
+        """Roll back to revision `to`, which creates exactly revision `expected`.
 
-    async def claim(self, revision: int) -> None:
-        """Label the newest revision, which a rollback made, as the operator's; StaleError where it is another."""
+        StaleError, ApplyFailedError, HelmInterruptedError, ClusterUnavailableError.
+        """
+
+    async def label_rollback(self, revision: int) -> None:
+        """Label the newest revision, which the operator's rollback created, as managed.
+
+        StaleError if it is not the newest or no unlabelled rollback, ClusterUnavailableError.
+        """
 
     async def uninstall(self, revision: int) -> None:
-        """Uninstall the release, which stands at `revision`; StaleError, UninstallFailedError."""
+        """Uninstall the release, whose newest revision is `revision`.
+
+        StaleError, UninstallFailedError, HelmInterruptedError, ClusterUnavailableError.
+        """
 
     async def manifests(self, revision: int) -> Sequence[Mapping[str, Any]]:
-        """The objects that a revision was made of, none where Helm has it no more; ClusterUnavailableError."""
+        """Return the manifests of a revision, none if Helm no longer has it; ClusterUnavailableError."""
 
     async def unlock(self, revision: int) -> None:
-        """Mark a pending newest revision failed; StaleError where it is not the newest, or not pending."""
+        """Mark a pending newest revision as failed.
+
+        StaleError if it is not the newest or not pending, ClusterUnavailableError.
+        """
 
 
 class Preflights(Protocol):
-    """Helm release `cilium-preflight` in kube-system: one at a time, in one revision."""
+    """Helm release `cilium-preflight` in kube-system: one at a time, with a single revision."""
 
     async def start(self, chart: FetchedChart, values: Mapping[str, Any], expected: Revision) -> None:
-        """Install it as exactly `expected`, its revision 1, in the place of whatever is left of one before.
+        """Remove what is left of an earlier preflight, and install this one as exactly revision `expected`, number 1.
 
-        StaleError, ApplyFailedError, and all that `end` raises.
+        StaleError, ApplyFailedError, HelmInterruptedError, and every error of `end`.
         """
 
     async def end(self) -> None:
-        """Take it away, whatever of it is there; StaleError, UninstallFailedError, ClusterUnavailableError."""
+        """Remove whatever exists of the preflight.
+
+        StaleError, UninstallFailedError, HelmInterruptedError, ClusterUnavailableError.
+        """
 
 
 class Cluster(Protocol):
-    """The Kubernetes API, read through watches and written rarely."""
+    """The Kubernetes API: observed through watches, and written rarely."""
 
     async def resource(self) -> Resource | None:
-        """The CiliumHybrid, read now; None where there is none."""
+        """Read the CiliumHybrid; None if there is none; ClusterUnavailableError."""
+
+    async def observe_node_labels(self, keys: Collection[str]) -> None:
+        """Include these labels of hybrid nodes, and no others, in every further observation; ClusterUnavailableError.
+
+        A change of any other label starts no reconciliation.
+        """
 
     def observe(self) -> Observation:
-        """What the watches hold."""
+        """Return the cluster as the watches last saw it."""
 
     async def lookups(self, lookup_request: LookupRequest) -> Lookups:
-        """What is not watched, looked up now; ClusterUnavailableError."""
+        """Read what is not watched; ClusterUnavailableError."""
 
     async def dry_run(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[str]:
-        """What the API server would not take of these, a sentence each; nothing is changed; ClusterUnavailableError."""
+        """Return what the API server would reject, a sentence for each object; ClusterUnavailableError."""
 
     async def differences(self, manifests: Sequence[Mapping[str, Any]]) -> Sequence[Difference]:
-        """How the objects that are there differ from these; nothing is changed; ClusterUnavailableError."""
+        """Return the live objects that differ from these manifests; ClusterUnavailableError."""
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
         """Replace the status of exactly this version of the resource; StaleError, ClusterUnavailableError."""
 
-    def tell(self, resource: Resource, status_events: Sequence[StatusEvent]) -> None:
-        """Tell people what changed. Takes no time and never fails: what cannot be told is lost."""
+    def record_events(self, resource: Resource, status_events: Sequence[StatusEvent]) -> None:
+        """Queue Kubernetes Events; never blocks and never fails. An Event that cannot be written is dropped."""
 
     async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:
         """Replace the finalizers of exactly this version of the resource; StaleError, ClusterUnavailableError."""
 
-    async def end_agents(self, pods: Sequence[str]) -> None:
-        """Delete these pods of Cilium's agents, those that are still there; ClusterUnavailableError."""
+    async def delete_agent_pods(self, pods: Sequence[str]) -> None:
+        """Delete these agent pods, if they still exist; ClusterUnavailableError."""
 
     async def write_record(self, record: Record) -> None:
         """Replace the record; ClusterUnavailableError."""
 
 
 class Telemetry(Protocol):
-    """What is counted."""
+    """Records reconciliations and the current status for monitoring."""
 
-    def began(self) -> None:
-        """A pass begins."""
+    def reconcile_started(self) -> None:
+        """Record that a reconciliation started."""
 
-    def passed(self, seconds: float) -> None:
-        """A pass ended."""
+    def reconcile_finished(self, seconds: float) -> None:
+        """Record that a reconciliation ended, whether it succeeded or failed, and how long it took."""
 
-    def fault(self) -> None:
-        """A pass failed by a fault of the operator itself."""
+    def reconcile_failed(self) -> None:
+        """Count a reconciliation that failed because of an error in the operator."""
 
-    def saw(self, status: Status | None, certificates: Sequence[Certificate] = ()) -> None:
-        """A status was made, and these certificates were seen; None where the resource is gone."""
+    def record_status(self, status: Status | None, certificates: Sequence[Certificate] = ()) -> None:
+        """Replace the reported status and certificates; None if the resource does not exist."""
 
 
 class Clock(Protocol):
     """The time."""
 
     def now(self) -> datetime:
-        """UTC, in whole seconds."""
+        """Return the time in UTC, in whole seconds."""

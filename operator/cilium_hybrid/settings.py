@@ -19,12 +19,12 @@ _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class SettingsError(Exception):
-    """A setting cannot be used; the message names it."""
+    """A setting is missing or invalid; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the operator runs."""
+    """Settings of the operator process."""
 
     helm: Path
     cache: Path
@@ -41,13 +41,13 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read and judge every setting; SettingsError."""
+        """Read and validate every setting; raise SettingsError for the first that is invalid."""
         helm = shutil.which(environment.get(PREFIX + "HELM", "helm"), path=environment.get("PATH"))
         if helm is None:
-            raise SettingsError(f"no helm binary: put helm 4 on PATH, or its path into {PREFIX}HELM")
+            raise SettingsError(f"Helm not found; install Helm 4 on PATH, or set {PREFIX}HELM to its path")
         log_format = environment.get(PREFIX + "LOG_FORMAT", "json")
         if log_format not in LOG_FORMATS:
-            raise SettingsError(f"{PREFIX}LOG_FORMAT is {log_format!r}: write {' or '.join(LOG_FORMATS)}")
+            raise _invalid("LOG_FORMAT", log_format, f"must be {' or '.join(LOG_FORMATS)}")
         host, port = _address(environment.get(PREFIX + "METRICS_ADDR", "0.0.0.0:9947"))
         default_cache = Path(tempfile.gettempdir()) / "cilium-hybrid"
         return cls(
@@ -66,39 +66,43 @@ class Settings:
         )
 
 
+def _invalid(name: str, value: str, detail: str) -> SettingsError:
+    return SettingsError(f'{PREFIX}{name}: Invalid value: "{value}": {detail}')
+
+
 def _seconds(name: str, text: str) -> float:
     match = re.fullmatch(r"(\d+)([smh])", text)
     if match is None or int(match[1]) == 0:
-        raise SettingsError(f"{PREFIX}{name} is {text!r}: write a duration such as 30s, 10m or 1h")
+        raise _invalid(name, text, "must be a duration such as 30s, 10m or 1h")
     return int(match[1]) * _UNITS[match[2]]
 
 
 def _switch(name: str, text: str) -> bool:
     if text not in {"true", "false"}:
-        raise SettingsError(f"{PREFIX}{name} is {text!r}: write true or false")
+        raise _invalid(name, text, "must be true or false")
     return text == "true"
 
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or int(port) >= 2**16:
-        raise SettingsError(f"{PREFIX}METRICS_ADDR is {text!r}: write an address such as 0.0.0.0:9947")
+        raise _invalid("METRICS_ADDR", text, "must be an address such as 0.0.0.0:9947")
     return host.strip("[]"), int(port)
 
 
 def _registries(text: str) -> tuple[str, ...]:
-    """Registries, or parts of them, that charts may come from; none named is all allowed."""
+    """Parse the registries, or repository prefixes, that charts may come from; empty if every one is allowed."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
         if "://" in name:
-            raise SettingsError(f"{PREFIX}CHART_REGISTRIES has {name!r}: write it without a scheme, public.ecr.aws/eks")
+            raise _invalid("CHART_REGISTRIES", name, f"must not have a scheme; use {name.partition('://')[2]}")
     return names
 
 
 def _identity(environment: Mapping[str, str]) -> str:
-    """The pod's name, so that the same pod takes its Lease again at once; else a name that no other process has.
+    """Return the pod's name, so that a restarted pod reacquires its Lease immediately; else a unique name.
 
-    The host's name would not do: two pods on the host network of one node share it.
+    The host name alone is not unique: two pods in the host network of a node share it.
     """
     return environment.get("POD_NAME") or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
 
@@ -108,7 +112,7 @@ def _pod_namespace() -> str | None:
 
 
 def kubeconfig_of(environment: Mapping[str, str]) -> str | None:
-    """The kubeconfig that is named, else the user's, except in a pod: there the ServiceAccount is used."""
+    """Return the path in KUBECONFIG, else ~/.kube/config; None in a pod, which uses its ServiceAccount."""
     if named := environment.get("KUBECONFIG"):
         return named
     if "KUBERNETES_SERVICE_HOST" in environment:

@@ -1,16 +1,16 @@
-"""Tasks side by side that live and end together."""
+"""Run tasks concurrently as one group."""
 
 import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
 
-async def first(*parts: Awaitable[Any]) -> None:
-    """Run side by side until one ends, end the others, and raise what went wrong in any.
+async def run_until_first_completed(*awaitables: Awaitable[Any]) -> None:
+    """Run all concurrently until one completes, cancel the others, and raise an exception of any of them.
 
-    One that somebody else cancelled went wrong as well: CancelledError is raised.
+    CancelledError is raised if one of them was cancelled by other code.
     """
-    tasks = [asyncio.ensure_future(part) for part in parts]
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

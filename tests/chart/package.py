@@ -1,4 +1,4 @@
-"""The stand-in for Cilium's chart, packaged in the versions of versions.yaml. Needs no Helm."""
+"""Package the stand-in for the Cilium chart in the versions of versions.yaml, without Helm."""
 
 import gzip
 import io
@@ -16,47 +16,47 @@ Tree = dict[str, Any]
 HERE = Path(__file__).parent
 CHART = HERE / "cilium"
 
-MARK_OF_BROKEN_IMAGES = "broken"
+BROKEN_IMAGE_SUFFIX = "broken"
 
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
 
 
 def versions() -> list[str]:
-    """Every version there is, oldest first; the broken ones among them."""
+    """Return all versions, oldest first, including the broken ones."""
     return [entry["version"] for entry in _data()["versions"]]
 
 
 def package(version: str, folder: Path) -> Path:
-    """Write ``cilium-<version>.tgz`` into the folder; the same bytes every time."""
+    """Write `cilium-<version>.tgz` into the directory, reproducibly byte for byte; return its path."""
     if version not in versions():
-        raise ValueError(f"there is no version {version}, only {', '.join(versions())}")
+        raise ValueError(f"unknown version {version}; known are {', '.join(versions())}")
     archive = folder / f"cilium-{version}.tgz"
     archive.write_bytes(_archive(_files(version)))
     return archive
 
 
 def package_all(folder: Path) -> list[Path]:
-    """Write one archive for each of ``versions()``."""
+    """Write an archive for each of `versions()`; return their paths."""
     return [package(version, folder) for version in versions()]
 
 
 def _files(version: str) -> dict[str, bytes]:
-    """Everything in the archive, by its path below ``cilium/``."""
-    values, stated, config = (_read(path) for path in ("values.yaml", "values.schema.json", "files/config.yaml"))
+    """Return the files of the archive by their path below `cilium/`."""
+    values, schema, config = (_read(path) for path in ("values.yaml", "values.schema.json", "files/config.yaml"))
     for step in _steps(version):
         values = _without(_merged(values, step.get("values", {})), step.get("removed", []))
-        stated = _merged(stated, step.get("schema", {}))
+        schema = _merged(schema, step.get("schema", {}))
         config = _without(_merged(config, step.get("config", {})), step.get("removedConfig", []))
     _tag_images(values, version)
-    made: dict[str, Tree] = {
+    generated: dict[str, Tree] = {
         "Chart.yaml": _read("Chart.yaml") | {"version": version, "appVersion": version},
         "values.yaml": values,
         "files/config.yaml": config,
     }
     templates = sorted(path for path in (CHART / "templates").rglob("*") if path.is_file())
     return (
-        {path: yaml.safe_dump(tree, sort_keys=False).encode() for path, tree in made.items()}
-        | {"values.schema.json": json.dumps(_schema(values, stated), indent=2).encode()}
+        {path: yaml.safe_dump(tree, sort_keys=False).encode() for path, tree in generated.items()}
+        | {"values.schema.json": json.dumps(_schema(values, schema), indent=2).encode()}
         | {path.relative_to(CHART).as_posix(): path.read_bytes() for path in templates}
     )
 
@@ -67,20 +67,20 @@ def _data() -> Tree:
 
 @cache
 def _read(path: str) -> Tree:
-    """Parse one file of the chart's folder. Shared between versions: nobody changes it in place."""
+    """Parse a file of the chart. The result is shared between versions and must not be modified."""
     tree: Tree = yaml.safe_load((CHART / path).read_text())
     return tree
 
 
 def _steps(version: str) -> list[Tree]:
-    """The changes of every minor up to the version's own, oldest first."""
+    """Return the changes of every minor up to that of the version, oldest first."""
     minors: Tree = _data()["minors"]
     names = list(minors)
     return [minors[name] for name in names[: names.index(version.rpartition(".")[0]) + 1]]
 
 
 def _tag_images(values: Tree, version: str) -> None:
-    """Give every image the version's tag, and one of them the mark if the version is broken."""
+    """Set the tag of every image to the version, with the suffix for the broken one."""
     broken = next(entry.get("broken") for entry in _data()["versions"] if entry["version"] == version)
     images: Tree = {
         "agent": values["image"],
@@ -92,11 +92,11 @@ def _tag_images(values: Tree, version: str) -> None:
     }
     for name, image in images.items():
         if image:
-            image["tag"] = f"v{version}-{MARK_OF_BROKEN_IMAGES}" if name == broken else f"v{version}"
+            image["tag"] = f"v{version}-{BROKEN_IMAGE_SUFFIX}" if name == broken else f"v{version}"
 
 
 def _merged(base: Tree, over: Tree) -> Tree:
-    """Lay one tree over another as Helm does: maps merge, everything else replaces."""
+    """Return two trees merged as Helm does: maps are merged, other values replaced."""
     merged = deepcopy(base)
     for key, value in over.items():
         both_maps = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -105,30 +105,30 @@ def _merged(base: Tree, over: Tree) -> Tree:
 
 
 def _without(tree: Tree, paths: list[str]) -> Tree:
-    """Take out paths that must be there, so that a removal cannot outlive its key."""
+    """Return the tree without these paths. All must exist, so that versions.yaml lists no key that is already gone."""
     pruned = deepcopy(tree)
     for path in paths:
         *parents, last = path.split(".")
-        at = pruned
+        node = pruned
         for parent in parents:
-            at = at[parent]
-        del at[last]
+            node = node[parent]
+        del node[last]
     return pruned
 
 
-def _schema(default: Any, stated: Tree) -> Tree:
-    """Type a value by its default where nothing else is stated; unknown keys stay allowed, as in Cilium's schema."""
+def _schema(default: Any, explicit: Tree) -> Tree:
+    """Return the schema: the `explicit` one, else the type of the default. Unknown keys are allowed, as in Cilium."""
     if isinstance(default, dict):
-        properties = stated.get("properties", {})
+        properties = explicit.get("properties", {})
         typed = {key: _schema(value, properties.get(key, {})) for key, value in default.items()}
-        return {"type": "object"} | stated | {"properties": typed}
-    if stated or default is None:
-        return stated
+        return {"type": "object"} | explicit | {"properties": typed}
+    if explicit or default is None:
+        return explicit
     return {"type": _TYPES[type(default)]}
 
 
 def _archive(files: dict[str, bytes]) -> bytes:
-    """Pack files with nothing in it of the day or the machine."""
+    """Return a tar.gz archive that does not depend on the time or the machine."""
     packed = io.BytesIO()
     with (
         gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as compressed,

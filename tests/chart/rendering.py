@@ -1,4 +1,4 @@
-"""Render a chart's archive with Helm, and read what came out of it."""
+"""Render a chart archive with Helm and parse the manifest."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ Tree = dict[str, Any]
 
 NAMESPACE = "kube-system"
 
-# The one in C is ten times as fast, and not everywhere.
+# The C loader is ten times as fast, but not available everywhere.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 HYBRID_NODES: Tree = {
@@ -31,7 +31,7 @@ HYBRID_NODES: Tree = {
     }
 }
 
-# The values of the AWS guide.
+# The values in the AWS guide.
 AWS_VALUES: Tree = {
     "affinity": HYBRID_NODES,
     "operator": {"affinity": HYBRID_NODES, "unmanagedPodWatcher": {"restart": False}},
@@ -44,7 +44,7 @@ AWS_VALUES: Tree = {
     "kubeProxyReplacement": "false",
 }
 
-# Nothing but preflight's own objects, on hybrid nodes only, with every version there is.
+# Renders only the objects of the preflight check, on hybrid nodes only, in every version.
 PREFLIGHT_VALUES: Tree = {
     "preflight": {"enabled": True, "nodeSelector": {"eks.amazonaws.com/compute-type": "hybrid"}},
     "agent": False,
@@ -60,12 +60,12 @@ PREFLIGHT_VALUES: Tree = {
 
 
 class RenderError(Exception):
-    """Helm would not render; the message is what it said."""
+    """Helm failed to render the chart; the message is its stderr."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A manifest: its text, and its objects by ``Kind namespace/name``."""
+    """A manifest: its text, and its objects by `Kind namespace/name`."""
 
     text: str
     objects: dict[str, Tree]
@@ -89,23 +89,23 @@ class Rendered:
 
 
 def render(helm: Path, archive: Path, values: Tree, *, apis: Sequence[str] = ()) -> Rendered:
-    """Render as for a release ``cilium`` in kube-system of a cluster with these further APIs."""
-    known = [word for api in apis for word in ("--api-versions", api)]
+    """Render release `cilium` in kube-system for a cluster with these additional APIs; raise `RenderError`."""
+    api_versions = [word for api in apis for word in ("--api-versions", api)]
     command = [str(helm), "template", "cilium", str(archive), "--namespace", NAMESPACE]
-    done = subprocess.run(
-        [*command, "--kube-version", "1.35.0", *known, "--values", "-"],
+    result = subprocess.run(
+        [*command, "--kube-version", "1.35.0", *api_versions, "--values", "-"],
         input=json.dumps(values),
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode:
-        raise RenderError(done.stderr)
-    return Rendered(done.stdout, _objects(done.stdout))
+    if result.returncode:
+        raise RenderError(result.stderr)
+    return Rendered(result.stdout, _objects(result.stdout))
 
 
 def read(archive: Path, path: str) -> Tree:
-    """Parse one file of the archive, YAML or JSON."""
+    """Parse a YAML or JSON file of the archive."""
     with tarfile.open(archive) as tar:
         member = tar.extractfile(f"cilium/{path}")
         if member is None:
@@ -115,11 +115,11 @@ def read(archive: Path, path: str) -> Tree:
 
 
 def _objects(text: str) -> dict[str, Tree]:
-    """Parse a manifest; a second object of the same name is an error of the chart."""
+    """Parse a manifest; raise `RenderError` if two objects have the same name."""
     named = [(_name(tree), tree) for tree in yaml.load_all(text, _LOADER) if tree]
     objects = dict(named)
     if len(objects) != len(named):
-        raise RenderError(f"two objects of one name among {[name for name, _ in named]}")
+        raise RenderError(f"two objects have the same name: {[name for name, _ in named]}")
     return objects
 
 

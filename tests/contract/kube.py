@@ -1,4 +1,4 @@
-"""The adapters of the Kubernetes API against a cluster, for the time of one call."""
+"""Run the Kubernetes adapters against a cluster for the duration of one call."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ def with_watches(
     use: Callable[[KubeClient, KubeCluster], Awaitable[Result]],
     changed: Callable[[], None] = lambda: None,
 ) -> Result:
-    """Connect, wait until every watch is in step, use it and let go."""
+    """Connect, wait until every watch has synced, call `use`, and disconnect."""
     return asyncio.run(_with_watches(kubeconfig, use, changed))
 
 
@@ -25,12 +25,12 @@ async def _with_watches(
 ) -> Result:
     client = await KubeClient.connect(str(kubeconfig))
     cluster = KubeCluster(client, changed)
-    watches = [asyncio.ensure_future(watch) for watch in cluster.watches()]
+    tasks = [asyncio.ensure_future(task) for task in cluster.background_tasks()]
     try:
-        await asyncio.wait_for(cluster.synced(), 30)
+        await asyncio.wait_for(cluster.wait_until_synced(), 30)
         return await use(client, cluster)
     finally:
-        for watch in watches:
-            watch.cancel()
-        await asyncio.gather(*watches, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await client.close()

@@ -1,4 +1,4 @@
-"""What every implementation of the Charts port keeps to: the fake of the unit tests, and Helm with a registry."""
+"""The contract of the Charts port, for the fake of the unit tests and for Helm with a registry."""
 
 import asyncio
 import itertools
@@ -15,7 +15,7 @@ from cilium_hybrid.adapters.helm.registry import list_versions
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import ChartRefusedError, Charts, ChartUnavailableError, FetchedChart, ValuesRefusedError
-from contract import tiny
+from contract import tiny_chart
 from fakes import FakeCharts, PublishedChart
 from testbed import binaries
 from testbed.registry import Registry
@@ -24,35 +24,35 @@ VERSIONS = (f"1.17.{number}" for number in itertools.count())
 NO_DIGEST = f"sha256:{'0' * 64}"
 
 
-class Place(Protocol):
-    """Where charts come from; `ref` is its registry."""
+class ChartsHarness(Protocol):
+    """An implementation of Charts, and who publishes charts. `ref` is the reference of the registry."""
 
     charts: Charts
     ref: str
 
     def publish(self, version: str, mark: str = "tiny") -> None:
-        """Serve a chart in the registry."""
+        """Push a chart to the registry."""
 
     def put_on_disk(self, version: str, kind: str) -> str:
-        """Put a chart on the operator's disk, as a folder or an archive; its reference."""
+        """Store a chart on the operator's disk as a directory or an archive; return its path."""
 
     def change_on_disk(self, ref: str, version: str) -> None:
-        """Put another chart of the same version into its place."""
+        """Replace the chart by another one of the same version."""
 
     def close(self) -> None:
-        """Let the registry refuse every connection."""
+        """Make the registry refuse connections."""
 
     def answer_429(self) -> None:
-        """Let the registry answer that its limit is reached."""
+        """Make the registry answer 429."""
 
     def hang(self) -> None:
-        """Let the registry answer nothing, and the operator wait but shortly."""
+        """Make the registry not answer, and shorten the client's timeout."""
 
     def pulls(self) -> int:
-        """How often a chart was asked of the registry."""
+        """Return how many requests for charts the registry received."""
 
 
-class FakePlace:
+class FakeHarness:
     def __init__(self, disk: Path) -> None:
         self._fake = FakeCharts()
         self.charts: Charts = self._fake
@@ -71,37 +71,37 @@ class FakePlace:
         self._publish(ref, version, "changed")
 
     def close(self) -> None:
-        self._fake.away = "connection refused"
+        self._fake.outage = "connection refused"
 
     def answer_429(self) -> None:
-        self._fake.away = "the registry's limit is reached"
+        self._fake.outage = "the registry limits requests"
 
     def hang(self) -> None:
-        self._fake.away = "no whole answer"
+        self._fake.outage = "no complete answer"
 
     def pulls(self) -> int:
         return len(self._fake.pulls)
 
     def _publish(self, ref: str, version: str, mark: str) -> None:
-        def refuses(values: Mapping[str, Any]) -> str | None:
+        def rejects(values: Mapping[str, Any]) -> str | None:
             return None if isinstance(values.get("data", ""), str) else "data: want a string"
 
-        self._fake.publish(ref, version, PublishedChart(digest([version, mark]), refuses, defaults=tiny.DEFAULTS))
+        self._fake.publish(ref, version, PublishedChart(digest([version, mark]), rejects, defaults=tiny_chart.DEFAULTS))
 
 
-class HelmPlace:
-    def __init__(self, registry: Registry, folder: Path) -> None:
+class HelmHarness:
+    def __init__(self, registry: Registry, directory: Path) -> None:
         self.ref = registry.ref
-        self._registry, self._folder = registry, folder
-        # Every list of more than two tags has more than one page.
+        self._registry, self._directory = registry, directory
+        # More than two tags take more than one page.
         self.charts: Charts = self._charts(partial(list_versions, page=2))
 
     def publish(self, version: str, mark: str = "tiny") -> None:
-        self._registry.push(tiny.archive(self._folder / mark / f"cilium-{version}.tgz", version, mark))
+        self._registry.push(tiny_chart.archive(self._directory / mark / f"cilium-{version}.tgz", version, mark))
         self._registry.forget_requests()
 
     def put_on_disk(self, version: str, kind: str) -> str:
-        return str(self._put(self._folder / "disk" / kind, version, "tiny"))
+        return str(self._put(self._directory / "disk" / kind, version, "tiny"))
 
     def change_on_disk(self, ref: str, version: str) -> None:
         self._put(Path(ref), version, "changed")
@@ -119,12 +119,12 @@ class HelmPlace:
     def pulls(self) -> int:
         return sum("/manifests/" in path for _, path in self._registry.requests)
 
-    def _charts(self, listed: Callable[[str], Awaitable[Sequence[CiliumVersion]]]) -> Charts:
-        command = HelmCommand(binaries.ensure("helm")["helm"], self._folder / "helm", lambda *_: None)
-        return HelmCharts(command, self._folder / "cache", "v1.35.0", listed)
+    def _charts(self, list_tags: Callable[[str], Awaitable[Sequence[CiliumVersion]]]) -> Charts:
+        command = HelmCommand(binaries.ensure("helm")["helm"], self._directory / "helm", lambda *_: None)
+        return HelmCharts(command, self._directory / "cache", "v1.35.0", list_tags)
 
     def _put(self, path: Path, version: str, mark: str) -> Path:
-        return (tiny.folder if path.name == "folder" else tiny.archive)(path, version, mark)
+        return (tiny_chart.directory if path.name == "directory" else tiny_chart.archive)(path, version, mark)
 
 
 @pytest.fixture(scope="module")
@@ -134,216 +134,216 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 @pytest.fixture
-def fake(tmp_path: Path) -> Place:
-    return FakePlace(tmp_path)
+def fake(tmp_path: Path) -> ChartsHarness:
+    return FakeHarness(tmp_path)
 
 
 @pytest.fixture
-def helm(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def helm(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChartsHarness]:
     monkeypatch.setenv("SSL_CERT_FILE", str(registry.ca_file))
-    yield HelmPlace(registry, tmp_path)
+    yield HelmHarness(registry, tmp_path)
     registry.serve()
 
 
 @pytest.fixture(params=["fake", "helm"])
-def place(request: pytest.FixtureRequest) -> Place:
-    found: Place = request.getfixturevalue(request.param)
+def harness(request: pytest.FixtureRequest) -> ChartsHarness:
+    found: ChartsHarness = request.getfixturevalue(request.param)
     return found
 
 
 @pytest.fixture
 def version() -> str:
-    """A version that no other test serves."""
+    """A version that no other test publishes."""
     return next(VERSIONS)
 
 
-def fetch(place: Place, version: str, pinned: str | None = None, ref: str | None = None) -> FetchedChart:
-    return asyncio.run(place.charts.fetch(ref or place.ref, version, pinned))
+def fetch(harness: ChartsHarness, version: str, pinned: str | None = None, ref: str | None = None) -> FetchedChart:
+    return asyncio.run(harness.charts.fetch(ref or harness.ref, version, pinned))
 
 
-def versions(place: Place, ref: str | None = None) -> list[str]:
-    return [str(version) for version in asyncio.run(place.charts.versions(ref or place.ref))]
+def versions(harness: ChartsHarness, ref: str | None = None) -> list[str]:
+    return [str(version) for version in asyncio.run(harness.charts.versions(ref or harness.ref))]
 
 
-def render(place: Place, chart: FetchedChart, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return asyncio.run(place.charts.render(chart, values))
+def render(harness: ChartsHarness, chart: FetchedChart, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return asyncio.run(harness.charts.render(chart, values))
 
 
-def test_a_chart_is_pulled_once_and_kept(place: Place, version: str) -> None:
-    place.publish(version)
-    chart = fetch(place, version)
-    pulls = place.pulls()
-    again = fetch(place, version)
+def test_a_chart_is_pulled_once_and_cached(harness: ChartsHarness, version: str) -> None:
+    harness.publish(version)
+    chart = fetch(harness, version)
+    pulls = harness.pulls()
+    again = fetch(harness, version)
 
     assert chart.version == version
     assert chart.digest.startswith("sha256:")
     assert pulls > 0
     assert again == chart
-    assert place.pulls() == pulls
+    assert harness.pulls() == pulls
 
 
-def test_a_version_that_nobody_serves_is_unavailable(place: Place, version: str) -> None:
-    with pytest.raises(ChartUnavailableError, match=f"cannot fetch chart {version} from {place.ref}"):
-        fetch(place, version)
+def test_an_unpublished_version_is_unavailable(harness: ChartsHarness, version: str) -> None:
+    with pytest.raises(ChartUnavailableError, match=f"cannot fetch chart {version} from {harness.ref}"):
+        fetch(harness, version)
 
 
-def test_a_version_that_is_served_later_is_found(place: Place, version: str) -> None:
+def test_a_version_that_is_published_later_is_found(harness: ChartsHarness, version: str) -> None:
     with pytest.raises(ChartUnavailableError):
-        fetch(place, version)
-    place.publish(version)
+        fetch(harness, version)
+    harness.publish(version)
 
-    assert fetch(place, version).version == version
+    assert fetch(harness, version).version == version
 
 
-def test_a_registry_that_is_away_is_needed_for_new_charts_alone(place: Place, version: str) -> None:
-    place.publish(version)
-    chart = fetch(place, version)
-    place.close()
+def test_cached_charts_do_not_need_the_registry(harness: ChartsHarness, version: str) -> None:
+    harness.publish(version)
+    chart = fetch(harness, version)
+    harness.close()
 
-    assert fetch(place, version) == chart
+    assert fetch(harness, version) == chart
     with pytest.raises(ChartUnavailableError):
-        fetch(place, next(VERSIONS))
+        fetch(harness, next(VERSIONS))
 
 
-def test_the_pinned_chart_is_accepted_and_any_other_refused(place: Place, version: str) -> None:
-    place.publish(version)
-    chart = fetch(place, version)
+def test_a_chart_with_another_digest_than_the_pinned_one_is_refused(harness: ChartsHarness, version: str) -> None:
+    harness.publish(version)
+    chart = fetch(harness, version)
 
-    assert fetch(place, version, chart.digest) == chart
+    assert fetch(harness, version, chart.digest) == chart
     with pytest.raises(ChartRefusedError, match=chart.digest):
-        fetch(place, version, NO_DIGEST)
+        fetch(harness, version, NO_DIGEST)
 
 
-def test_a_chart_that_was_served_anew_is_only_taken_when_it_is_pinned(place: Place, version: str) -> None:
-    place.publish(version)
-    before = fetch(place, version)
-    place.publish(version, "changed")
-    unpinned = fetch(place, version)
+def test_a_republished_chart_is_used_only_if_its_digest_is_pinned(harness: ChartsHarness, version: str) -> None:
+    harness.publish(version)
+    before = fetch(harness, version)
+    harness.publish(version, "changed")
+    unpinned = fetch(harness, version)
     with pytest.raises(ChartRefusedError) as refused:
-        fetch(place, version, NO_DIGEST)
+        fetch(harness, version, NO_DIGEST)
     served = next(word for word in str(refused.value).replace(",", " ").split() if word.startswith("sha256:"))
 
     assert unpinned == before
     assert served != before.digest
-    assert fetch(place, version, served).digest == served
+    assert fetch(harness, version, served).digest == served
 
 
-def test_a_chart_renders_what_its_values_say(place: Place, version: str) -> None:
-    place.publish(version)
+def test_a_chart_is_rendered_with_the_values(harness: ChartsHarness, version: str) -> None:
+    harness.publish(version)
     affinity: dict[str, Any] = {
         "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{}]}}
     }
-    manifests = render(place, fetch(place, version), {"affinity": affinity})
-    agents = [made for made in manifests if made["kind"] == "DaemonSet"]
+    manifests = render(harness, fetch(harness, version), {"affinity": affinity})
+    agents = [manifest for manifest in manifests if manifest["kind"] == "DaemonSet"]
 
-    assert [made["metadata"]["name"] for made in agents] == ["cilium"]
+    assert [manifest["metadata"]["name"] for manifest in agents] == ["cilium"]
     assert agents[0]["spec"]["template"]["spec"]["affinity"] == affinity
 
 
-@pytest.mark.parametrize("kind", ["registry", "folder", "archive"])
-def test_a_chart_tells_the_values_that_it_has_of_itself(place: Place, version: str, kind: str) -> None:
-    place.publish(version)
-    ref = place.ref if kind == "registry" else place.put_on_disk(version, kind)
-    chart = fetch(place, version, ref=ref)
+@pytest.mark.parametrize("kind", ["registry", "directory", "archive"])
+def test_default_values_of_a_chart(harness: ChartsHarness, version: str, kind: str) -> None:
+    harness.publish(version)
+    ref = harness.ref if kind == "registry" else harness.put_on_disk(version, kind)
+    chart = fetch(harness, version, ref=ref)
 
-    assert asyncio.run(place.charts.defaults(chart)) == tiny.DEFAULTS
+    assert asyncio.run(harness.charts.defaults(chart)) == tiny_chart.DEFAULTS
 
 
-def test_values_that_the_chart_does_not_take_are_refused(place: Place, version: str) -> None:
-    place.publish(version)
-    chart = fetch(place, version)
+def test_values_that_the_chart_rejects(harness: ChartsHarness, version: str) -> None:
+    harness.publish(version)
+    chart = fetch(harness, version)
 
     with pytest.raises(ValuesRefusedError, match="data"):
-        render(place, chart, {"data": {"no": "string"}})
-    assert render(place, chart, {"data": "a string"})
+        render(harness, chart, {"data": {"no": "string"}})
+    assert render(harness, chart, {"data": "a string"})
 
 
-@pytest.mark.parametrize("kind", ["folder", "archive"])
-def test_a_chart_on_disk_needs_no_registry(place: Place, version: str, kind: str) -> None:
-    ref = place.put_on_disk(version, kind)
-    place.close()
-    chart = fetch(place, version, ref=ref)
+@pytest.mark.parametrize("kind", ["directory", "archive"])
+def test_a_chart_on_disk_does_not_need_the_registry(harness: ChartsHarness, version: str, kind: str) -> None:
+    ref = harness.put_on_disk(version, kind)
+    harness.close()
+    chart = fetch(harness, version, ref=ref)
 
-    assert fetch(place, version, chart.digest, ref) == chart
-    assert render(place, chart, {})
+    assert fetch(harness, version, chart.digest, ref) == chart
+    assert render(harness, chart, {})
     with pytest.raises(ChartRefusedError):
-        fetch(place, version, NO_DIGEST, ref)
+        fetch(harness, version, NO_DIGEST, ref)
 
 
-@pytest.mark.parametrize("kind", ["folder", "archive"])
-def test_a_chart_on_disk_is_read_each_time(place: Place, version: str, kind: str) -> None:
-    ref = place.put_on_disk(version, kind)
-    before = fetch(place, version, ref=ref)
-    place.change_on_disk(ref, version)
+@pytest.mark.parametrize("kind", ["directory", "archive"])
+def test_a_chart_on_disk_is_not_cached(harness: ChartsHarness, version: str, kind: str) -> None:
+    ref = harness.put_on_disk(version, kind)
+    before = fetch(harness, version, ref=ref)
+    harness.change_on_disk(ref, version)
 
-    assert fetch(place, version, ref=ref).digest != before.digest
+    assert fetch(harness, version, ref=ref).digest != before.digest
 
 
-@pytest.mark.parametrize("kind", ["folder", "archive"])
-def test_a_chart_on_disk_of_another_version_is_refused(place: Place, version: str, kind: str) -> None:
-    ref = place.put_on_disk(version, kind)
+@pytest.mark.parametrize("kind", ["directory", "archive"])
+def test_a_chart_on_disk_with_another_version_is_refused(harness: ChartsHarness, version: str, kind: str) -> None:
+    ref = harness.put_on_disk(version, kind)
 
     with pytest.raises(ChartRefusedError):
-        fetch(place, "9.9.9", ref=ref)
+        fetch(harness, "9.9.9", ref=ref)
 
 
-def test_a_path_where_nothing_is_may_be_filled_later(place: Place, version: str) -> None:
+def test_a_missing_path_is_unavailable(harness: ChartsHarness, version: str) -> None:
     with pytest.raises(ChartUnavailableError, match="/nowhere/cilium"):
-        fetch(place, version, ref="/nowhere/cilium")
+        fetch(harness, version, ref="/nowhere/cilium")
 
 
-def test_the_versions_of_a_registry_are_those_that_are_served(place: Place, version: str) -> None:
+def test_all_published_versions_are_listed_in_order(harness: ChartsHarness, version: str) -> None:
     builds = [version, f"{version}-0", f"{version}-9", f"{version}-10"]
     for build in reversed(builds):
-        place.publish(build)
-    found = versions(place)
+        harness.publish(build)
+    found = versions(harness)
 
     assert [build for build in found if build in builds] == builds
     assert len(found) == len(set(found))
 
 
-def test_a_tag_that_is_no_version_is_passed_over(place: Place, version: str) -> None:
-    place.publish(version)
-    place.publish(f"{version}-rc.1")
-    found = versions(place)
+def test_tags_that_are_not_versions_are_ignored(harness: ChartsHarness, version: str) -> None:
+    harness.publish(version)
+    harness.publish(f"{version}-rc.1")
+    found = versions(harness)
 
     assert version in found
     assert f"{version}-rc.1" not in found
 
 
-def test_a_version_that_is_served_later_is_listed(place: Place, version: str) -> None:
-    place.publish(version)
+def test_a_version_that_is_published_later_is_listed(harness: ChartsHarness, version: str) -> None:
+    harness.publish(version)
     later = next(VERSIONS)
-    before = versions(place)
-    place.publish(later)
+    before = versions(harness)
+    harness.publish(later)
 
     assert later not in before
-    assert later in versions(place)
+    assert later in versions(harness)
 
 
-def test_a_repository_that_is_unknown_has_no_list(place: Place, version: str) -> None:
-    place.publish(version)
+def test_listing_an_unknown_repository_fails(harness: ChartsHarness, version: str) -> None:
+    harness.publish(version)
 
-    with pytest.raises(ChartUnavailableError, match=f"cannot list the versions of {place.ref}-of-nobody: "):
-        versions(place, f"{place.ref}-of-nobody")
+    with pytest.raises(ChartUnavailableError, match=f"cannot list the versions of {harness.ref}-unknown: "):
+        versions(harness, f"{harness.ref}-unknown")
 
 
 @pytest.mark.parametrize(
-    ("ail", "words"),
+    ("failure", "message"),
     [
-        pytest.param("close", "refused|Connect call failed", id="it refuses connections"),
-        pytest.param("answer_429", "limit is reached", id="its limit is reached"),
-        pytest.param("hang", "no whole answer", id="it hangs"),
+        pytest.param("close", "refused|Connect call failed", id="refuses connections"),
+        pytest.param("answer_429", "limits requests", id="rate limit"),
+        pytest.param("hang", "no complete answer", id="does not answer"),
     ],
 )
-def test_a_registry_that_is_ill_has_no_list(place: Place, version: str, ail: str, words: str) -> None:
-    place.publish(version)
-    getattr(place, ail)()
+def test_listing_fails_if_the_registry_fails(harness: ChartsHarness, version: str, failure: str, message: str) -> None:
+    harness.publish(version)
+    getattr(harness, failure)()
 
-    with pytest.raises(ChartUnavailableError, match=f"cannot list the versions of {place.ref}: .*({words})"):
-        versions(place)
+    with pytest.raises(ChartUnavailableError, match=f"cannot list the versions of {harness.ref}: .*({message})"):
+        versions(harness)
 
 
-def test_a_path_is_in_no_registry(place: Place) -> None:
+def test_listing_the_versions_of_a_path_fails(harness: ChartsHarness) -> None:
     with pytest.raises(ChartUnavailableError, match="cannot list the versions of /nowhere/cilium"):
-        versions(place, "/nowhere/cilium")
+        versions(harness, "/nowhere/cilium")

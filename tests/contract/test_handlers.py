@@ -1,4 +1,4 @@
-"""The watch of the resource, by kopf, as one of many tasks of a process that goes on without it."""
+"""kopf's watch of the resource, as one of several tasks of a process that continues if the watch ends."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ import pytest
 from cilium_hybrid.handlers.resource import NotServedError, watch_resource
 from contract.conftest import CRDS
 from testbed.cluster import Cluster
-from testbed.operator import wait_for_the_definition
+from testbed.operator import wait_for_crd
 from testbed.processes import wait_until
 
 RESOURCE = {
@@ -28,26 +28,26 @@ LIMIT = 30.0
 
 @pytest.fixture
 def watched(testbed_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """A cluster with one resource, that kopf finds as it does in a shell; its definition is there again afterwards."""
+    """A cluster with one resource, which kopf finds through KUBECONFIG; afterwards the CRD is created again."""
     monkeypatch.setenv("KUBECONFIG", str(testbed_cluster.kubeconfig))
     wait_until(lambda: testbed_cluster.request("POST", RESOURCES, RESOURCE), timeout=LIMIT, what="the resource")
     yield testbed_cluster
-    testbed_cluster.kubectl("apply", "-k", CRDS)
-    wait_for_the_definition(testbed_cluster)
+    testbed_cluster.kubectl("apply", "-f", CRDS)
+    wait_for_crd(testbed_cluster)
     testbed_cluster.kubectl("delete", "ciliumhybrids", "--all")
 
 
-def _run(go: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Run it, and see that kopf leaves no socket behind; it does not wait for those that it closes."""
+def _run(scenario: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run a scenario, and check that kopf leaves no socket open; kopf does not wait until they are closed."""
 
-    async def whole() -> None:
+    async def run() -> None:
         before = _sockets()
-        await go()
+        await scenario()
         async with asyncio.timeout(LIMIT):
-            while _sockets() > before:  # noqa: ASYNC110 # no event tells of it
+            while _sockets() > before:  # noqa: ASYNC110 # no event reports it
                 await asyncio.sleep(0.01)
 
-    asyncio.run(whole())
+    asyncio.run(run())
 
 
 def _sockets() -> int:
@@ -55,20 +55,20 @@ def _sockets() -> int:
 
 
 async def _until_it_fails(cluster: Cluster, watch: "asyncio.Future[NoReturn]") -> None:
-    """Take the definition away, and wait until kopf has given up."""
-    await asyncio.to_thread(cluster.kubectl, "delete", "-k", CRDS)
+    """Delete the CRD, and wait until kopf stops."""
+    await asyncio.to_thread(cluster.kubectl, "delete", "-f", CRDS)
     await asyncio.wait([watch], timeout=LIMIT)
-    assert watch.done(), "kopf goes on without a definition"
+    assert watch.done(), "kopf continues without a CRD"
     assert isinstance(watch.exception(), NotServedError)
 
 
-def test_a_watch_that_gives_up_leaves_the_other_tasks_alone(watched: Cluster) -> None:
-    async def go() -> None:
-        rung = asyncio.Event()
-        watch = asyncio.ensure_future(watch_resource(rung.set, False, lambda: None))
+def test_a_watch_that_ends_does_not_cancel_other_tasks(watched: Cluster) -> None:
+    async def scenario() -> None:
+        changed = asyncio.Event()
+        watch = asyncio.ensure_future(watch_resource(changed.set, False, lambda: None))
         async with asyncio.timeout(LIMIT):
-            await rung.wait()
-        # As Helm and requests are: begun while kopf watches, and under way when it gives up.
+            await changed.wait()
+        # Like Helm and requests: started while kopf watches, and still running when it stops.
         other = asyncio.ensure_future(asyncio.Event().wait())
         await _until_it_fails(watched, watch)
         await asyncio.sleep(0)
@@ -76,16 +76,16 @@ def test_a_watch_that_gives_up_leaves_the_other_tasks_alone(watched: Cluster) ->
         assert not other.done()
         other.cancel()
 
-    _run(go)
+    _run(scenario)
 
 
-def test_the_signals_are_those_of_the_process(watched: Cluster) -> None:
-    async def go() -> None:
-        rung, stopping = asyncio.Event(), asyncio.Event()
-        take_signals = partial(asyncio.get_running_loop().add_signal_handler, signal.SIGTERM, stopping.set)
-        watch = asyncio.ensure_future(watch_resource(rung.set, False, take_signals))
+def test_the_process_keeps_its_signal_handlers(watched: Cluster) -> None:
+    async def scenario() -> None:
+        changed, stopping = asyncio.Event(), asyncio.Event()
+        restore_handlers = partial(asyncio.get_running_loop().add_signal_handler, signal.SIGTERM, stopping.set)
+        watch = asyncio.ensure_future(watch_resource(changed.set, False, restore_handlers))
         async with asyncio.timeout(LIMIT):
-            await rung.wait()
+            await changed.wait()
             os.kill(os.getpid(), signal.SIGTERM)
             await stopping.wait()
 
@@ -96,29 +96,29 @@ def test_the_signals_are_those_of_the_process(watched: Cluster) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             await stopping.wait()
 
-    _run(go)
+    _run(scenario)
 
 
-def test_a_resource_that_is_not_served_yet_is_not_waited_for_in_silence(watched: Cluster) -> None:
-    async def go() -> None:
-        await asyncio.to_thread(watched.kubectl, "delete", "-k", CRDS)
+def test_a_resource_that_is_not_served_raises_an_error(watched: Cluster) -> None:
+    async def scenario() -> None:
+        await asyncio.to_thread(watched.kubectl, "delete", "-f", CRDS)
         with pytest.raises(NotServedError):
             async with asyncio.timeout(LIMIT):
                 await watch_resource(lambda: None, False, lambda: None)
 
-    _run(go)
+    _run(scenario)
 
 
 @pytest.mark.usefixtures("watched")
-def test_it_ends_whole_when_it_is_cancelled() -> None:
-    async def go() -> None:
-        rung = asyncio.Event()
-        watch = asyncio.ensure_future(watch_resource(rung.set, False, lambda: None))
+def test_cancellation_leaves_no_task() -> None:
+    async def scenario() -> None:
+        changed = asyncio.Event()
+        watch = asyncio.ensure_future(watch_resource(changed.set, False, lambda: None))
         async with asyncio.timeout(LIMIT):
-            await rung.wait()
+            await changed.wait()
             watch.cancel()
             await asyncio.wait([watch])
 
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    _run(go)
+    _run(scenario)

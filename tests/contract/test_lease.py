@@ -1,4 +1,4 @@
-"""The Lease on an API server: one leads, and it has stopped before another starts. Times are short here."""
+"""Leader election against an API server: a leader has stopped before another one starts. Timeouts are shortened."""
 
 import asyncio
 import json
@@ -11,13 +11,13 @@ import pytest
 
 from cilium_hybrid.adapters.kube import lease as module
 from cilium_hybrid.adapters.kube.client import KubeClient
-from cilium_hybrid.adapters.kube.lease import LEASE, Elector
+from cilium_hybrid.adapters.kube.lease import LEASE, LeaderElector
 from testbed.cluster import Cluster
 
 NAMESPACE = "default"
 LEASE_SECONDS, DEADLINE_SECONDS = 2, 1.0
 Result = TypeVar("Result")
-Make = Callable[[str], Elector]
+Make = Callable[[str], LeaderElector]
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def no_lease(testbed_cluster: Cluster) -> None:
 def with_electors(cluster: Cluster, scenario: Callable[[Make], Awaitable[Result]]) -> Result:
     async def run() -> Result:
         async with connected(cluster) as client:
-            return await scenario(lambda identity: Elector(client, NAMESPACE, identity))
+            return await scenario(lambda identity: LeaderElector(client, NAMESPACE, identity))
 
     return asyncio.run(run())
 
@@ -49,7 +49,7 @@ async def connected(cluster: Cluster) -> AsyncIterator[KubeClient]:
         await client.close()
 
 
-async def leads(elector: Elector, within: float) -> bool:
+async def acquires(elector: LeaderElector, within: float) -> bool:
     try:
         await asyncio.wait_for(elector.acquire(), within)
     except TimeoutError:
@@ -58,46 +58,46 @@ async def leads(elector: Elector, within: float) -> bool:
 
 
 @asynccontextmanager
-async def keeping(elector: Elector) -> AsyncIterator["asyncio.Future[str]"]:
-    keeper = asyncio.ensure_future(elector.lost())
+async def renewing(elector: LeaderElector) -> AsyncIterator["asyncio.Future[str]"]:
+    renewal = asyncio.ensure_future(elector.wait_until_lost())
     try:
-        yield keeper
+        yield renewal
     finally:
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
+        renewal.cancel()
+        await asyncio.gather(renewal, return_exceptions=True)
 
 
-def test_one_leads_for_as_long_as_it_renews_and_the_other_stands_by(testbed_cluster: Cluster) -> None:
+def test_one_leads_while_it_renews_and_the_other_stands_by(testbed_cluster: Cluster) -> None:
     async def scenario(make: Make) -> tuple[bool, bool, bool, bool]:
         one, other = make("one"), make("other")
-        before = one.holds
-        taken = await leads(one, 5)
-        async with keeping(one) as keeper:
-            too = await leads(other, 2 * LEASE_SECONDS)
-            return before, taken and not keeper.done(), one.holds, too or other.holds
+        before = one.is_leader
+        taken = await acquires(one, 5)
+        async with renewing(one) as renewal:
+            too = await acquires(other, 2 * LEASE_SECONDS)
+            return before, taken and not renewal.done(), one.is_leader, too or other.is_leader
 
     assert with_electors(testbed_cluster, scenario) == (False, True, True, False)
 
 
-def test_another_starts_only_after_the_one_that_fell_silent_has_stopped(testbed_cluster: Cluster) -> None:
+def test_another_leads_only_after_a_leader_that_does_not_renew_has_stopped(testbed_cluster: Cluster) -> None:
     async def scenario(make: Make) -> tuple[float, bool, bool]:
         one, other = make("one"), make("other")
         await one.acquire()
         started = time.monotonic()
-        await leads(other, 10)
-        return time.monotonic() - started, one.holds, other.holds
+        await acquires(other, 10)
+        return time.monotonic() - started, one.is_leader, other.is_leader
 
-    waited, one_holds, other_holds = with_electors(testbed_cluster, scenario)
+    waited, one_leads, other_leads = with_electors(testbed_cluster, scenario)
 
     assert waited > DEADLINE_SECONDS
-    assert (one_holds, other_holds) == (False, True)
+    assert (one_leads, other_leads) == (False, True)
 
 
-def test_a_lease_that_was_given_back_is_taken_at_once(testbed_cluster: Cluster) -> None:
+def test_a_released_lease_is_acquired_at_once(testbed_cluster: Cluster) -> None:
     async def scenario(make: Make) -> bool:
         one, other = make("one"), make("other")
         await one.acquire()
-        standing_by = asyncio.ensure_future(leads(other, 10))
+        standing_by = asyncio.ensure_future(acquires(other, 10))
         await asyncio.sleep(0.2)
         started = time.monotonic()
         await one.release()
@@ -106,29 +106,29 @@ def test_a_lease_that_was_given_back_is_taken_at_once(testbed_cluster: Cluster) 
     assert with_electors(testbed_cluster, scenario)
 
 
-def test_the_same_pod_takes_its_lease_again_at_once(testbed_cluster: Cluster) -> None:
+def test_the_same_pod_acquires_its_lease_again_at_once(testbed_cluster: Cluster) -> None:
     async def scenario(make: Make) -> bool:
         await make("one").acquire()
-        return await leads(make("one"), LEASE_SECONDS / 2)
+        return await acquires(make("one"), LEASE_SECONDS / 2)
 
     assert with_electors(testbed_cluster, scenario)
 
 
-def test_a_lease_that_another_took_is_lost_by_name(testbed_cluster: Cluster) -> None:
+def test_a_lease_taken_by_another_is_lost_and_the_holder_is_named(testbed_cluster: Cluster) -> None:
     taken = json.dumps({"spec": {"holderIdentity": "other", "renewTime": "2026-03-01T12:00:00.000000Z"}})
 
     async def scenario(make: Make) -> str:
         one = make("one")
         await one.acquire()
-        async with keeping(one) as keeper:
+        async with renewing(one) as renewal:
             patch = ("patch", "lease", LEASE, "-n", NAMESPACE, "--type=merge", "-p", taken)
             await asyncio.to_thread(testbed_cluster.kubectl, *patch)
-            return await asyncio.wait_for(keeper, 5)
+            return await asyncio.wait_for(renewal, 5)
 
     assert "other" in with_electors(testbed_cluster, scenario)
 
 
-def test_the_lease_of_another_is_not_given_back(testbed_cluster: Cluster) -> None:
+def test_the_lease_of_another_is_not_released(testbed_cluster: Cluster) -> None:
     async def scenario(make: Make) -> None:
         await make("one").acquire()
         await make("other").release()
@@ -138,17 +138,17 @@ def test_the_lease_of_another_is_not_given_back(testbed_cluster: Cluster) -> Non
     assert testbed_cluster.get("lease", LEASE, NAMESPACE)["spec"]["holderIdentity"] == "one"
 
 
-def test_an_api_server_that_does_not_answer_is_not_waited_for_beyond_the_deadline(testbed_cluster: Cluster) -> None:
+def test_leadership_ends_at_the_deadline_if_the_api_server_does_not_answer(testbed_cluster: Cluster) -> None:
     async def scenario(make: Make) -> tuple[float, bool]:
         one = make("one")
         await one.acquire()
-        async with keeping(one) as keeper:
+        async with renewing(one) as renewal:
             await asyncio.sleep(0.1)
             started = time.monotonic()
             testbed_cluster.pause_api_server()
             try:
-                await asyncio.wait_for(keeper, 10)
-                return time.monotonic() - started, one.holds
+                await asyncio.wait_for(renewal, 10)
+                return time.monotonic() - started, one.is_leader
             finally:
                 testbed_cluster.resume_api_server()
 
@@ -158,14 +158,14 @@ def test_an_api_server_that_does_not_answer_is_not_waited_for_beyond_the_deadlin
     assert not holds
 
 
-def test_an_edit_of_the_lease_by_somebody_else_loses_nothing(testbed_cluster: Cluster) -> None:
+def test_an_edit_of_the_lease_by_another_client_does_not_lose_it(testbed_cluster: Cluster) -> None:
     async def scenario(make: Make) -> tuple[bool, bool]:
         one = make("one")
         await one.acquire()
-        async with keeping(one) as keeper:
+        async with renewing(one) as renewal:
             label = ("label", "lease", LEASE, "-n", NAMESPACE, "team=network")
             await asyncio.to_thread(testbed_cluster.kubectl, *label)
             await asyncio.sleep(1.5 * DEADLINE_SECONDS)
-            return keeper.done(), one.holds
+            return renewal.done(), one.is_leader
 
     assert with_electors(testbed_cluster, scenario) == (False, True)

@@ -1,4 +1,4 @@
-"""A preflight on nodes, started and judged under the rights that the operator has."""
+"""A preflight on nodes, started and evaluated with the operator's own permissions."""
 
 import asyncio
 import json
@@ -30,10 +30,10 @@ from testbed.processes import wait_until
 
 RUNS, GOOD, BAD = "1.17.15-1", "1.18.8-1", "1.18.10-1"
 HYBRID = {hybrid_name(number) for number in (1, 2, 3)}
-ALONE = "mi-alone"
+NO_AGENT = "mi-no-agent"
 EXPRESSIONS = [
     {"key": HYBRID_LABEL, "operator": "In", "values": [HYBRID_VALUE]},
-    {"key": ALONE, "operator": "DoesNotExist"},
+    {"key": NO_AGENT, "operator": "DoesNotExist"},
 ]
 AGENTS = {
     "nodeAffinity": {
@@ -46,16 +46,16 @@ LIMIT = 60.0
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("charts")
-    return {version: package(version, folder) for version in (RUNS, GOOD, BAD)}
+    directory = tmp_path_factory.mktemp("charts")
+    return {version: package(version, directory) for version in (RUNS, GOOD, BAD)}
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory, archives: dict[str, Path]) -> Iterator[Cluster]:
-    """Three hybrid nodes with Cilium's agents, two cloud nodes without; the operator's rights, and no operator."""
+    """Three hybrid nodes with Cilium agents, two cloud nodes without; the operator's RBAC, and no operator."""
     with Cluster.start(tmp_path_factory.mktemp("cluster"), hybrid=3, cloud=2) as cluster:
         install(cluster)
-        # Agents on the hybrid nodes but for those that a test adds.
+        # Agents run on the hybrid nodes except for those that a test adds.
         pool = {"clusterPoolIPv4MaskSize": 25, "clusterPoolIPv4PodCIDRList": ["10.85.0.0/16"]}
         values = {"affinity": AGENTS, "operator": {"affinity": AGENTS}, "ipam": {"operator": pool}}
         helm_install = ("install", "cilium", archives[RUNS], "-n", "kube-system", "--values", "-")
@@ -65,13 +65,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, archives: dict[str, Path])
 
 
 class Preflight:
-    """The operator with one preflight."""
+    """Starts and ends a preflight as the operator does."""
 
-    def __init__(self, kubeconfig: Path, folder: Path, archives: dict[str, Path]) -> None:
-        self._kubeconfig, self._folder, self._archives = kubeconfig, folder, archives
+    def __init__(self, kubeconfig: Path, directory: Path, archives: dict[str, Path]) -> None:
+        self._kubeconfig, self._directory, self._archives = kubeconfig, directory, archives
 
     def start(self, version: str, until: Callable[[Observation], Any]) -> Observation:
-        """Start it, and look whenever something changed until what is seen is it."""
+        """Start it, and return the first observation that meets the condition."""
         changed = asyncio.Event()
 
         async def use(client: KubeClient, cluster: KubeCluster) -> Observation:
@@ -79,15 +79,15 @@ class Preflight:
             expected = Revision(1, "deployed", NOW, True, version, DIGEST, OTHER_DIGEST)
             await self._preflights(client, cluster).start(chart, preflight_values(a_spec()), expected)
             async with asyncio.timeout(LIMIT):
-                while not until(seen := cluster.observe()):
+                while not until(observation := cluster.observe()):
                     changed.clear()
                     await changed.wait()
-            return seen
+            return observation
 
         return with_watches(self._kubeconfig, use, changed.set)
 
     def end(self) -> PreflightObservation:
-        """Take it away, and look."""
+        """End it, and return what is observed then."""
 
         async def use(client: KubeClient, cluster: KubeCluster) -> PreflightObservation:
             await self._preflights(client, cluster).end()
@@ -96,7 +96,7 @@ class Preflight:
         return with_watches(self._kubeconfig, use)
 
     def _preflights(self, client: KubeClient, cluster: KubeCluster) -> HelmPreflights:
-        command = HelmCommand(binaries.ensure("helm")["helm"], self._folder, lambda *_: None)
+        command = HelmCommand(binaries.ensure("helm")["helm"], self._directory, lambda *_: None)
         return HelmPreflights(command, client, cluster.preflight, lambda: True)
 
 
@@ -113,74 +113,76 @@ def preflight(
     cluster.kubectl("wait", "--for=delete", *check_pods, f"--timeout={LIMIT}s")
 
 
-def judged(seen: Observation, *, late: bool = False) -> PreflightEvaluation:
+def evaluate(observation: Observation, *, late: bool = False) -> PreflightEvaluation:
     now = SystemClock().now()
-    return evaluate_preflight(seen, None, TIMEOUT, now + TIMEOUT if late else now)
+    return evaluate_preflight(observation, None, TIMEOUT, now + TIMEOUT if late else now)
 
 
-def passed(seen: Observation) -> bool:
-    return judged(seen).result is PreflightResult.PASSED
+def passed(observation: Observation) -> bool:
+    return evaluate(observation).result is PreflightResult.PASSED
 
 
-def test_a_good_version_passes_on_the_hybrid_nodes_alone(cluster: Cluster, preflight: Preflight) -> None:
+def test_a_working_version_passes_on_all_hybrid_nodes_and_only_there(cluster: Cluster, preflight: Preflight) -> None:
     before = cluster.helm("get", "manifest", "cilium", "-n", "kube-system")
-    seen = preflight.start(GOOD, until=passed)
+    observation = preflight.start(GOOD, until=passed)
     checks = cluster.get("daemonset", "cilium-pre-flight-check", "kube-system")["status"]
     left = preflight.end()
 
-    assert {name for name, pod in seen.preflight.pods.items() if pod.ready} == HYBRID
-    assert seen.preflight.validator is not None
-    assert seen.preflight.validator.pod is not None
-    assert seen.preflight.validator.pod.node in HYBRID
-    # A pod for a cloud node would stay Pending for ever; with the label in its selector there is none.
+    assert {name for name, pod in observation.preflight.pods.items() if pod.ready} == HYBRID
+    assert observation.preflight.validator is not None
+    assert observation.preflight.validator.pod is not None
+    assert observation.preflight.validator.pod.node in HYBRID
+    # A pod for a cloud node would stay Pending forever; the node affinity prevents such pods.
     assert (checks["desiredNumberScheduled"], checks["numberReady"]) == (3, 3)
-    assert not left.there
+    assert not left.exists
     assert cluster.helm("get", "manifest", "cilium", "-n", "kube-system") == before
 
 
-def test_a_version_whose_image_is_broken_fails_and_says_why(preflight: Preflight) -> None:
-    def told(seen: Observation) -> bool:
-        validator = seen.preflight.validator
+def test_a_version_with_a_broken_image_fails_and_reports_the_cause(preflight: Preflight) -> None:
+    def all_failed(observation: Observation) -> bool:
+        validator = observation.preflight.validator
         of_validator = None if validator is None else validator.pod
         return (
             of_validator is not None
             and bool(of_validator.failure_message)
-            and all(failure_message(seen, node) for node in HYBRID)
+            and all(failure_message(observation, node) for node in HYBRID)
         )
 
-    seen = preflight.start(BAD, until=told)
-    verdict = judged(seen, late=True)
+    observation = preflight.start(BAD, until=all_failed)
+    evaluation = evaluate(observation, late=True)
     cause = "CrashLoopBackOff: the image is broken"
 
-    assert verdict.result is PreflightResult.FAILED
-    assert (verdict.ready, verdict.expected) == (0, 3)
-    assert verdict.findings[0].startswith("policies were not validated: pod cilium-pre-flight-check-")
-    assert {finding.partition(": ")[0] for finding in verdict.findings[1:]} == {f"node {name}" for name in HYBRID}
-    assert all(finding.endswith(cause) for finding in verdict.findings)
-    assert {pod.last_words for pod in seen.preflight.pods.values()} == {"the image is broken"}
-    assert judged(seen).result is PreflightResult.RUNNING
+    assert evaluation.result is PreflightResult.FAILED
+    assert (evaluation.ready, evaluation.expected) == (0, 3)
+    assert evaluation.findings[0].startswith("policies were not validated: pod cilium-pre-flight-check-")
+    assert {finding.partition(": ")[0] for finding in evaluation.findings[1:]} == {f"node {name}" for name in HYBRID}
+    assert all(finding.endswith(cause) for finding in evaluation.findings)
+    assert {pod.termination_message for pod in observation.preflight.pods.values()} == {"the image is broken"}
+    assert evaluate(observation).result is PreflightResult.RUNNING
 
 
-def test_a_node_without_an_agent_waits_by_its_name_and_blocks_nobody(cluster: Cluster, preflight: Preflight) -> None:
-    cluster.add_node(ALONE, labels={ALONE: "true"})
+def test_a_node_without_an_agent_is_reported_and_does_not_block(cluster: Cluster, preflight: Preflight) -> None:
+    cluster.add_node(NO_AGENT, labels={NO_AGENT: "true"})
     try:
-        seen = preflight.start(GOOD, until=lambda seen: passed(seen) and failure_message(seen, ALONE))
+        observation = preflight.start(
+            GOOD, until=lambda observation: passed(observation) and failure_message(observation, NO_AGENT)
+        )
     finally:
-        cluster.remove_node(ALONE)
+        cluster.remove_node(NO_AGENT)
 
-    assert ALONE not in seen.agents
-    assert failure_message(seen, ALONE).startswith("Unschedulable: 0/6 nodes are available: ")
-    assert judged(seen).expected == 3
+    assert NO_AGENT not in observation.agents
+    assert failure_message(observation, NO_AGENT).startswith("Unschedulable: 0/6 nodes are available: ")
+    assert evaluate(observation).expected == 3
 
 
-def test_pods_of_the_preflight_before_do_not_count(preflight: Preflight) -> None:
-    """A good one right before a broken one: its pods are Ready until they are gone."""
+def test_pods_of_an_earlier_preflight_do_not_count(preflight: Preflight) -> None:
+    """Pods of a working version, which are Ready until they are deleted, before those of a broken version."""
     preflight.start(GOOD, until=passed)
-    seen = preflight.start(BAD, until=lambda seen: set(seen.preflight.pods) == HYBRID)
+    observation = preflight.start(BAD, until=lambda observation: set(observation.preflight.pods) == HYBRID)
 
-    assert not any(pod.ready for pod in seen.preflight.pods.values())
+    assert not any(pod.ready for pod in observation.preflight.pods.values())
 
 
-def failure_message(seen: Observation, node: str) -> str:
-    pod = seen.preflight.pods.get(node)
+def failure_message(observation: Observation, node: str) -> str:
+    pod = observation.preflight.pods.get(node)
     return "" if pod is None else pod.failure_message

@@ -1,4 +1,4 @@
-"""What every implementation of the Releases port keeps to: the fake of the unit tests, and Helm on a cluster."""
+"""The contract of the Releases port, for the fake of the unit tests and for Helm on a cluster."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,241 +8,247 @@ from typing import Any
 import pytest
 
 from cilium_hybrid.ports import ApplyFailedError, StaleError
-from contract.sites import FakeSite, HelmSite, Site, expected
+from contract.release_harness import FakeHarness, HelmHarness, ReleaseHarness, expected
 from testbed.cluster import Cluster
 
 
 @pytest.fixture
-def fake() -> Site:
-    return FakeSite()
+def fake() -> ReleaseHarness:
+    return FakeHarness()
 
 
 @pytest.fixture
-def helm(testbed_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HelmSite]:
+def helm(testbed_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HelmHarness]:
     monkeypatch.setenv("KUBECONFIG", str(testbed_cluster.kubeconfig))
-    yield HelmSite(testbed_cluster, tmp_path)
+    yield HelmHarness(testbed_cluster, tmp_path)
     for kind, names in (("secrets", "-lowner=helm"), ("daemonset", "cilium"), ("cm", "tiny"), ("pod", "hangs")):
         testbed_cluster.kubectl("delete", kind, names, "-n", "kube-system", "--ignore-not-found", "--wait=false")
 
 
 @pytest.fixture(params=["fake", "helm"])
-def site(request: pytest.FixtureRequest) -> Site:
-    found: Site = request.getfixturevalue(request.param)
+def harness(request: pytest.FixtureRequest) -> ReleaseHarness:
+    found: ReleaseHarness = request.getfixturevalue(request.param)
     return found
 
 
-def states(site: Site) -> list[tuple[int, str, bool]]:
-    return [(made.number, made.status, made.managed) for made in site.seen()]
+def states(harness: ReleaseHarness) -> list[tuple[int, str, bool]]:
+    return [(revision.number, revision.status, revision.managed) for revision in harness.observed()]
 
 
-def test_apply_makes_exactly_the_revision_that_is_expected(site: Site) -> None:
-    site.apply(1, {"data": "one"})
+def test_apply_creates_exactly_the_expected_revision(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
 
-    assert site.seen() == (expected(1),)
-    assert site.values() == {"data": "one"}
-
-
-def test_a_second_revision_takes_the_place_of_the_first_and_reuses_nothing(site: Site) -> None:
-    site.apply(1, {"data": "one"})
-    site.apply(2, {"data": "two"})
-
-    assert site.seen() == (replace(expected(1), status="superseded"), expected(2))
-    assert site.values() == {"data": "two"}
+    assert harness.observed() == (expected(1),)
+    assert harness.values() == {"data": "one"}
 
 
-@pytest.mark.parametrize("number", [1, 3], ids=["one that is there", "one too far"])
-def test_a_revision_that_is_not_the_next_is_stale_and_nothing_happens(site: Site, number: int) -> None:
-    site.apply(1, {"data": "one"})
+def test_a_second_revision_supersedes_the_first_and_does_not_reuse_its_values(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.apply(2, {"data": "two"})
 
-    with pytest.raises(StaleError):
-        site.apply(number, {"data": "two"})
-    assert site.seen() == (expected(1),)
-    assert site.values() == {"data": "one"}
+    assert harness.observed() == (replace(expected(1), status="superseded"), expected(2))
+    assert harness.values() == {"data": "two"}
 
 
-def test_an_upgrade_by_an_admin_is_not_ours(site: Site) -> None:
-    site.apply(1, {"data": "one"})
-    site.upgrade({"data": "theirs"})
-
-    assert states(site) == [(1, "superseded", True), (2, "deployed", False)]
-
-
-def test_a_rollback_by_an_admin_is_not_ours(site: Site) -> None:
-    site.apply(1, {"data": "one"})
-    site.apply(2, {"data": "two"})
-    site.rollback(1)
-
-    assert states(site) == [(1, "superseded", True), (2, "superseded", True), (3, "deployed", False)]
-    assert site.values() == {"data": "one"}
-
-
-def test_a_rollback_of_ours_is_ours_once_it_is_claimed(site: Site) -> None:
-    site.apply(1, {"data": "one"})
-    site.apply(2, {"data": "two"})
-    site.roll_back(1, 3)
-    before = site.seen()[-1]
-    site.claim(3)
-
-    assert (before.managed, before.copies, before.status) == (False, 1, "deployed")
-    assert site.seen()[-1] == replace(expected(3), copies=1)
-    assert site.values() == {"data": "one"}
-    with pytest.raises(StaleError):
-        site.claim(3)
-
-
-def test_a_rollback_to_a_revision_that_is_not_the_next_is_stale(site: Site) -> None:
-    site.apply(1, {"data": "one"})
+@pytest.mark.parametrize("number", [1, 3], ids=["exists", "not the next"])
+def test_applying_another_revision_than_the_next_is_stale_and_changes_nothing(
+    harness: ReleaseHarness, number: int
+) -> None:
+    harness.apply(1, {"data": "one"})
 
     with pytest.raises(StaleError):
-        site.roll_back(1, 3)
-    assert states(site) == [(1, "deployed", True)]
+        harness.apply(number, {"data": "two"})
+    assert harness.observed() == (expected(1),)
+    assert harness.values() == {"data": "one"}
 
 
-def test_a_revision_after_a_claimed_one_is_its_own(site: Site) -> None:
-    site.apply(1, {"data": "one"})
-    site.apply(2, {"data": "two"})
-    site.roll_back(1, 3)
-    site.claim(3)
-    site.apply(4, {"data": "four"})
+def test_an_upgrade_by_an_admin_is_not_managed(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.upgrade({"data": "admin"})
 
-    assert site.seen()[-1] == expected(4)
+    assert states(harness) == [(1, "superseded", True), (2, "deployed", False)]
 
 
-def test_what_an_admin_installed_is_not_ours(site: Site) -> None:
-    site.upgrade({"data": "theirs"})
+def test_a_rollback_by_an_admin_is_not_managed(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.apply(2, {"data": "two"})
+    harness.rollback(1)
 
-    assert states(site) == [(1, "deployed", False)]
-
-
-def test_a_revision_after_somebody_elses_is_ours_again(site: Site) -> None:
-    site.apply(1, {"data": "one"})
-    site.upgrade({"data": "theirs"})
-    site.apply(3, {"data": "three"})
-
-    assert states(site) == [(1, "superseded", True), (2, "superseded", False), (3, "deployed", True)]
-    assert site.values() == {"data": "three"}
+    assert states(harness) == [(1, "superseded", True), (2, "superseded", True), (3, "deployed", False)]
+    assert harness.values() == {"data": "one"}
 
 
-def test_a_revision_that_could_not_be_applied_is_ours_and_failed(site: Site) -> None:
-    site.apply(1, {"data": "one"})
-    broken = site.breaks()
+def test_a_rollback_by_the_operator_is_managed_once_it_is_labelled(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.apply(2, {"data": "two"})
+    harness.roll_back(1, 3)
+    before = harness.observed()[-1]
+    harness.label_rollback(3)
+
+    assert (before.managed, before.rolled_back_to, before.status) == (False, 1, "deployed")
+    assert harness.observed()[-1] == replace(expected(3), rolled_back_to=1)
+    assert harness.values() == {"data": "one"}
+    with pytest.raises(StaleError):
+        harness.label_rollback(3)
+
+
+def test_a_rollback_that_would_not_create_the_next_revision_is_stale(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+
+    with pytest.raises(StaleError):
+        harness.roll_back(1, 3)
+    assert states(harness) == [(1, "deployed", True)]
+
+
+def test_a_revision_after_a_labelled_rollback_is_no_rollback(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.apply(2, {"data": "two"})
+    harness.roll_back(1, 3)
+    harness.label_rollback(3)
+    harness.apply(4, {"data": "four"})
+
+    assert harness.observed()[-1] == expected(4)
+
+
+def test_an_install_by_an_admin_is_not_managed(harness: ReleaseHarness) -> None:
+    harness.upgrade({"data": "admin"})
+
+    assert states(harness) == [(1, "deployed", False)]
+
+
+def test_a_revision_after_an_admins_upgrade_is_managed_again(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.upgrade({"data": "admin"})
+    harness.apply(3, {"data": "three"})
+
+    assert states(harness) == [(1, "superseded", True), (2, "superseded", False), (3, "deployed", True)]
+    assert harness.values() == {"data": "three"}
+
+
+def test_a_revision_that_helm_could_not_apply_is_managed_and_failed(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    values = harness.broken_values()
 
     with pytest.raises(ApplyFailedError, match="could not apply"):
-        site.apply(2, broken)
-    assert states(site) == [(1, "deployed", True), (2, "failed", True)]
+        harness.apply(2, values)
+    assert states(harness) == [(1, "deployed", True), (2, "failed", True)]
 
 
-def test_a_failed_install_is_superseded_by_the_revision_after_it(site: Site) -> None:
+def test_a_failed_install_is_superseded_by_the_next_revision(harness: ReleaseHarness) -> None:
     with pytest.raises(ApplyFailedError):
-        site.apply(1, site.breaks())
-    site.apply(2, {"data": "two"})
+        harness.apply(1, harness.broken_values())
+    harness.apply(2, {"data": "two"})
 
-    assert states(site) == [(1, "superseded", True), (2, "deployed", True)]
+    assert states(harness) == [(1, "superseded", True), (2, "deployed", True)]
 
 
-def test_a_failed_upgrade_stays_failed(site: Site) -> None:
-    site.apply(1, {"data": "one"})
+def test_a_failed_upgrade_keeps_its_status(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
     with pytest.raises(ApplyFailedError):
-        site.apply(2, site.breaks())
-    site.apply(3, {"data": "three"})
+        harness.apply(2, harness.broken_values())
+    harness.apply(3, {"data": "three"})
 
-    assert states(site) == [(1, "superseded", True), (2, "failed", True), (3, "deployed", True)]
+    assert states(harness) == [(1, "superseded", True), (2, "failed", True), (3, "deployed", True)]
 
 
-def test_nothing_is_applied_over_a_helm_that_was_interrupted(site: Site) -> None:
-    site.apply(1, {"data": "one"})
-    site.interrupted()
+def test_nothing_is_applied_over_an_interrupted_upgrade(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.interrupt()
 
     with pytest.raises(StaleError):
-        site.apply(3, {"data": "three"})
-    assert states(site) == [(1, "deployed", True), (2, "pending-upgrade", False)]
+        harness.apply(3, {"data": "three"})
+    assert states(harness) == [(1, "deployed", True), (2, "pending-upgrade", False)]
 
 
-def test_a_helm_that_was_interrupted_is_unlocked_and_the_next_revision_made(site: Site) -> None:
-    site.apply(1, {"data": "one"})
-    site.interrupted()
-    site.unlock(2)
-    unlocked = states(site)
-    site.apply(3, {"data": "three"})
+def test_an_interrupted_upgrade_is_unlocked_before_the_next_revision(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.interrupt()
+    harness.unlock(2)
+    unlocked = states(harness)
+    harness.apply(3, {"data": "three"})
 
     assert unlocked == [(1, "deployed", True), (2, "failed", False)]
-    assert states(site) == [(1, "superseded", True), (2, "failed", False), (3, "deployed", True)]
+    assert states(harness) == [(1, "superseded", True), (2, "failed", False), (3, "deployed", True)]
 
 
-def test_an_install_that_was_interrupted_is_unlocked(site: Site) -> None:
-    site.interrupted()
-    site.unlock(1)
-    unlocked = states(site)
-    site.apply(2, {"data": "two"})
+def test_an_interrupted_install_is_unlocked(harness: ReleaseHarness) -> None:
+    harness.interrupt()
+    harness.unlock(1)
+    unlocked = states(harness)
+    harness.apply(2, {"data": "two"})
 
     assert unlocked == [(1, "failed", False)]
-    assert states(site) == [(1, "superseded", False), (2, "deployed", True)]
+    assert states(harness) == [(1, "superseded", False), (2, "deployed", True)]
 
 
-@pytest.mark.parametrize("number", [1, 2], ids=["one that is not pending", "one that is not there"])
-def test_only_the_newest_revision_is_unlocked_and_only_if_it_is_pending(site: Site, number: int) -> None:
-    site.apply(1, {"data": "one"})
-
-    with pytest.raises(StaleError):
-        site.unlock(number)
-    assert states(site) == [(1, "deployed", True)]
-
-
-def test_a_revision_that_is_no_longer_the_newest_is_not_unlocked(site: Site) -> None:
-    site.apply(1, {"data": "one"})
-    site.interrupted()
+@pytest.mark.parametrize("number", [1, 2], ids=["not pending", "does not exist"])
+def test_only_a_pending_newest_revision_is_unlocked(harness: ReleaseHarness, number: int) -> None:
+    harness.apply(1, {"data": "one"})
 
     with pytest.raises(StaleError):
-        site.unlock(1)
-    assert states(site) == [(1, "deployed", True), (2, "pending-upgrade", False)]
+        harness.unlock(number)
+    assert states(harness) == [(1, "deployed", True)]
 
 
-def test_an_uninstall_leaves_nothing(site: Site) -> None:
-    site.apply(1, {"data": "one"})
-    site.apply(2, {"data": "two"})
-    site.uninstall(2)
-
-    assert site.seen() == ()
-
-
-def test_an_uninstall_that_was_decided_on_something_else_is_stale(site: Site) -> None:
-    site.apply(1, {"data": "one"})
-    site.upgrade({"data": "theirs"})
+def test_an_older_revision_is_not_unlocked(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.interrupt()
 
     with pytest.raises(StaleError):
-        site.uninstall(1)
-    assert states(site) == [(1, "superseded", True), (2, "deployed", False)]
+        harness.unlock(1)
+    assert states(harness) == [(1, "deployed", True), (2, "pending-upgrade", False)]
 
 
-def test_a_release_that_an_interrupted_helm_left_behind_can_be_uninstalled(site: Site) -> None:
-    site.apply(1, {"data": "one"})
-    site.interrupted()
-    site.uninstall(2)
+def test_uninstalling_removes_every_revision(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.apply(2, {"data": "two"})
+    harness.uninstall(2)
 
-    assert site.seen() == ()
+    assert harness.observed() == ()
 
 
-def made_of(data: str) -> list[tuple[str, Any]]:
+def test_uninstalling_is_stale_if_there_is_a_newer_revision(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.upgrade({"data": "admin"})
+
+    with pytest.raises(StaleError):
+        harness.uninstall(1)
+    assert states(harness) == [(1, "superseded", True), (2, "deployed", False)]
+
+
+def test_a_pending_release_can_be_uninstalled(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.interrupt()
+    harness.uninstall(2)
+
+    assert harness.observed() == ()
+
+
+def manifests_with(data: str) -> list[tuple[str, Any]]:
     return [("ConfigMap kube-system/tiny", {"values": f'"{data}"'}), ("DaemonSet kube-system/cilium", None)]
 
 
-def test_what_a_revision_was_made_of_can_be_read_whatever_was_made_after_it(site: Site) -> None:
-    site.apply(1, {"data": "one"})
-    site.apply(2, {"data": "two"})
-    site.roll_back(1, 3)
+def test_the_manifests_of_every_revision_can_be_read(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.apply(2, {"data": "two"})
+    harness.roll_back(1, 3)
 
-    assert [site.manifests(number) for number in (1, 2, 3)] == [made_of("one"), made_of("two"), made_of("one")]
-
-
-def test_a_revision_that_helm_does_not_have_was_made_of_nothing(site: Site) -> None:
-    site.apply(1, {"data": "one"})
-    ahead = site.manifests(2)
-    site.uninstall(1)
-
-    assert (ahead, site.manifests(1)) == ([], [])
+    assert [harness.manifests(number) for number in (1, 2, 3)] == [
+        manifests_with("one"),
+        manifests_with("two"),
+        manifests_with("one"),
+    ]
 
 
-def test_helm_does_not_act_without_the_lease(helm: HelmSite) -> None:
+def test_a_missing_revision_has_no_manifests(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    next_manifests = harness.manifests(2)
+    harness.uninstall(1)
+
+    assert (next_manifests, harness.manifests(1)) == ([], [])
+
+
+def test_helm_does_not_act_without_the_lease(helm: HelmHarness) -> None:
     helm.apply(1, {"data": "one"})
     helm.may_act = False
 

@@ -1,4 +1,4 @@
-"""A web server behind TLS that answers as a function says: what no well-made registry would do."""
+"""A web server with TLS that answers as a function decides, for answers that no real registry gives."""
 
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ import trustme
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """A request."""
 
     path: str
@@ -22,7 +22,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said to it: the parts of the body one after the other."""
+    """An answer; the parts of its body are sent one by one."""
 
     status: int = 200
     body: bytes | Iterator[bytes] = b""
@@ -31,46 +31,46 @@ class Answer:
 
 @dataclass(frozen=True)
 class TinyRegistry:
-    """Where it listens, and what it was asked."""
+    """A running server and the requests that it received."""
 
     port: int
-    asked: Sequence[Asked]
+    requests: Sequence[Request]
 
     @property
     def ref(self) -> str:
-        """A chart's reference."""
+        """The reference of a chart."""
         return f"oci://127.0.0.1:{self.port}/eks/cilium/cilium"
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """The URL of the server."""
         return f"https://127.0.0.1:{self.port}"
 
 
 @contextmanager
-def serve(certificate: Path | None, answer: Callable[[Asked], Answer]) -> Iterator[TinyRegistry]:
-    """Answer until the end; without TLS where there is no certificate."""
-    asked: list[Asked] = []
+def serve(certificate: Path | None, answer: Callable[[Request], Answer]) -> Iterator[TinyRegistry]:
+    """Serve until exit; without TLS if there is no certificate."""
+    requests: list[Request] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(Asked(self.path, self.headers.get("Host", ""), self.headers.get("Authorization")))
-            said = answer(asked[-1])
-            self.send_response(said.status)
-            for name, value in said.headers.items():
+            requests.append(Request(self.path, self.headers.get("Host", ""), self.headers.get("Authorization")))
+            response = answer(requests[-1])
+            self.send_response(response.status)
+            for name, value in response.headers.items():
                 self.send_header(name, value)
             self.end_headers()
             try:
-                for part in [said.body] if isinstance(said.body, bytes) else said.body:
+                for part in [response.body] if isinstance(response.body, bytes) else response.body:
                     self.wfile.write(part)
             except OSError:
-                # Who asked had enough.
+                # The client closed the connection.
                 self.close_connection = True
 
         do_CONNECT = do_GET  # noqa: N815 - the name is the standard library's
 
         def log_message(self, *_: object) -> None:
-            """Keep silent."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         if certificate is not None:
@@ -80,15 +80,15 @@ def serve(certificate: Path | None, answer: Callable[[Asked], Answer]) -> Iterat
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield TinyRegistry(server.server_port, asked)
+            yield TinyRegistry(server.server_port, requests)
         finally:
             server.shutdown()
             thread.join()
 
 
-def make_certificates(folder: Path) -> tuple[Path, Path]:
-    """The authority's certificate, and the server's with its key."""
-    authority, server = folder / "ca.pem", folder / "server.pem"
+def make_certificates(directory: Path) -> tuple[Path, Path]:
+    """Return the files of the CA certificate, and of the server certificate with its key."""
+    authority, server = directory / "ca.pem", directory / "server.pem"
     ca = trustme.CA()
     ca.cert_pem.write_to_path(authority)
     ca.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(server)

@@ -1,4 +1,4 @@
-"""The command as a person or a script calls it: to its end, on and on, or on a terminal."""
+"""Runs the `cilium-hybrid` command to its end, in the background, or on a terminal."""
 
 import fcntl
 import os
@@ -14,62 +14,62 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.processes import NotInTime, wait_until
+from testbed.processes import WaitError, wait_until
 
 LIMIT = 60.0
 COMMAND = str(Path(sys.executable).with_name("cilium-hybrid"))
 CTRL_C = "\x03"
-PATIENCE = 5.0
-"""A person presses again."""
+RETRY_SECONDS = 5.0
+"""After which Ctrl-C is pressed again."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """What the command said."""
+class Result:
+    """What a finished command returned and printed."""
 
     code: int
     out: str
     err: str
 
 
-def call(env: Mapping[str, str], *arguments: str) -> Said:
-    """Call it without a terminal, and wait for its end."""
+def run(env: Mapping[str, str], *arguments: str, stdin: str = "") -> Result:
+    """Run it without a terminal, and wait until it ends."""
     done = subprocess.run(
         [COMMAND, *arguments],
         env=os.environ | env,
-        stdin=subprocess.DEVNULL,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=LIMIT,
         check=False,
     )
-    return Said(done.returncode, done.stdout, done.stderr)
+    return Result(done.returncode, done.stdout, done.stderr)
 
 
 class Running:
-    """A call that goes on; `out` is what it has written so far."""
+    """A command that is still running; `out` is what it has printed so far."""
 
     def __init__(self, process: subprocess.Popen[bytes], output: int) -> None:
         self._process, self._output, self._written = process, output, bytearray()
 
     @property
     def out(self) -> str:
-        """What it has written so far."""
+        """Return what it has printed so far."""
         while select.select([self._output], [], [], 0)[0]:
             try:
                 chunk = os.read(self._output, 65536)
-            except OSError:  # so a terminal tells that nobody is on it any more
+            except OSError:  # EIO: the last process on the terminal has ended
                 break
             if not chunk:
                 break
             self._written += chunk
         return self._written.decode()
 
-    def wait_for(self, told: Callable[[str], bool], what: str) -> str:
-        """Wait until it has written something."""
+    def wait_for(self, condition: Callable[[str], bool], what: str) -> str:
+        """Wait until its output meets the condition."""
         try:
-            wait_until(lambda: told(self.out), timeout=LIMIT, what=what)
-        except NotInTime as late:
+            wait_until(lambda: condition(self.out), timeout=LIMIT, what=what)
+        except WaitError as late:
             late.add_note(self.out)
             raise
         return self.out
@@ -83,27 +83,27 @@ class Running:
         os.write(self._output, keys.encode())
 
     def interrupt_by_key(self) -> None:
-        """Press Ctrl-C until it ends: between the prompt and the read behind it, Python's input() hears of none."""
+        """Press Ctrl-C until it ends: Python's input() ignores it between printing the prompt and reading."""
         pressed = 0.0
 
         def ended() -> bool:
             nonlocal pressed
-            if self._process.poll() is None and time.monotonic() - pressed > PATIENCE:
+            if self._process.poll() is None and time.monotonic() - pressed > RETRY_SECONDS:
                 self.type(CTRL_C)
                 pressed = time.monotonic()
             return (self.out, self._process.poll() is not None)[1]
 
         wait_until(ended, timeout=LIMIT, what="the command ended by Ctrl-C")
 
-    def end(self) -> int:
-        """Wait for its end, and return its exit code."""
+    def wait(self) -> int:
+        """Wait until it ends, and return its exit code."""
         wait_until(lambda: (self.out, self._process.poll() is not None)[1], timeout=LIMIT, what="the command ended")
         return self._process.wait()
 
 
 @contextmanager
 def running(env: Mapping[str, str], *arguments: str) -> Iterator[Running]:
-    """Call it without a terminal, and let it run."""
+    """Start it without a terminal."""
     reads, writes = os.pipe()
     with _started(env, arguments, reads, stdin=subprocess.DEVNULL, stdout=writes) as started:
         yield started
@@ -111,11 +111,11 @@ def running(env: Mapping[str, str], *arguments: str) -> Iterator[Running]:
 
 @contextmanager
 def terminal(env: Mapping[str, str], *arguments: str, lines: int = 40, columns: int = 120) -> Iterator[Running]:
-    """Call it on a terminal of its own."""
+    """Start it on a new terminal."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    on_it = dict(env) | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
-    with _started(on_it, arguments, master, stdin=slave, stdout=slave, controls=True) as started:
+    variables = dict(env) | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+    with _started(variables, arguments, master, stdin=slave, stdout=slave, controls=True) as started:
         yield started
 
 
@@ -129,7 +129,7 @@ def _started(
     stdout: int,
     controls: bool = False,
 ) -> Iterator[Running]:
-    """`controls`: the terminal on its stdin turns keys into signals for it."""
+    """Start it. `controls`: its standard input becomes its controlling terminal, which turns Ctrl-C into a signal."""
     process = subprocess.Popen(
         [COMMAND, *arguments],
         env=os.environ | env,

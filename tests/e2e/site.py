@@ -1,6 +1,7 @@
-"""One site under test: a cluster, a registry with the stand-in chart, the operator as its ServiceAccount."""
+"""One site under test: a cluster, a registry with the stand-in chart, the operator running as its ServiceAccount."""
 
 import json
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from kstatus import faults
+from kstatus import violations
 from testbed.cluster import Cluster
 from testbed.nodes import hybrid_name
 from testbed.operator import ACCOUNT, NAMESPACE, install, operator
@@ -25,25 +26,25 @@ PLAIN_LOG = {"CILIUM_HYBRID_LOG_FORMAT": "text"}
 
 @dataclass
 class Site:
-    """What a test acts on and looks at."""
+    """The cluster, the registry and the operator that a test uses."""
 
     cluster: Cluster
     registry: Registry
     operator: Process
 
     def spec(self, **changes: Any) -> dict[str, Any]:
-        """The smallest useful spec on this site's registry, with changes."""
+        """Return the smallest useful spec with this site's registry, with `changes`."""
         smallest = {
             "version": VERSION,
             "chart": {"ref": self.registry.ref},
             "ipam": {"podCIDRs": ["10.85.0.0/16"], "maskSize": 25},
-            # Half a minute for each change would be most of a test's time.
+            # The default of 30 s for each change would be most of a test's time.
             "upgrade": {"rollout": {"soak": "1s"}},
         }
         return {**smallest, **changes}
 
     def apply(self, spec: Mapping[str, Any] | None = None, /, **changes: Any) -> None:
-        """Write the resource as a user does."""
+        """Apply the resource as a user does."""
         manifest = {
             "apiVersion": "ciliumhybrid.io/v1alpha1",
             "kind": "CiliumHybrid",
@@ -53,64 +54,81 @@ class Site:
         self.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
 
     def resource(self) -> dict[str, Any]:
-        """The resource as it is."""
+        """Return the resource."""
         found: dict[str, Any] = self.cluster.request("GET", "/apis/ciliumhybrid.io/v1alpha1/ciliumhybrids/default")
         return found
 
     def status(self) -> dict[str, Any]:
-        """Its status, empty before the first write."""
+        """Return the status of the resource, empty before its first write."""
         status: dict[str, Any] = self.resource().get("status", {})
         return status
 
     def condition(self, kind: str) -> dict[str, Any] | None:
-        """One condition, None where it is absent."""
-        return next((one for one in self.status().get("conditions", []) if one["type"] == kind), None)
+        """Return a condition by its type, None if it is absent."""
+        conditions = self.status().get("conditions", [])
+        return next((condition for condition in conditions if condition["type"] == kind), None)
 
     def wait_for(self, reason: str, *, ready: str | None = None, timeout: float = LIMIT) -> dict[str, Any]:
-        """The condition Ready, once it speaks of the present generation with this reason."""
+        """Return condition `Ready` as soon as it has this reason and observes the current generation."""
 
         def reached() -> dict[str, Any] | None:
             resource = self.resource()
             conditions = resource.get("status", {}).get("conditions", [])
-            condition: dict[str, Any] | None = next((one for one in conditions if one["type"] == "Ready"), None)
+            condition: dict[str, Any] | None = next((found for found in conditions if found["type"] == "Ready"), None)
             current = condition is not None and condition["observedGeneration"] == resource["metadata"]["generation"]
             if condition is None or not current or condition["reason"] != reason:
-                seen.append(condition)
+                observed.append(condition)
                 return None
             return condition if ready in {None, condition["status"]} else None
 
-        seen: list[Any] = []
+        observed: list[Any] = []
         try:
-            return wait_until(reached, timeout=timeout, what=f"Ready says {reason}", needs=[self.operator])
+            return wait_until(reached, timeout=timeout, what=f"Ready has reason {reason}", needs=[self.operator])
         except AssertionError as late:
-            late.add_note(f"Ready said last: {seen[-1] if seen else None}\n{self.operator.tail(60)}")
+            late.add_note(f"last Ready: {observed[-1] if observed else None}\n{self.operator.tail(60)}")
             raise
 
     def revisions(self) -> list[tuple[int, str]]:
-        """Number and status of every Helm revision of release `cilium`."""
+        """Return number and status of every Helm revision of release `cilium`."""
         secrets = self.cluster.objects("secrets", "kube-system", selector=RELEASE_SECRETS)
-        labels = [secret["metadata"]["labels"] for secret in secrets]
-        return sorted((int(one["version"]), one["status"]) for one in labels)
+        all_labels = [secret["metadata"]["labels"] for secret in secrets]
+        return sorted((int(labels["version"]), labels["status"]) for labels in all_labels)
 
     def agents(self) -> dict[str, str]:
-        """The uid of the agent pod of each node."""
+        """Return the UID of the agent pod on each node."""
         pods = self.cluster.objects("pods", "kube-system", selector="k8s-app=cilium")
-        # One that was made a moment ago has no node yet.
+        # A pod that has just been created has no node yet.
         return {pod["spec"]["nodeName"]: pod["metadata"]["uid"] for pod in pods if "nodeName" in pod["spec"]}
 
-    def moved(self, before: Mapping[str, str]) -> set[str]:
-        """The nodes whose agent is another one than before."""
+    def restarted(self, before: Mapping[str, str]) -> set[str]:
+        """Return the nodes whose agent pod is not the one in `before`."""
         return {node for node, pod in self.agents().items() if before.get(node) != pod}
 
     @property
     def verified(self) -> str | None:
-        """The last revision that all agents ran well on, as the record says."""
+        """The last revision on which all agents were healthy, as recorded by the operator."""
         record = self.cluster.get("configmap", "cilium-hybrid-applied", "kube-system") or {}
-        revision: str | None = record.get("data", {}).get("goodRevision")
+        revision: str | None = record.get("data", {}).get("verifiedRevision")
         return revision
 
+    def wait_until_verified(self, revision: str = "1") -> None:
+        """Wait until the operator has recorded this revision as verified, so that it can roll back to it."""
+        what = f"revision {revision} is verified"
+        wait_until(lambda: self.verified == revision, timeout=20, what=what, needs=[self.operator])
+
+    def wait_until_updated(self, count: int) -> None:
+        """Wait until so many of five nodes are updated; those that still wait for their update stay ready."""
+        expected = {"summary": "5/5", "updated": f"{count}/5"}
+
+        def updated() -> bool:
+            status = self.status()
+            nodes = {key: status["nodes"][key] for key in expected}
+            return status.get("rollout", {}).get("updated") == count and nodes == expected
+
+        wait_until(updated, timeout=90, what=f"{count} of 5 nodes are updated", needs=[self.operator])
+
     def running(self) -> dict[str, str]:
-        """The version of the agent pod of each node, by its image."""
+        """Return the version in the image of the agent pod on each node."""
         pods = self.cluster.objects("pods", "kube-system", selector="k8s-app=cilium")
         return {
             pod["spec"]["nodeName"]: pod["spec"]["containers"][0]["image"].rpartition(":")[2].removeprefix("v")
@@ -119,7 +137,7 @@ class Site:
         }
 
     def calls(self, verb: str, resource: str) -> list[dict[str, Any]]:
-        """What the operator asked of the API server, by the audit log: requests that were answered."""
+        """Return the operator's answered requests with this verb and resource, from the audit log."""
         return [
             event
             for event in self.cluster.audit_events()
@@ -129,7 +147,10 @@ class Site:
         ]
 
     def written(self) -> list[list[dict[str, Any]]]:
-        """The resource after each write of its status by the operator: one list for each run of its writes alone."""
+        """Return the resource after each status write by the operator, from the audit log.
+
+        Each list is a sequence of writes that no other client interrupted.
+        """
         runs: list[list[dict[str, Any]]] = []
         before = None
         for event in self.cluster.audit_events():
@@ -143,26 +164,32 @@ class Site:
             before = writer
         return runs
 
+    def http_get(self, path: str) -> tuple[int, str]:
+        """Return status code and body of a path of the operator's metrics and probes server."""
+        address = self.operator.env["CILIUM_HYBRID_METRICS_ADDR"]
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as response:
+            return response.status, response.read().decode()
+
     def install_by_hand(self) -> None:
-        """Install Cilium as the guide's commands do, with the pool that the specs here ask for."""
-        # Helm does not wait for what is left of an uninstall before.
+        """Install Cilium with the commands of the AWS guide and the pool of the default spec."""
+        # Helm does not wait until the objects of a previous uninstall are deleted.
         self.cluster.kubectl("wait", "--for=delete", "namespace/cilium-secrets", "--timeout=30s")
         pool = "ipam.operator.clusterPoolIPv4PodCIDRList={10.85.0.0/16},ipam.operator.clusterPoolIPv4MaskSize=25"
         helm = ("install", "cilium", self.registry.ref, "--version", VERSION, "-n", "kube-system", "--set", pool)
         self.cluster.helm(*helm, env=self.registry.env)
 
     def restore(self) -> None:
-        """Make whole what a test broke, and take everything away."""
+        """Undo every fault that a test may have injected, and clean up."""
         if not self.operator.alive:
             self.operator.start()
         self.registry.serve()
         for node in NODES:
             self.cluster.reconnect(node)
-            self.cluster.mend_agent(node)
+            self.cluster.repair_agent(node)
         self.clean()
 
     def clean(self) -> None:
-        """Take Cilium and the resource away again, as if nothing had been installed."""
+        """Delete the resource, Cilium and the operator's record, as if nothing had been installed."""
         cluster = self.cluster
         cluster.kubectl("delete", "ciliumhybrid", "--all", "--timeout=60s")
         if self.revisions():
@@ -174,12 +201,15 @@ class Site:
 
 
 @contextmanager
-def a_site(folder: Path, registry: Registry, *, hybrid: int = 5, cloud: int = 2) -> Iterator[Site]:
-    """A cluster with deploy/ applied and an operator that is not started; at the end every status is judged."""
+def start_site(folder: Path, registry: Registry, *, hybrid: int = 5, cloud: int = 2) -> Iterator[Site]:
+    """Yield a cluster with deploy/ applied and an operator that is not started.
+
+    At the end, every status that the operator wrote is checked against the rules of kstatus.
+    """
     with Cluster.start(folder, hybrid=hybrid, cloud=cloud) as cluster:
         install(cluster)
         env = {"SSL_CERT_FILE": str(registry.ca_file), **PLAIN_LOG}
         site = Site(cluster, registry, operator(cluster, env=env))
         yield site
-        broken = [fault for run in site.written() for fault in faults(run)]
+        broken = [violation for run in site.written() for violation in violations(run)]
         assert not broken, "\n".join(broken)

@@ -1,4 +1,4 @@
-"""What the API server itself refuses, with no operator running."""
+"""Validation by the API server, without an operator."""
 
 import re
 from pathlib import Path
@@ -15,34 +15,36 @@ def _ipam(*cidrs: str, mask: int = 25) -> dict[str, Any]:
     return {"ipam": {"podCIDRs": list(cidrs), "maskSize": mask}}
 
 
-REFUSED_AT_ONCE = [path for path in REFUSED if expected(path).api_server]
-TAKEN = [*ACCEPTED, *SAMPLES, *(path for path in REFUSED if path not in REFUSED_AT_ONCE)]
+REFUSED_BY_THE_API_SERVER = [path for path in REFUSED if expected(path).api_server]
+ACCEPTED_BY_THE_API_SERVER = [*ACCEPTED, *SAMPLES, *(path for path in REFUSED if path not in REFUSED_BY_THE_API_SERVER)]
 
 
-def _check_the_refusal(site: Site, text: str, words: str | None) -> None:
-    with pytest.raises(CommandError, match=re.escape(str(words))):
+def _assert_refused(site: Site, text: str, message: str | None) -> None:
+    with pytest.raises(CommandError, match=re.escape(str(message))):
         site.cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=text)
 
 
-@pytest.mark.parametrize("path", REFUSED_AT_ONCE, ids=lambda path: path.stem)
-def test_the_api_server_refuses(bare_site: Site, path: Path) -> None:
-    _check_the_refusal(bare_site, path.read_text(), expected(path).api_server)
+@pytest.mark.parametrize("path", REFUSED_BY_THE_API_SERVER, ids=lambda path: path.stem)
+def test_the_api_server_refuses_manifests(bare_site: Site, path: Path) -> None:
+    _assert_refused(bare_site, path.read_text(), expected(path).api_server)
 
 
 @pytest.mark.parametrize("name", [name for name, text in LARGE.items() if expected_of(text).api_server])
-def test_the_api_server_refuses_what_is_too_large(bare_site: Site, name: str) -> None:
-    _check_the_refusal(bare_site, LARGE[name], expected_of(LARGE[name]).api_server)
+def test_the_api_server_refuses_large_manifests(bare_site: Site, name: str) -> None:
+    _assert_refused(bare_site, LARGE[name], expected_of(LARGE[name]).api_server)
 
 
-def test_the_api_server_takes_what_only_the_operator_refuses_and_what_is_right(bare_site: Site) -> None:
-    files = [argument for path in TAKEN for argument in ("-f", path)]
+def test_the_api_server_accepts_valid_manifests_and_those_that_only_the_operator_refuses(bare_site: Site) -> None:
+    files = [argument for path in ACCEPTED_BY_THE_API_SERVER for argument in ("-f", path)]
     answer = bare_site.cluster.kubectl("apply", "--dry-run=server", *files)
 
-    assert answer.count("ciliumhybrid.ciliumhybrid.io/default created (server dry run)") == len(TAKEN)
+    assert answer.count("ciliumhybrid.ciliumhybrid.io/default created (server dry run)") == len(
+        ACCEPTED_BY_THE_API_SERVER
+    )
 
 
-def _with_a_release(site: Site) -> None:
-    """A resource whose status says that Cilium is installed."""
+def _apply_installed(site: Site) -> None:
+    """Apply a resource whose status says that Cilium is installed."""
     site.apply()
     release = {"revision": 1, "status": "deployed", "chart": "x", "chartDigest": "x", "valuesDigest": "x"}
     path = "/apis/ciliumhybrid.io/v1alpha1/ciliumhybrids/default/status"
@@ -52,20 +54,22 @@ def _with_a_release(site: Site) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        pytest.param(_ipam("10.86.0.0/16"), "append-only", id="replaces the pool"),
-        pytest.param(_ipam("10.86.0.0/16", "10.85.0.0/16"), "append-only", id="puts one before it"),
-        pytest.param(_ipam("10.85.0.0/16", mask=26), "maskSize cannot change", id="changes the mask"),
+        pytest.param(_ipam("10.86.0.0/16"), "append-only", id="replaces the pod CIDR"),
+        pytest.param(_ipam("10.86.0.0/16", "10.85.0.0/16"), "append-only", id="inserts one before it"),
+        pytest.param(_ipam("10.85.0.0/16", mask=26), "maskSize is immutable", id="changes the mask"),
     ],
 )
-def test_once_installed_the_pool_only_grows(bare_site: Site, changes: dict[str, Any], words: str) -> None:
-    _with_a_release(bare_site)
+def test_after_the_install_pod_cidrs_are_append_only_and_the_mask_is_immutable(
+    bare_site: Site, changes: dict[str, Any], words: str
+) -> None:
+    _apply_installed(bare_site)
 
     with pytest.raises(CommandError, match=words):
         bare_site.apply(**changes)
     bare_site.cluster.kubectl("delete", "ciliumhybrid", "default")
 
 
-def test_before_anything_is_installed_a_typo_can_be_corrected(bare_site: Site) -> None:
+def test_before_the_install_pod_cidrs_and_mask_can_change(bare_site: Site) -> None:
     bare_site.apply(**_ipam("10.58.0.0/16"))
     bare_site.apply(**_ipam("10.85.0.0/16", mask=26))
 
@@ -73,8 +77,8 @@ def test_before_anything_is_installed_a_typo_can_be_corrected(bare_site: Site) -
     bare_site.cluster.kubectl("delete", "ciliumhybrid", "default")
 
 
-def test_a_cidr_can_be_appended_to_what_is_installed(bare_site: Site) -> None:
-    _with_a_release(bare_site)
+def test_after_the_install_a_pod_cidr_can_be_appended(bare_site: Site) -> None:
+    _apply_installed(bare_site)
     bare_site.apply(**_ipam("10.85.0.0/16", "10.86.0.0/16"))
 
     assert bare_site.resource()["spec"]["ipam"]["podCIDRs"] == ["10.85.0.0/16", "10.86.0.0/16"]

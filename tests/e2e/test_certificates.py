@@ -1,7 +1,6 @@
-"""The certificates of Hubble: their end is told in time, and what is told to be done makes them anew."""
+"""Expiring Hubble certificates are reported in time, and the reported steps renew them."""
 
 import base64
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,9 +14,9 @@ from e2e.site import Site
 from testbed.api import MERGE_PATCH
 from testbed.processes import wait_until
 
-SECONDS = 10.0
+LIMIT = 10.0
 SECRETS = "/api/v1/namespaces/kube-system/secrets"
-AUTHORITY, CLIENT, SERVER = CERTIFICATES
+CA, CLIENT, SERVER = CERTIFICATES
 SOON = (datetime.now(UTC) + timedelta(days=10)).replace(microsecond=0)
 
 
@@ -34,93 +33,95 @@ def installed(site: Site, request: pytest.FixtureRequest) -> Iterator[tuple[Site
     site.clean()
 
 
-def _ends(site: Site) -> dict[str, datetime]:
-    found = {}
+def _expiry(site: Site) -> dict[str, datetime]:
+    expiry = {}
     for name in CERTIFICATES:
         data = site.cluster.get("secret", name, "kube-system")["data"]
-        pem = base64.b64decode(data["ca.crt" if name == AUTHORITY else "tls.crt"])
-        found[name] = x509.load_pem_x509_certificate(pem).not_valid_after_utc
-    return found
+        pem = base64.b64decode(data["ca.crt" if name == CA else "tls.crt"])
+        expiry[name] = x509.load_pem_x509_certificate(pem).not_valid_after_utc
+    return expiry
 
 
-def _told(site: Site) -> dict[str, float]:
-    address = site.operator.env["CILIUM_HYBRID_METRICS_ADDR"]
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
-    own = [line for line in lines if line.startswith("cilium_hybrid_certificate_expiry_timestamp_seconds{")]
-    return {line.split('"')[1]: float(line.split()[-1]) for line in own}
+def _metric(site: Site) -> dict[str, float]:
+    _, text = site.http_get("/metrics")
+    samples = [
+        line for line in text.splitlines() if line.startswith("cilium_hybrid_certificate_expiry_timestamp_seconds{")
+    ]
+    return {line.split('"')[1]: float(line.split()[-1]) for line in samples}
 
 
-def _age(site: Site, *names: str) -> None:
+def _replace_by_expiring(site: Site, *names: str) -> None:
     for name in names:
-        body = {"data": {"ca.crt" if name == AUTHORITY else "tls.crt": encoded(a_pem(SOON))}}
+        body = {"data": {"ca.crt" if name == CA else "tls.crt": encoded(a_pem(SOON))}}
         site.cluster.request("PATCH", f"{SECRETS}/{name}", body, kind=MERGE_PATCH)
 
 
-def _found(site: Site) -> tuple[str, ...]:
+def _findings(site: Site) -> tuple[str, ...]:
     return tuple(site.status().get("findings", ()))
 
 
-def test_an_end_is_told_and_what_is_told_to_do_makes_it_good(installed: tuple[Site, str]) -> None:
+def test_an_expiring_certificate_is_reported_and_the_reported_steps_renew_it(installed: tuple[Site, str]) -> None:
     site, version = installed
-    agents, before = site.agents(), _ends(site)
+    agents, before = site.agents(), _expiry(site)
     wait_until(
-        lambda: _told(site) == {name: ends.timestamp() for name, ends in before.items()},
-        timeout=SECONDS,
-        what="the metric tells when they end",
+        lambda: _metric(site) == {name: expiry.timestamp() for name, expiry in before.items()},
+        timeout=LIMIT,
+        what="the metric has their expiry",
     )
-    assert not _found(site)
+    assert not _findings(site)
 
-    _age(site, CLIENT, SERVER)
-    told = f"certificates that end on {SOON.date()}: {CLIENT}, {SERVER}: delete these Secrets of kube-system, "
+    _replace_by_expiring(site, CLIENT, SERVER)
+    start = f"certificates expire on {SOON.date()}: {CLIENT}, {SERVER}; delete these Secrets in kube-system, "
     wait_until(
-        lambda: [one.startswith(told) for one in _found(site)] == [True], timeout=SECONDS, what="both are told as one"
+        lambda: [finding.startswith(start) for finding in _findings(site)] == [True],
+        timeout=LIMIT,
+        what="one finding reports both",
     )
     assert "see status.findings" in site.wait_for("InSync", ready="True")["message"]
 
     site.cluster.kubectl("delete", "secret", "-n", "kube-system", CLIENT, SERVER)
     site.apply(version=version, values=_values("today"))
     site.wait_for("InSync", ready="True")
-    wait_until(lambda: not _found(site), timeout=SECONDS, what="it is made good")
-    after = _ends(site)
+    wait_until(lambda: not _findings(site), timeout=LIMIT, what="the finding is gone")
+    after = _expiry(site)
 
-    assert after[AUTHORITY] == before[AUTHORITY]
+    assert after[CA] == before[CA]
     assert min(after[CLIENT], after[SERVER]) >= max(before[CLIENT], before[SERVER])
-    assert not site.moved(agents)
+    assert not site.restarted(agents)
 
 
-def test_an_authority_that_ends_is_made_anew_with_all_that_it_signed(installed: tuple[Site, str]) -> None:
+def test_an_expiring_ca_is_renewed_with_all_certificates_that_it_signed(installed: tuple[Site, str]) -> None:
     site, version = installed
-    agents, before = site.agents(), _ends(site)
-    _age(site, AUTHORITY)
-    (told,) = wait_until(lambda: _found(site), timeout=SECONDS, what="it is found")
-    assert f"{AUTHORITY}: delete Secrets {AUTHORITY}, {CLIENT}, {SERVER} of kube-system" in told
+    agents, before = site.agents(), _expiry(site)
+    _replace_by_expiring(site, CA)
+    (finding,) = wait_until(lambda: _findings(site), timeout=LIMIT, what="the CA is reported")
+    assert f"{CA}; delete Secrets {CA}, {CLIENT}, {SERVER} in kube-system" in finding
 
     site.cluster.kubectl("delete", "secret", "-n", "kube-system", *CERTIFICATES)
     site.apply(version=version, values=_values("today"))
     site.wait_for("InSync", ready="True")
-    wait_until(lambda: not _found(site), timeout=SECONDS, what="it is made good")
+    wait_until(lambda: not _findings(site), timeout=LIMIT, what="the finding is gone")
 
-    assert all(ends >= before[name] for name, ends in _ends(site).items())
-    assert _signed_by_the_authority(site)
-    assert not site.moved(agents)
+    assert all(expiry >= before[name] for name, expiry in _expiry(site).items())
+    assert _signed_by_the_ca(site)
+    assert not site.restarted(agents)
 
 
-def _signed_by_the_authority(site: Site) -> bool:
+def _signed_by_the_ca(site: Site) -> bool:
     secrets = {name: site.cluster.get("secret", name, "kube-system")["data"] for name in CERTIFICATES}
-    authority = x509.load_pem_x509_certificate(base64.b64decode(secrets[AUTHORITY]["ca.crt"]))
+    ca = x509.load_pem_x509_certificate(base64.b64decode(secrets[CA]["ca.crt"]))
     for name in (CLIENT, SERVER):
-        x509.load_pem_x509_certificate(base64.b64decode(secrets[name]["tls.crt"])).verify_directly_issued_by(authority)
-    return all(secret["ca.crt"] == secrets[AUTHORITY]["ca.crt"] for secret in secrets.values())
+        x509.load_pem_x509_certificate(base64.b64decode(secrets[name]["tls.crt"])).verify_directly_issued_by(ca)
+    return all(secret["ca.crt"] == secrets[CA]["ca.crt"] for secret in secrets.values())
 
 
-def test_a_certificate_that_cannot_be_read_stops_nothing(site: Site) -> None:
+def test_an_unreadable_certificate_blocks_nothing(site: Site) -> None:
     site.apply(values=_values("never"))
     site.wait_for("InSync", ready="True")
     body = {"data": {"tls.crt": encoded(b"-----BEGIN CERTIFICATE-----\nMAo=\n-----END CERTIFICATE-----\n")}}
     site.cluster.request("PATCH", f"{SECRETS}/{SERVER}", body, kind=MERGE_PATCH)
 
-    wait_until(lambda: SERVER not in _told(site), timeout=SECONDS, what="its end is not known")
+    wait_until(lambda: SERVER not in _metric(site), timeout=LIMIT, what="the metric has no expiry for it")
     assert site.wait_for("InSync", ready="True")
-    assert not _found(site)
+    assert not _findings(site)
     site.clean()

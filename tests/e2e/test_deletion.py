@@ -1,4 +1,4 @@
-"""What deleting the resource does, and that it never hangs."""
+"""Deletion of the resource: what it does with each policy, and that it never hangs."""
 
 import base64
 import json
@@ -47,7 +47,7 @@ def _wait_until_gone(site: Site) -> None:
     )
 
 
-def test_by_default_cilium_stays_and_nothing_is_waited_for(site: Site) -> None:
+def test_by_default_deletion_retains_cilium_and_does_not_wait(site: Site) -> None:
     _install(site)
     site.operator.stop()
     _delete(site)
@@ -56,7 +56,7 @@ def test_by_default_cilium_stays_and_nothing_is_waited_for(site: Site) -> None:
     assert site.cluster.get("configmap", "cilium-hybrid-applied", "kube-system") is not None
 
 
-def test_a_resource_made_again_takes_up_what_was_retained(site: Site) -> None:
+def test_a_recreated_resource_adopts_the_retained_release(site: Site) -> None:
     _install(site)
     agents = site.agents()
     _delete(site)
@@ -66,36 +66,36 @@ def test_a_resource_made_again_takes_up_what_was_retained(site: Site) -> None:
     assert site.agents() == agents
 
 
-def test_a_resource_made_again_cannot_change_the_mask(site: Site) -> None:
+def test_a_recreated_resource_cannot_change_the_mask_size(site: Site) -> None:
     _install(site)
     _delete(site)
     site.apply(ipam={"podCIDRs": ["10.85.0.0/16"], "maskSize": 26})
     condition = site.wait_for("MaskChanged", ready="False")
 
-    assert "from 25 to 26" in condition["message"]
+    assert "Invalid value: 26: cannot change from 25" in condition["message"]
     assert site.revisions() == [(1, "deployed")]
 
 
-def test_uninstall_takes_cilium_away_and_leaves_the_record(site: Site) -> None:
+def test_uninstall_removes_cilium_and_keeps_the_record(site: Site) -> None:
     _install(site, deletionPolicy="Uninstall")
-    has_finalizer = site.resource()["metadata"]["finalizers"]
+    finalizers = site.resource()["metadata"]["finalizers"]
     _delete(site)
 
-    assert has_finalizer == [FINALIZER]
+    assert finalizers == [FINALIZER]
     assert _cilium_is_gone(site)
     assert not site.agents()
     assert site.cluster.get("configmap", "cilium-hybrid-applied", "kube-system") is not None
 
 
-def test_a_changed_mind_lets_go_of_the_resource(site: Site) -> None:
+def test_changing_the_policy_to_retain_releases_the_resource(site: Site) -> None:
     _install(site, deletionPolicy="Uninstall")
     _install(site, deletionPolicy="Retain")
 
-    what = "the finalizer is taken off"
+    what = "the finalizer is removed"
     wait_until(lambda: "finalizers" not in site.resource()["metadata"], timeout=20, what=what)
 
 
-def test_deleted_while_the_operator_was_down_it_is_uninstalled_at_its_start(site: Site) -> None:
+def test_a_deletion_while_the_operator_is_down_is_finished_after_its_start(site: Site) -> None:
     _install(site, deletionPolicy="Uninstall")
     site.operator.stop()
     _delete(site, wait=False)
@@ -108,7 +108,7 @@ def test_deleted_while_the_operator_was_down_it_is_uninstalled_at_its_start(site
     assert _cilium_is_gone(site)
 
 
-def test_an_invalid_spec_does_not_hold_back_its_deletion(site: Site) -> None:
+def test_an_invalid_spec_does_not_block_deletion(site: Site) -> None:
     _install(site, deletionPolicy="Uninstall")
     site.apply(deletionPolicy="Uninstall", values={"ipam": {"mode": "kubernetes"}})
     site.wait_for("InvalidValues", ready="False")
@@ -117,7 +117,7 @@ def test_an_invalid_spec_does_not_hold_back_its_deletion(site: Site) -> None:
     assert _cilium_is_gone(site)
 
 
-def test_while_suspended_a_deletion_retains(site: Site) -> None:
+def test_deletion_while_suspended_retains_cilium(site: Site) -> None:
     _install(site, deletionPolicy="Uninstall")
     site.apply(deletionPolicy="Uninstall", suspend=True)
     site.wait_for("Suspended")
@@ -126,7 +126,7 @@ def test_while_suspended_a_deletion_retains(site: Site) -> None:
     assert _cilium_runs(site)
 
 
-def test_a_release_that_is_missing_does_not_hold_back_the_deletion(site: Site) -> None:
+def test_a_missing_release_does_not_block_deletion(site: Site) -> None:
     _install(site, deletionPolicy="Uninstall")
     site.operator.stop()
     site.cluster.helm("uninstall", "cilium", "-n", "kube-system")
@@ -135,7 +135,7 @@ def test_a_release_that_is_missing_does_not_hold_back_the_deletion(site: Site) -
     _wait_until_gone(site)
 
 
-def test_a_release_left_pending_is_uninstalled(site: Site) -> None:
+def test_a_pending_release_is_uninstalled(site: Site) -> None:
     _install(site, deletionPolicy="Uninstall")
     site.operator.stop()
     secret = "sh.helm.release.v1.cilium.v1"
@@ -147,7 +147,7 @@ def test_a_release_left_pending_is_uninstalled(site: Site) -> None:
     assert _cilium_is_gone(site)
 
 
-def test_a_node_that_is_away_does_not_hold_back_the_deletion(site: Site) -> None:
+def test_a_disconnected_node_does_not_block_deletion(site: Site) -> None:
     _install(site, deletionPolicy="Uninstall")
     site.cluster.disconnect("mi-0000000000000004")
     site.wait_for("NodesDisconnected")
@@ -157,7 +157,7 @@ def test_a_node_that_is_away_does_not_hold_back_the_deletion(site: Site) -> None
     assert list(site.agents()) == ["mi-0000000000000004"]
 
 
-def test_an_api_server_that_goes_away_half_way_is_waited_for(site: Site) -> None:
+def test_deletion_waits_for_an_api_server_that_goes_away_halfway(site: Site) -> None:
     _install(site, deletionPolicy="Uninstall")
     _delete(site, wait=False)
     site.cluster.stop_api_server()
@@ -167,7 +167,7 @@ def test_an_api_server_that_goes_away_half_way_is_waited_for(site: Site) -> None
     assert _cilium_is_gone(site)
 
 
-def test_a_foreign_release_survives_the_deletion(site: Site) -> None:
+def test_deletion_does_not_touch_a_foreign_release(site: Site) -> None:
     site.install_by_hand()
     site.apply(deletionPolicy="Uninstall")
     site.wait_for("ReleaseNotOwned", ready="False")
@@ -177,7 +177,7 @@ def test_a_foreign_release_survives_the_deletion(site: Site) -> None:
 
 
 @pytest.mark.parametrize("policy", ["Retain", "Uninstall"])
-def test_removing_the_definition_never_takes_cilium_with_it(site: Site, policy: str) -> None:
+def test_deleting_the_crd_never_removes_cilium(site: Site, policy: str) -> None:
     _install(site, deletionPolicy=policy)
     site.cluster.kubectl("delete", "crd", "ciliumhybrids.ciliumhybrid.io", "--timeout=30s")
 
@@ -189,7 +189,7 @@ def test_removing_the_definition_never_takes_cilium_with_it(site: Site, policy: 
     assert site.revisions() == [(1, "deployed")]
 
 
-def test_removing_all_of_deploy_never_hangs_nor_touches_cilium(site: Site) -> None:
+def test_deleting_all_of_deploy_neither_hangs_nor_touches_cilium(site: Site) -> None:
     _install(site)
     generation = site.cluster.get("daemonset", "cilium", "kube-system")["metadata"]["generation"]
     site.cluster.kubectl("delete", "-k", ROOT / "deploy", "--timeout=60s")
@@ -200,7 +200,7 @@ def test_removing_all_of_deploy_never_hangs_nor_touches_cilium(site: Site) -> No
 
     site.operator.stop()
     install(site.cluster)
-    # The ServiceAccount is a new one, and so is its token.
+    # The ServiceAccount was recreated, so it needs a new token.
     token = site.cluster.kubeconfig_for("cilium-hybrid-system", "cilium-hybrid-operator")
     site.operator.env = {**site.operator.env, "KUBECONFIG": str(token)}
 
@@ -209,32 +209,32 @@ SECRETS = "/api/v1/namespaces/kube-system/secrets/sh.helm.release.v1.cilium.v"
 UNREADABLE = {"data": {"release": base64.b64encode(b"broken").decode()}}
 
 
-def _break_the_record(site: Site, revision: int) -> dict[str, Any]:
-    """Make a record unreadable; what mends it."""
+def _corrupt_revision(site: Site, revision: int) -> dict[str, Any]:
+    """Make the release Secret of a revision unreadable; return the patch that repairs it."""
     data = site.cluster.request("GET", f"{SECRETS}{revision}")["data"]
     site.cluster.request("PATCH", f"{SECRETS}{revision}", UNREADABLE, kind="application/merge-patch+json")
     return {"data": data}
 
 
-def test_a_newest_record_that_cannot_be_read_is_passed_over(site: Site) -> None:
+def test_an_unreadable_newest_release_secret_is_skipped(site: Site) -> None:
     _install(site, deletionPolicy="Uninstall")
     _install(site, deletionPolicy="Uninstall", masquerade=False)
-    _break_the_record(site, 2)
+    _corrupt_revision(site, 2)
     _delete(site)
 
     assert _cilium_is_gone(site)
 
 
-def test_where_no_record_can_be_read_it_says_so_and_lets_go_when_told(site: Site) -> None:
+def test_unreadable_release_secrets_are_reported_and_retain_releases_the_resource(site: Site) -> None:
     _install(site, deletionPolicy="Uninstall")
-    whole = _break_the_record(site, 1)
+    repair = _corrupt_revision(site, 1)
     _delete(site, wait=False)
     ready = site.wait_for("DeletionBlocked", ready="False")
     agents = site.agents()
     retain = {"spec": {"deletionPolicy": "Retain"}}
     site.cluster.kubectl("patch", "ciliumhybrid", "default", "--type=merge", "-p", json.dumps(retain))
     _wait_until_gone(site)
-    site.cluster.request("PATCH", f"{SECRETS}1", whole, kind="application/merge-patch+json")
+    site.cluster.request("PATCH", f"{SECRETS}1", repair, kind="application/merge-patch+json")
 
     assert "Secret kube-system/sh.helm.release.v1.cilium.v1" in ready["message"]
     assert "set spec.deletionPolicy to Retain" in ready["message"]
@@ -252,7 +252,7 @@ spec:
     resourceRules:
       - {apiGroups: [apps], apiVersions: [v1], operations: [UPDATE], resources: [daemonsets]}
   validations:
-    # A rehearsal would tell beforehand, and nothing would fail.
+    # Only real updates are rejected: the operator's dry run would find the rejection before Helm starts.
     - {expression: "has(request.dryRun) && request.dryRun", message: no DaemonSet is changed in this test}
 ---
 apiVersion: admissionregistration.k8s.io/v1
@@ -262,7 +262,7 @@ spec: {policyName: no-daemon-sets, validationActions: [Deny]}
 """
 
 
-def _is_denied(site: Site, patch: str) -> bool:
+def _is_rejected(site: Site, patch: str) -> bool:
     try:
         site.cluster.kubectl("patch", "daemonset", "cilium", "-n", "kube-system", "-p", patch)
     except CommandError:
@@ -275,8 +275,8 @@ def test_a_failed_release_is_uninstalled(site: Site) -> None:
     site.wait_for("InSync", ready="True")
     site.operator.stop()
     site.cluster.apply(NO_DAEMON_SETS)
-    denied = '{"metadata":{"annotations":{"tried":"x"}}}'
-    wait_until(lambda: _is_denied(site, denied), timeout=20, what="the policy is at work")
+    patch = '{"metadata":{"annotations":{"tried":"x"}}}'
+    wait_until(lambda: _is_rejected(site, patch), timeout=20, what="the policy is enforced")
     site.operator.start()
     site.apply(masquerade=False, deletionPolicy="Uninstall")
     site.wait_for("ApplyFailed", ready="False")

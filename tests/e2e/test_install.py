@@ -1,4 +1,4 @@
-"""From one manifest to Ready nodes, and the changes that follow. The tests build on one another, in order."""
+"""From one manifest to Ready nodes, and the changes that follow. The tests build on each other, in order."""
 
 from typing import Any
 
@@ -15,43 +15,43 @@ def _cloud_nodes(site: Site) -> set[str]:
     return {node["metadata"]["name"] for node in nodes if HYBRID not in node["metadata"]["labels"]}
 
 
-def _workloads_of_the_cloud(site: Site) -> list[dict[str, Any]]:
-    sets = [site.cluster.get("daemonset", name, "kube-system") for name in ("aws-node", "kube-proxy")]
-    return [{"generation": one["metadata"]["generation"], "spec": one["spec"]} for one in sets]
+def _eks_workloads(site: Site) -> list[dict[str, Any]]:
+    found = [site.cluster.get("daemonset", name, "kube-system") for name in ("aws-node", "kube-proxy")]
+    return [{"generation": workload["metadata"]["generation"], "spec": workload["spec"]} for workload in found]
 
 
 @pytest.fixture(scope="module")
 def installed(site: Site) -> Site:
-    before = _workloads_of_the_cloud(site)
+    before = _eks_workloads(site)
     site.apply()
     site.wait_for("InSync", ready="True")
 
-    assert _workloads_of_the_cloud(site) == before
+    assert _eks_workloads(site) == before
     return site
 
 
-def test_every_hybrid_node_turns_ready_from_one_manifest(installed: Site) -> None:
+def test_one_manifest_makes_every_hybrid_node_ready(installed: Site) -> None:
     status = installed.status()
 
     assert status["nodes"]["summary"] == "5/5"
     assert status["phase"] == "Ready"
-    # The registry is asked beside the passes, so the newest patch is known a moment later.
-    known = {key: value for key, value in status["version"].items() if key != "latestPatch"}
-    assert known == {"running": VERSION, "target": VERSION, "initial": "1.17"}
+    # The registry is queried outside the reconciliations, so the newest patch is known a moment later.
+    version = {key: value for key, value in status["version"].items() if key != "latestPatch"}
+    assert version == {"running": VERSION, "target": VERSION, "initial": "1.17"}
     assert installed.cluster.ready_nodes() == 7
     assert installed.cluster.kubectl("wait", "--for=condition=Ready", "ciliumhybrid/default", "--timeout=5s")
 
 
-def test_ready_repeats_what_an_admin_reads_in_one_line(installed: Site) -> None:
+def test_ready_summarizes_the_state_in_one_line(installed: Site) -> None:
     header, line, *_ = installed.cluster.kubectl("get", "ciliumhybrid", "-o", "wide").splitlines()
 
-    columns = ["NAME", "VERSION", "TARGET", "NODES", "READY", "REASON", "AGE", "REVISION", "FREE-BLOCKS", "MESSAGE"]
-    assert header.split() == columns
-    assert line.split()[1:6] == [VERSION, VERSION, "5/5", "True", "InSync"]
-    assert line.split()[7:9] == ["1", "507"]
+    columns = ["NAME", "VERSION", "TARGET", "NODES", "UPDATED", "READY", "REASON"]
+    assert header.split() == [*columns, "AGE", "REVISION", "FREE-BLOCKS", "MESSAGE"]
+    assert line.split()[1:7] == [VERSION, VERSION, "5/5", "5/5", "True", "InSync"]
+    assert line.split()[8:10] == ["1", "507"]
 
 
-def test_cloud_nodes_carry_no_cilium_pod(installed: Site) -> None:
+def test_cloud_nodes_run_no_cilium_pod(installed: Site) -> None:
     pods = installed.cluster.objects("pods", "kube-system", selector="app.kubernetes.io/part-of=cilium")
 
     assert pods
@@ -64,32 +64,32 @@ def test_the_chart_is_pulled_once(installed: Site) -> None:
     assert len(manifests) == 1, manifests
 
 
-def test_a_pass_that_finds_everything_in_step_writes_nothing(installed: Site) -> None:
-    looks, writes = len(installed.calls("get", "ciliumhybrids")), len(installed.calls("update", "ciliumhybrids"))
+def test_a_reconciliation_in_sync_writes_nothing(installed: Site) -> None:
+    reads, writes = len(installed.calls("get", "ciliumhybrids")), len(installed.calls("update", "ciliumhybrids"))
     installed.cluster.kubectl("annotate", "ciliumhybrid", "default", "example.com/poke=1")
-    wait_until(lambda: len(installed.calls("get", "ciliumhybrids")) > looks, timeout=20, what="a pass looks")
+    wait_until(lambda: len(installed.calls("get", "ciliumhybrids")) > reads, timeout=20, what="a reconciliation")
 
     assert installed.wait_for("InSync", ready="True")
     assert len(installed.calls("update", "ciliumhybrids")) == writes
     assert installed.revisions() == [(1, "deployed")]
 
 
-def test_what_changed_is_told_as_events(installed: Site) -> None:
+def test_changes_are_recorded_as_events(installed: Site) -> None:
     describe = installed.cluster.kubectl("describe", "ciliumhybrid", "default")
     events = describe.partition("Events:")[2]
 
-    assert [reason for reason in ("Installing", "InSync") if reason not in events] == []
+    assert [reason for reason in ("Installing", "InstallSucceeded", "InSync") if reason not in events] == []
     assert len(installed.calls("create", "events")) < len(installed.calls("update", "ciliumhybrids"))
 
 
-def test_every_status_that_was_written_is_there_to_be_judged(installed: Site) -> None:
-    (run,) = installed.written()
+def test_the_audit_log_holds_every_status_that_was_written(installed: Site) -> None:
+    (writes,) = installed.written()
 
-    assert len(run) == len(installed.calls("update", "ciliumhybrids"))
-    assert run[-1]["status"] == installed.status()
+    assert len(writes) == len(installed.calls("update", "ciliumhybrids"))
+    assert writes[-1]["status"] == installed.status()
 
 
-def test_a_node_that_joins_later_turns_ready_without_a_new_revision(installed: Site) -> None:
+def test_a_node_that_joins_later_becomes_ready_without_a_new_revision(installed: Site) -> None:
     installed.cluster.add_node("mi-0000000000000006")
     wait_until(lambda: installed.status()["nodes"]["summary"] == "6/6", timeout=20, what="the new node is Ready")
 
@@ -97,7 +97,7 @@ def test_a_node_that_joins_later_turns_ready_without_a_new_revision(installed: S
     assert installed.revisions() == [(1, "deployed")]
 
 
-def test_an_appended_cidr_restarts_ciliums_operator_and_no_agent(installed: Site) -> None:
+def test_an_appended_cidr_restarts_the_cilium_operator_and_no_agent(installed: Site) -> None:
     agents = installed.agents()
     installed.apply(ipam={"podCIDRs": ["10.85.0.0/16", "10.86.0.0/16"], "maskSize": 25})
     installed.wait_for("InSync", ready="True")
@@ -108,7 +108,7 @@ def test_an_appended_cidr_restarts_ciliums_operator_and_no_agent(installed: Site
     assert config["cluster-pool-ipv4-cidr"].split() == ["10.85.0.0/16", "10.86.0.0/16"]
 
 
-def test_a_changed_value_of_the_agents_restarts_every_agent(installed: Site) -> None:
+def test_a_changed_agent_value_restarts_every_agent(installed: Site) -> None:
     agents = installed.agents()
     pools = ["10.85.0.0/16", "10.86.0.0/16"]
     installed.apply(ipam={"podCIDRs": pools, "maskSize": 25}, values={"debug": {"enabled": True}})
@@ -116,7 +116,7 @@ def test_a_changed_value_of_the_agents_restarts_every_agent(installed: Site) -> 
 
     assert not set(installed.agents().values()) & set(agents.values())
     assert installed.status()["nodes"]["upToDate"] == 6
-    assert [(e["action"], e["revision"], e["result"]) for e in installed.status()["history"]] == [
+    assert [(entry["action"], entry["revision"], entry["result"]) for entry in installed.status()["history"]] == [
         ("Install", 1, "Succeeded"),
         ("Configure", 2, "Succeeded"),
         ("Configure", 3, "Succeeded"),
@@ -124,7 +124,7 @@ def test_a_changed_value_of_the_agents_restarts_every_agent(installed: Site) -> 
 
 
 def test_a_removed_cidr_is_refused_and_changes_nothing(installed: Site) -> None:
-    # The CRD's rule would refuse it first, so it is taken away, as after a restore from a backup.
+    # The CEL rule would refuse it first, so it is removed, as after a restore from a backup.
     rule = "/spec/versions/0/schema/openAPIV3Schema/x-kubernetes-validations"
     installed.cluster.kubectl(
         "patch", "crd", "ciliumhybrids.ciliumhybrid.io", "--type=json", "-p", f'[{{"op":"remove","path":"{rule}"}}]'
@@ -134,7 +134,7 @@ def test_a_removed_cidr_is_refused_and_changes_nothing(installed: Site) -> None:
         installed.apply(ipam={"podCIDRs": ["10.86.0.0/16"], "maskSize": 25})
         return True
 
-    wait_until(applied, timeout=20, what="the API server dropped the rule")
+    wait_until(applied, timeout=20, what="the API server has dropped the rule")
     condition = installed.wait_for("PodCIDRRemoved", ready="False")
 
     assert "10.85.0.0/16" in condition["message"]

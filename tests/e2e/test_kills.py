@@ -1,4 +1,4 @@
-"""Killed on any line, the operator ends where it would have ended: the table of fault points."""
+"""An operator that is killed at any write reaches the same end state."""
 
 import itertools
 import json
@@ -18,53 +18,53 @@ from testbed.processes import Process, wait_until
 Victim = Literal["operator", "helm", "both"]
 
 STATUS = "PUT ciliumhybrids/default/status"
-NEW_RECORD = "POST /secrets"
+NEW_REVISION = "POST /secrets"
 RELEASE_1 = "PUT sh.helm.release.v1.cilium.v1"
 RELEASE_2 = "PUT sh.helm.release.v1.cilium.v2"
 RELEASE_3 = "PUT sh.helm.release.v1.cilium.v3"
 POD = "DELETE /pods/cilium-"
 AGENTS = "PATCH daemonsets/cilium"
-CHECKED = "PUT sh.helm.release.v1.cilium-preflight.v1"
-CHECK_ENDS = "DELETE daemonsets/cilium-pre-flight-check"
-APPLIED = "PATCH configmaps/cilium-hybrid-applied"
+PREFLIGHT_DEPLOYED = "PUT sh.helm.release.v1.cilium-preflight.v1"
+PREFLIGHT_REMOVED = "DELETE daemonsets/cilium-pre-flight-check"
+RECORD = "PATCH configmaps/cilium-hybrid-applied"
 FINALIZER = "PATCH ciliumhybrids/default"
 
 FAULTS = {
-    "install": (STATUS, NEW_RECORD, "PATCH serviceaccounts/cilium", AGENTS, RELEASE_1, APPLIED),
-    "change": (STATUS, NEW_RECORD, AGENTS, RELEASE_1, RELEASE_2, APPLIED, POD),
-    "upgrade": (CHECKED, CHECK_ENDS, RELEASE_2, POD),
+    "install": (STATUS, NEW_REVISION, "PATCH serviceaccounts/cilium", AGENTS, RELEASE_1, RECORD),
+    "change": (STATUS, NEW_REVISION, AGENTS, RELEASE_1, RELEASE_2, RECORD, POD),
+    "upgrade": (PREFLIGHT_DEPLOYED, PREFLIGHT_REMOVED, RELEASE_2, POD),
     "rollback": (POD, RELEASE_3),
     "delete": (STATUS, RELEASE_1, "DELETE daemonsets/cilium", "DELETE /secrets/sh.helm", FINALIZER),
 }
-OF_HELM = (
-    NEW_RECORD,
+WRITTEN_BY_HELM = (
+    NEW_REVISION,
     AGENTS,
     RELEASE_1,
     RELEASE_2,
     RELEASE_3,
     "PATCH serviceaccounts/cilium",
     "DELETE daemonsets/cilium",
-    CHECKED,
-    CHECK_ENDS,
+    PREFLIGHT_DEPLOYED,
+    PREFLIGHT_REMOVED,
 )
 WHENS: tuple[When, When] = ("before", "after")
 VICTIMS: tuple[Victim, ...] = ("operator", "helm", "both")
 
 
 def _cases() -> Iterator[object]:
-    """Every fault point with every victim; one of each point is quick to run, the rest are for `make test-all`."""
+    """Yield every write with every victim; `make test` runs one case of each write, `make test-all` runs all."""
     for change, points in FAULTS.items():
         for index, point in enumerate(points):
             for number, (when, victim) in enumerate(itertools.product(WHENS, VICTIMS)):
-                if victim == "helm" and point not in OF_HELM:
+                if victim == "helm" and point not in WRITTEN_BY_HELM:
                     continue
                 quick = number == (index * 3 + 2) % 6
                 marks = () if quick else (pytest.mark.long,)
                 yield pytest.param(change, point, when, victim, marks=marks, id=f"{change}, {victim} {when} {point}")
 
 
-def _helm_of(parent: int) -> list[int]:
-    """The ids of the Helms that a process runs."""
+def _helm_children(parent: int) -> list[int]:
+    """Return the process IDs of the Helm processes that a process has started."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -78,9 +78,9 @@ def _helm_of(parent: int) -> list[int]:
 
 
 def _kill(process: Process, victim: Victim) -> None:
-    """SIGKILL, without a moment in which the one could act on the death of the other."""
+    """Kill all at once, so that none can react to the end of another."""
     assert process.identity is not None
-    helms = _helm_of(process.identity.pid)
+    helms = _helm_children(process.identity.pid)
     if victim == "both":
         process.pause()
     if victim != "operator":
@@ -91,8 +91,8 @@ def _kill(process: Process, victim: Victim) -> None:
 
 
 @pytest.fixture(scope="module")
-def killed(bare_site: Site) -> Iterator[tuple[Site, Interposer]]:
-    """A site whose operator speaks to the API server through the interposer."""
+def interposed(bare_site: Site) -> Iterator[tuple[Site, Interposer]]:
+    """A site whose operator connects to the API server through the interposer."""
     kubeconfig = Path(bare_site.operator.env["KUBECONFIG"])
     with Interposer(kubeconfig, bare_site.cluster.folder) as interposer:
         env = {**bare_site.operator.env, "KUBECONFIG": str(interposer.kubeconfig)}
@@ -102,8 +102,8 @@ def killed(bare_site: Site) -> Iterator[tuple[Site, Interposer]]:
 
 
 @pytest.fixture(autouse=True)
-def whole(killed: tuple[Site, Interposer]) -> Iterator[None]:
-    site, _ = killed
+def clean(interposed: tuple[Site, Interposer]) -> Iterator[None]:
+    site, _ = interposed
     if not site.operator.alive:
         site.operator.start()
     yield
@@ -128,34 +128,32 @@ def _act(site: Site, change: str) -> None:
 
 
 @pytest.mark.parametrize(("change", "point", "when", "victim"), list(_cases()))
-def test_killed_at_any_write_it_ends_where_it_would_have_ended(
-    killed: tuple[Site, Interposer], change: str, point: str, when: When, victim: Victim
+def test_an_operator_killed_at_any_write_reaches_the_same_end_state(
+    interposed: tuple[Site, Interposer], change: str, point: str, when: When, victim: Victim
 ) -> None:
-    site, interposer = killed
+    site, interposer = interposed
     if change != "install":
         site.apply(**({"deletionPolicy": "Uninstall"} if change == "delete" else {}))
         site.wait_for("InSync", ready="True")
     if change == "rollback":
-        wait_until(
-            lambda: site.verified == "1", timeout=20, what="the install has proven itself", needs=[site.operator]
-        )
+        site.wait_until_verified()
     interposer.stop_at(point, when, lambda: _kill(site.operator, victim))
     _act(site, change)
-    wait_until(lambda: interposer.stopped, timeout=30, what=f"{point} comes", needs=[])
+    wait_until(lambda: interposer.stopped, timeout=30, what=f"write {point}", needs=[])
     if not site.operator.alive:
         site.operator.start()
 
     if change == "delete":
-        _is_gone(site)
+        _assert_uninstalled(site)
     elif change == "rollback":
-        _went_back(site)
+        _assert_rolled_back(site)
     elif change == "upgrade":
-        _is_upgraded(site)
+        _assert_upgraded(site)
     else:
-        _is_whole(site, changed=change == "change", interrupted=point in OF_HELM)
+        _assert_installed(site, changed=change == "change", interrupted=point in WRITTEN_BY_HELM)
 
 
-def _went_back(site: Site) -> None:
+def _assert_rolled_back(site: Site) -> None:
     site.wait_for("RolledBack", ready="False")
     wait_until(lambda: site.cluster.ready_nodes() == 7, timeout=30, what="every node is Ready", needs=[site.operator])
     # The status follows the cluster a moment later.
@@ -174,7 +172,7 @@ def _went_back(site: Site) -> None:
     assert "broken" not in image
 
 
-def _is_upgraded(site: Site) -> None:
+def _assert_upgraded(site: Site) -> None:
     site.wait_for("InSync", ready="True")
     revisions, cluster = site.revisions(), site.cluster
 
@@ -186,14 +184,14 @@ def _is_upgraded(site: Site) -> None:
     assert cluster.get("daemonset", "cilium-pre-flight-check", "kube-system") is None
 
 
-def _is_whole(site: Site, *, changed: bool, interrupted: bool) -> None:
+def _assert_installed(site: Site, *, changed: bool, interrupted: bool) -> None:
     site.wait_for("InSync", ready="True")
     revisions = site.revisions()
     agents = site.cluster.get("daemonset", "cilium", "kube-system")
     config = site.cluster.get("configmap", "cilium-config", "kube-system")["data"]
 
     assert revisions[-1][1] == "deployed"
-    # One revision for each change; beside them at most the one in the making of which Helm was killed.
+    # One revision for each change, and at most another one that Helm was creating when it was killed.
     assert len(revisions) <= 1 + changed + interrupted, revisions
     assert [status for _, status in revisions].count("deployed") == 1
     assert not [status for _, status in revisions if status.startswith("pending")]
@@ -202,10 +200,13 @@ def _is_whole(site: Site, *, changed: bool, interrupted: bool) -> None:
     assert site.status()["nodes"]["summary"] == "5/5"
 
 
-def _is_gone(site: Site) -> None:
+def _assert_uninstalled(site: Site) -> None:
     cluster = site.cluster
     wait_until(
-        lambda: cluster.get("ciliumhybrid", "default") is None, timeout=60, what="it is gone", needs=[site.operator]
+        lambda: cluster.get("ciliumhybrid", "default") is None,
+        timeout=60,
+        what="the resource is gone",
+        needs=[site.operator],
     )
 
     assert not site.revisions()

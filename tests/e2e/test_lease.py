@@ -1,4 +1,4 @@
-"""Two operators, one of which acts: killed, frozen and woken, cut off, and ended in an orderly way."""
+"""Two replicas of the operator, of which one leads; the leader is killed, frozen, cut off or stopped gracefully."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,33 +14,35 @@ TAKEOVER_LIMIT = 25.0
 
 
 def _holder(site: Site) -> str:
-    found = site.cluster._api.get(LEASE)  # noqa: SLF001 # the client that returns None where there is none
+    found = site.cluster._api.get(LEASE)  # noqa: SLF001 # this client returns None if there is no Lease
     return "" if found is None else str(found["spec"].get("holderIdentity", ""))
 
 
 @pytest.fixture
 def pair(bare_site: Site) -> Iterator[tuple[Process, Process]]:
-    """Two operators; the first one leads."""
+    """Two replicas; the first leads."""
     env = {key: bare_site.operator.env[key] for key in ("SSL_CERT_FILE", "CILIUM_HYBRID_LOG_FORMAT")}
     first, second = (operator(bare_site.cluster, name=name, env=env) for name in ("first", "second"))
     bare_site.operator = second
     first.start()
-    wait_until(lambda: _holder(bare_site) == "first", timeout=20, what="the first one leads", needs=[first])
+    wait_until(lambda: _holder(bare_site) == "first", timeout=20, what="the first leads", needs=[first])
     second.start()
-    wait_until(lambda: "standing by" in second.tail(), timeout=20, what="the second one stands by", needs=[second])
+    wait_until(lambda: "standing by" in second.tail(), timeout=20, what="the second is on standby", needs=[second])
     yield first, second
-    for one in (first, second):
-        one.resume()
-        one.stop()
+    for process in (first, second):
+        process.resume()
+        process.stop()
     bare_site.clean()
     for log in (first.log, second.log):
         Path(log).unlink()
 
 
-def test_killed_in_mid_install_the_other_finishes(bare_site: Site, pair: tuple[Process, Process]) -> None:
+def test_a_standby_finishes_an_install_when_the_leader_is_killed(
+    bare_site: Site, pair: tuple[Process, Process]
+) -> None:
     first, _ = pair
     bare_site.apply()
-    wait_until(bare_site.revisions, timeout=20, what="Helm has begun", needs=[first])
+    wait_until(bare_site.revisions, timeout=20, what="Helm has started", needs=[first])
     first.kill()
     bare_site.wait_for("InSync", ready="True")
 
@@ -49,15 +51,15 @@ def test_killed_in_mid_install_the_other_finishes(bare_site: Site, pair: tuple[P
     assert bare_site.revisions()[-1][1] == "deployed"
 
 
-def test_ended_in_an_orderly_way_it_hands_over_at_once(bare_site: Site, pair: tuple[Process, Process]) -> None:
+def test_a_graceful_stop_hands_over_immediately(bare_site: Site, pair: tuple[Process, Process]) -> None:
     first, second = pair
     first.stop()
 
-    # Less than the Lease lasts: it was given back.
-    wait_until(lambda: _holder(bare_site) == "second", timeout=8, what="the second one leads", needs=[second])
+    # Within less than the duration of the Lease, because it was released.
+    wait_until(lambda: _holder(bare_site) == "second", timeout=8, what="the second leads", needs=[second])
 
 
-def test_the_same_pod_takes_its_lease_again_at_once(bare_site: Site, pair: tuple[Process, Process]) -> None:
+def test_the_same_pod_reacquires_its_lease_immediately(bare_site: Site, pair: tuple[Process, Process]) -> None:
     first, second = pair
     first.kill()
     first.start()
@@ -65,30 +67,30 @@ def test_the_same_pod_takes_its_lease_again_at_once(bare_site: Site, pair: tuple
     bare_site.wait_for("InSync", ready="True")
 
     assert _holder(bare_site) == "first"
-    assert "leading" not in second.tail()
+    assert "acquired the Lease" not in second.tail()
 
 
-def test_frozen_and_woken_it_ends_before_it_acts(bare_site: Site, pair: tuple[Process, Process]) -> None:
+def test_a_frozen_leader_exits_before_it_acts_again(bare_site: Site, pair: tuple[Process, Process]) -> None:
     first, second = pair
     first.pause()
-    what = "the second one leads"
+    what = "the second leads"
     wait_until(lambda: _holder(bare_site) == "second", timeout=TAKEOVER_LIMIT, what=what, needs=[second])
     bare_site.apply()
     bare_site.wait_for("InSync", ready="True")
     first.resume()
-    wait_until(lambda: not first.alive, timeout=5, what="the woken one ends")
+    wait_until(lambda: not first.alive, timeout=5, what="the resumed leader exits")
 
-    assert "stopping: the Lease" in first.tail()
+    assert "exiting: the Lease" in first.tail()
     assert _holder(bare_site) == "second"
     assert bare_site.revisions() == [(1, "deployed")]
 
 
-def test_with_the_api_server_away_it_stops_in_time_and_comes_back(
+def test_a_leader_without_an_api_server_stops_in_time_and_recovers(
     bare_site: Site, pair: tuple[Process, Process]
 ) -> None:
     first, second = pair
     bare_site.cluster.pause_api_server()
-    wait_until(lambda: not first.alive, timeout=14, what="the holder ends before its Lease does")
+    wait_until(lambda: not first.alive, timeout=14, what="the leader exits before its Lease expires")
     bare_site.cluster.resume_api_server()
     bare_site.apply()
     bare_site.wait_for("InSync", ready="True")

@@ -1,4 +1,4 @@
-"""Only what the operator knows is made in the cluster, and all that it knows can be made."""
+"""The operator creates only allowed objects, and has permissions for all of them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,28 +18,28 @@ def clean(site: Site) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("values", "named"),
+    ("values", "message"),
     [
         pytest.param(
             {"serviceAccounts": {"cilium": {"name": "mine"}}},
-            "ServiceAccount kube-system/mine: is none of the objects",
-            id="an object that is not known",
+            "ServiceAccount kube-system/mine: is not an object that the operator may create",
+            id="an object that is not allowed",
         ),
         pytest.param(
             {"extraVolumes": [{"name": "root", "hostPath": {"path": "/"}}]},
-            'DaemonSet kube-system/cilium: has volume root at "/" of the node',
-            id="a path of the node",
+            'DaemonSet kube-system/cilium: has volume root with host path "/"',
+            id="a host path",
         ),
     ],
 )
-def test_what_is_not_ciliums_is_refused_before_anything_is_applied(
-    site: Site, values: dict[str, Any], named: str
+def test_a_release_with_other_objects_is_refused_before_it_is_applied(
+    site: Site, values: dict[str, Any], message: str
 ) -> None:
     site.apply(values=values)
     condition = site.wait_for("RenderRefused", ready="False")
 
-    assert named in condition["message"]
-    assert "take out what adds it from spec.values" in condition["message"]
+    assert message in condition["message"]
+    assert "remove the value that adds it from spec.values" in condition["message"]
     assert site.condition("Stalled") is not None
     assert site.revisions() == []
     assert not site.cluster.objects("serviceaccounts", "kube-system", selector="app.kubernetes.io/managed-by=Helm")
@@ -48,19 +48,19 @@ def test_what_is_not_ciliums_is_refused_before_anything_is_applied(
     site.wait_for("InSync", ready="True")
 
 
-def test_a_running_cilium_is_left_as_it_is_by_values_that_are_refused(site: Site) -> None:
+def test_refused_values_do_not_change_a_running_cilium(site: Site) -> None:
     site.apply()
     site.wait_for("InSync", ready="True")
     before = site.agents()
     site.apply(values={"extraContainers": [{"name": "x", "image": "x", "securityContext": {"privileged": True}}]})
     condition = site.wait_for("RenderRefused")
 
-    assert "has container x privileged" in condition["message"]
+    assert "runs container x privileged" in condition["message"]
     assert site.revisions() == [(1, "deployed")]
     assert site.agents() == before
 
 
-def test_hubbles_relay_and_ui_come_and_go_without_a_restart_of_agents(site: Site) -> None:
+def test_hubble_relay_and_ui_can_be_enabled_and_disabled_without_restarting_agents(site: Site) -> None:
     site.apply(version="1.19.4-1")
     site.wait_for("InSync", ready="True")
     before = site.agents()

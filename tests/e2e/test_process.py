@@ -1,8 +1,7 @@
-"""The operator as a process: probes, metrics, logs, secrets, rights, and what it costs at rest."""
+"""The operator as a process: probes, metrics, logs, secrets, permissions, and its requests when idle."""
 
 import json
 import re
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +14,7 @@ from testbed.processes import wait_until
 
 @pytest.fixture(scope="module")
 def running(bare_site: Site) -> Iterator[Site]:
-    """A site whose operator, with JSON logs, installed, changed and uninstalled Cilium once, and installed it again."""
+    """A site whose operator logs JSON and has installed, changed, uninstalled and reinstalled Cilium."""
     bare_site.operator.env = {**bare_site.operator.env, "CILIUM_HYBRID_LOG_FORMAT": "json"}
     bare_site.operator.start()
     bare_site.apply()
@@ -30,13 +29,8 @@ def running(bare_site: Site) -> Iterator[Site]:
     bare_site.operator.stop()
 
 
-def _http(site: Site, path: str) -> tuple[int, str]:
-    with urllib.request.urlopen(f"http://{site.operator.env['CILIUM_HYBRID_METRICS_ADDR']}{path}", timeout=5) as answer:
-        return answer.status, answer.read().decode()
-
-
 def _secrets(site: Site) -> list[str]:
-    """Every value of every Secret of Cilium's, as it is and as its API object has it."""
+    """Return the encoded values of all Secrets in kube-system, except those of Helm releases."""
     values: list[str] = []
     for secret in site.cluster.objects("secrets", "kube-system"):
         if secret["type"] != "helm.sh/release.v1":
@@ -45,34 +39,34 @@ def _secrets(site: Site) -> list[str]:
 
 
 def test_the_probes_answer(running: Site) -> None:
-    assert _http(running, "/healthz") == (200, "ok")
-    assert _http(running, "/readyz") == (200, "ok")
+    assert running.http_get("/healthz") == (200, "ok")
+    assert running.http_get("/readyz") == (200, "ok")
 
 
-def test_the_metrics_tell_what_was_done(running: Site) -> None:
-    _, text = _http(running, "/metrics")
-    own = [line for line in text.splitlines() if line.startswith("cilium_hybrid_")]
+def test_the_metrics_report_state_and_work(running: Site) -> None:
+    _, text = running.http_get("/metrics")
+    samples = [line for line in text.splitlines() if line.startswith("cilium_hybrid_")]
 
-    assert 'cilium_hybrid_condition{reason="InSync",type="Ready"} 1.0' in own
-    assert "cilium_hybrid_leader 1.0" in own
-    assert 'cilium_hybrid_nodes{state="ready"} 5.0' in own
-    assert 'cilium_hybrid_helm_seconds_count{command="upgrade",result="succeeded"} 3.0' in own
+    assert 'cilium_hybrid_condition{reason="InSync",type="Ready"} 1.0' in samples
+    assert "cilium_hybrid_leader 1.0" in samples
+    assert "cilium_hybrid_nodes_ready 5.0" in samples
+    assert 'cilium_hybrid_helm_duration_seconds_count{command="upgrade",result="succeeded"} 3.0' in samples
 
 
-def test_every_log_line_of_a_pass_is_json_and_tells_which(running: Site) -> None:
+def test_every_log_line_is_json_and_names_its_reconciliation(running: Site) -> None:
     lines = [json.loads(line) for line in running.operator.log.read_text().splitlines()]
-    of_passes = [line for line in lines if line["logger"].startswith("cilium_hybrid.reconcile")]
+    reconcile_lines = [line for line in lines if line["logger"].startswith("cilium_hybrid.reconcile")]
 
-    assert of_passes
-    assert all(line["resource"] == "default" for line in of_passes)
-    assert all(line["generation"] >= 1 and line["pass"] >= 1 for line in of_passes)
+    assert reconcile_lines
+    assert all(line["resource"] == "default" for line in reconcile_lines)
+    assert all(line["generation"] >= 1 and line["reconciliation"] >= 1 for line in reconcile_lines)
 
 
 def test_no_secret_is_in_any_output(running: Site) -> None:
     secrets = _secrets(running)
     outputs = {
         "log": running.operator.log.read_text(),
-        "metrics": _http(running, "/metrics")[1],
+        "metrics": running.http_get("/metrics")[1],
         "resource": json.dumps(running.resource()),
         "record": json.dumps(running.cluster.get("configmap", "cilium-hybrid-applied", "kube-system")),
     }
@@ -80,64 +74,64 @@ def test_no_secret_is_in_any_output(running: Site) -> None:
     assert secrets
     for name, text in outputs.items():
         assert "PRIVATE KEY" not in text, name
-        assert not [one for one in secrets if one in text], name
+        assert not [secret for secret in secrets if secret in text], name
 
 
-def test_nothing_it_asked_for_was_forbidden(running: Site) -> None:
-    refused = [
+def test_no_request_of_the_operator_was_forbidden(running: Site) -> None:
+    forbidden = [
         (event["verb"], event.get("requestURI"))
         for event in running.cluster.audit_events()
         if event["user"]["username"] == USER and event.get("responseStatus", {}).get("code") == 403
     ]
 
-    assert not refused
+    assert not forbidden
 
 
-def test_every_right_it_has_was_used(running: Site) -> None:
-    # What no install of these versions, without features, uses: each with its reason.
-    spare = {
-        # The objects of the chart are read before they are changed or taken away; which of them, Helm decides.
+def test_every_granted_permission_was_used(running: Site) -> None:
+    # Verbs that this test does not use, each with its reason.
+    exempt = {
+        # Helm decides which of the chart's objects it reads before it changes or deletes them.
         "get", "delete", "escalate", "bind",
     }  # fmt: skip
     used = set()
     for event in running.cluster.audit_events():
-        where = event.get("objectRef", {})
-        if event["user"]["username"] == USER and where:
-            resource = "/".join(filter(None, (where.get("resource"), where.get("subresource"))))
-            used.add((where.get("apiGroup", ""), resource, event["verb"]))
+        target = event.get("objectRef", {})
+        if event["user"]["username"] == USER and target:
+            resource = "/".join(filter(None, (target.get("resource"), target.get("subresource"))))
+            used.add((target.get("apiGroup", ""), resource, event["verb"]))
     unused = []
     for file in sorted((ROOT / "deploy" / "operator").glob("rbac*.yaml")):
         for document in yaml.safe_load_all(file.read_text()):
             for rule in document.get("rules", []):
                 for group in rule["apiGroups"]:
                     for resource in rule["resources"]:
-                        desired_release = {(group, resource, verb) for verb in rule["verbs"] if verb not in spare}
-                        # Server-side apply makes an object by a patch, and needs the right to create it as well.
+                        granted = {(group, resource, verb) for verb in rule["verbs"] if verb not in exempt}
+                        # Server-side apply creates an object with a patch, which also needs permission to create it.
                         unused += [
-                            one
-                            for one in desired_release - used
-                            if one[2] != "create" or (*one[:2], "patch") not in used
+                            permission
+                            for permission in granted - used
+                            if permission[2] != "create" or (*permission[:2], "patch") not in used
                         ]
 
     assert not unused
 
 
-def test_at_rest_it_writes_nothing_and_asks_little(running: Site) -> None:
-    def asked() -> list[tuple[str, str]]:
+def test_an_idle_operator_writes_nothing_and_sends_few_requests(running: Site) -> None:
+    def requests() -> list[tuple[str, str]]:
         events = [event for event in running.cluster.audit_events() if event["user"]["username"] == USER]
         return [(event["verb"], event.get("objectRef", {}).get("resource", "")) for event in events]
 
-    # The last changes of an install settle; then a renewal of the Lease, every five seconds, is all there is.
+    # After the last changes of an install, the Lease renewal every five seconds is the only request.
     renewals = [("update", "leases")] * 4
-    wait_until(lambda: asked()[-4:] == renewals, timeout=60, what="four renewals and nothing else")
+    wait_until(lambda: requests()[-4:] == renewals, timeout=60, what="four renewals and nothing else")
 
 
-def test_a_port_that_is_taken_is_reported_and_stops_nothing(running: Site) -> None:
+def test_a_metrics_port_in_use_is_reported_and_blocks_nothing(running: Site) -> None:
     from testbed.operator import operator  # noqa: PLC0415
 
     env = {key: running.operator.env[key] for key in ("SSL_CERT_FILE", "CILIUM_HYBRID_METRICS_ADDR")}
     other = operator(running.cluster, name="other", env=env).start()
-    wait_until(lambda: "standing by" in other.tail(), timeout=20, what="it stands by", needs=[other])
+    wait_until(lambda: "standing by" in other.tail(), timeout=20, what="the other replica is on standby", needs=[other])
     other.stop()
 
     assert re.search("cannot listen on 127.0.0.1", other.tail())

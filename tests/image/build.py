@@ -1,6 +1,6 @@
-"""Build the image where there is no registry of images: its bases are made of Debian packages.
+"""Build the image without an image registry, on base images made of Debian packages.
 
-`python -m image.build FOLDER` leaves there what the tests look at: `rootfs` and `config.json`.
+`python -m image.build FOLDER` writes `rootfs` and `config.json` into the folder, for the tests.
 """
 
 import argparse
@@ -23,12 +23,12 @@ IMAGE = "localhost/cilium-hybrid-operator:test"
 
 
 class BuildError(RuntimeError):
-    """The image could not be built; the message says why."""
+    """The image could not be built; the message is the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base image: what mmdebstrap is told, and what stands for the image that the Dockerfile names."""
+    """A base image: the arguments of mmdebstrap for a substitute of a base image in the Dockerfile."""
 
     name: str
     variant: str
@@ -36,8 +36,8 @@ class Base:
     options: tuple[str, ...] = ()
 
 
-# Packages are unpacked and nothing else: no shell, no package manager, as in the distroless image it stands for.
-# Certificates are bundled and Python gets its short name by scripts, which do not run.
+# Packages are only extracted: no shell and no package manager, as in the distroless image that it replaces.
+# Maintainer scripts, which would bundle the CA certificates and link python3, do not run.
 RUNTIME = Base(
     "runtime",
     "extract",
@@ -53,22 +53,22 @@ BUILD = Base("build", "minbase", ("ca-certificates", "python3", "python3-venv"))
 
 @dataclass(frozen=True, slots=True)
 class Buildah:
-    """Buildah with a store of its own, which needs neither a daemon nor an overlay."""
+    """Buildah with its own store, which needs neither a daemon nor overlayfs."""
 
     store: Path
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The program with the options that every call takes."""
+        """The command with the options of every call."""
         places = ("--root", f"{self.store}/root", "--runroot", f"{self.store}/run")
         return ("buildah", *places, "--storage-driver", "vfs")
 
     def __call__(self, *arguments: str | Path) -> str:
-        """Run it and return what it printed."""
+        """Run buildah and return its output."""
         return _run([*self.command, *map(str, arguments)], capture=True)
 
-    def take(self, archive: Path, base: Base, config: Sequence[str]) -> str:
-        """Make an image of the archive of a root; its name."""
+    def import_archive(self, archive: Path, base: Base, config: Sequence[str]) -> str:
+        """Create an image from the archive of a root; return its name."""
         name = f"localhost/{base.name}:{SUITE}"
         container = self("from", "scratch")
         self("add", "--quiet", container, archive, "/")
@@ -78,18 +78,18 @@ class Buildah:
 
 
 def build(folder: Path) -> None:
-    """Build the image with `make image`, and lay its root and its configuration into the folder."""
+    """Build the image with `make image` and write its root and its configuration into the folder."""
     _need_programs()
     started = time.monotonic()
     buildah = Buildah(folder / "store")
     go_root, path = _run(["go", "env", "GOROOT"], capture=True), os.defpath
-    # Go is this machine's, mounted where the Go image has it.
+    # Go of this machine, mounted at its path in the Go image.
     config = ("--env", f"PATH=/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin:{path}", "--env", "GOPATH=/go")
-    tools = buildah.take(_archive(BUILD), BUILD, config)
-    runtime = buildah.take(_archive(RUNTIME), RUNTIME, ())
-    _say(f"the bases are there after {time.monotonic() - started:.0f} s")
+    tools = buildah.import_archive(_archive(BUILD), BUILD, config)
+    runtime = buildah.import_archive(_archive(RUNTIME), RUNTIME, ())
+    _say(f"base images ready after {time.monotonic() - started:.0f} s")
 
-    # What compiled once is found again by the next build: buildah keeps the caches of a Dockerfile here.
+    # buildah keeps the cache mounts of the Dockerfile here, so that the next build does not compile everything again.
     caches = _cache() / "caches"
     caches.mkdir(exist_ok=True)
     started = time.monotonic()
@@ -107,20 +107,20 @@ def build(folder: Path) -> None:
 
     container = buildah("from", "--pull-never", IMAGE)
     (folder / "rootfs").symlink_to(buildah("mount", container))
-    described = json.loads(buildah("inspect", "--type", "image", IMAGE))
-    (folder / "config.json").write_text(json.dumps(described["OCIv1"]["config"], indent=1))
+    inspected = json.loads(buildah("inspect", "--type", "image", IMAGE))
+    (folder / "config.json").write_text(json.dumps(inspected["OCIv1"]["config"], indent=1))
     size = buildah("images", "--format", "{{.Size}}", IMAGE)
     _say(f"built in {seconds:.0f} s, {size}")
 
 
 def _archive(base: Base) -> Path:
-    """The root of a base, made at most once a day: it holds the newest packages of Debian."""
+    """Return the archive of a base image, built at most once a day: it has the newest packages of Debian."""
     key = hashlib.sha256(f"{SUITE} {base} {time.strftime('%F')}".encode()).hexdigest()[:16]
     archive = _cache() / f"{base.name}-{key}.tar"
     if not archive.exists():
         for old in _cache().glob(f"{base.name}-*.tar"):
             old.unlink()
-        _say(f"making the {base.name} base of Debian {SUITE}")
+        _say(f"building the {base.name} base image from Debian {SUITE}")
         unfinished = archive.with_suffix(f".{os.getpid()}.tar")
         include = f"--include={','.join(base.packages)}"
         _run(
@@ -135,7 +135,7 @@ def _archive(base: Base) -> Path:
                 str(unfinished),
             ]
         )
-        # A rename is whole or not at all: nobody ever starts from half a base.
+        # A rename is atomic: no other build ever sees a partial archive.
         unfinished.rename(archive)
     return archive
 
@@ -149,14 +149,14 @@ def _cache() -> Path:
 
 def _need_programs() -> None:
     if os.geteuid() != 0:
-        raise BuildError("root is needed, to make a base and to start the image on a root of its own")
+        raise BuildError("root is required to build the base images and to run the image")
     if shutil.which("go") is None:
-        raise BuildError("Go is needed on PATH: it stands for the image that the Dockerfile takes it from")
+        raise BuildError("go is not on PATH; it replaces the Go image of the Dockerfile")
     missing = [name for name in PACKAGES if shutil.which(name) is None]
     if not missing:
         return
     if shutil.which("apt-get") is None:
-        raise BuildError(f"{' and '.join(missing)} are needed, and there is no apt-get to install them with")
+        raise BuildError(f"{' and '.join(missing)} not found, and there is no apt-get to install them")
     _say(f"installing {' and '.join(missing)}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     _run(["apt-get", "update", "--quiet=2"], env=quiet)
@@ -164,21 +164,21 @@ def _need_programs() -> None:
 
 
 def _run(argv: Sequence[str], *, env: Mapping[str, str] | None = None, capture: bool = False) -> str:
-    """Run to the end, with its output shown or returned; BuildError."""
+    """Run a command; return its output if `capture`, otherwise show it. Raise BuildError."""
     done = subprocess.run(
         argv, env=os.environ | (env or {}), stdout=subprocess.PIPE if capture else None, text=True, check=False
     )
     if done.returncode != 0:
-        raise BuildError(f"{' '.join(argv[:2])} ended with {done.returncode}")
+        raise BuildError(f"{' '.join(argv[:2])} exited with {done.returncode}")
     return (done.stdout or "").strip()
 
 
 def _say(text: str) -> None:
-    print(f"image: {text}", file=sys.stderr, flush=True)  # noqa: T201 - this program talks to the terminal
+    print(f"image: {text}", file=sys.stderr, flush=True)  # noqa: T201 - output of a command-line program
 
 
 def main() -> int:
-    """Build into the folder that the command line names."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m image.build", description=__doc__)
     parser.add_argument("folder", type=Path)
     try:

@@ -1,7 +1,7 @@
-"""The first process of a container: takes a root, mounts what the pod has, gives up root, becomes the program.
+"""The first process of a container: changes the root, mounts the volumes, drops privileges and runs the program.
 
-Started under `unshare --mount --pid --fork` with a file that `container.py` wrote. Nothing of it is left afterwards:
-the mounts end with their namespace.
+Runs under `unshare --mount --pid --fork` with the JSON file that `container.py` wrote. It leaves nothing behind: the
+mounts disappear with their namespace.
 """
 
 import ctypes
@@ -21,22 +21,22 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def mount(kind: str, target: str, flags: int, *, source: str = "none", options: str = "") -> None:
-    """Mount, as the system call does; OSError."""
+    """Mount a file system; raise OSError."""
     if LIBC.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode()):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), target)
 
 
 def prctl(option: int, argument: int) -> int:
-    """Set something of this process; 0, or -1."""
+    """Change an attribute of this process; return 0, or -1 on failure."""
     return int(LIBC.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)))
 
 
 def enter(pod: dict[str, Any]) -> None:
-    """Make the pod's world out of the image's root, which stays as it is but for empty mount points."""
+    """Change to the root of the image and mount the volumes; adds only empty mount points to the image."""
     mount("none", pod["rootfs"], MS_BIND, source=pod["rootfs"])
     os.chdir(pod["rootfs"])
-    # Before any other mount: links of the image must not lead out of it.
+    # Before any other mount: symbolic links in the image must not lead out of it.
     os.chroot(".")
     mount("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     mount("tmpfs", "/dev", MS_NOSUID, options="mode=755")
@@ -45,7 +45,7 @@ def enter(pod: dict[str, Any]) -> None:
         Path("/dev", name).chmod(0o666)
     for path, size in pod["volumes"].items():
         Path(path).mkdir(parents=True, exist_ok=True)
-        # As the kubelet makes an emptyDir for a group.
+        # As the kubelet creates an emptyDir for an fsGroup.
         mount("tmpfs", path, MS_NOSUID | MS_NODEV, options=f"mode=2777,gid={pod['gid']},size={size}")
     for path, files in pod["secrets"].items():
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -59,8 +59,8 @@ def enter(pod: dict[str, Any]) -> None:
     os.chdir(pod["folder"])
 
 
-def give_up_root(pod: dict[str, Any]) -> None:
-    """No capability, now or by any program that is started."""
+def drop_privileges(pod: dict[str, Any]) -> None:
+    """Drop root and all capabilities, for this process and every program that it runs."""
     capability = 0
     while prctl(PR_CAPBSET_DROP, capability) == 0:
         capability += 1
@@ -68,15 +68,15 @@ def give_up_root(pod: dict[str, Any]) -> None:
     os.setresgid(pod["gid"], pod["gid"], pod["gid"])
     os.setresuid(pod["uid"], pod["uid"], pod["uid"])
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    # A change of user clears what unshare had set: to end with it.
+    # A change of user clears the death signal that unshare set.
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main() -> None:
-    """Become what the file says."""
+    """Run the program of the file."""
     pod = json.loads(Path(sys.argv[1]).read_text())
     enter(pod)
-    give_up_root(pod)
+    drop_privileges(pod)
     os.execvpe(pod["argv"][0], pod["argv"], pod["env"])  # noqa: S606 - no shell is meant
 
 

@@ -1,4 +1,4 @@
-"""The image, started as deploy/ says and steered by a real API server; `make test-image` builds it and runs this."""
+"""The image, started as in deploy/ and connected to a real API server; `make test-image` builds it and runs this."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import pytest
 
 from chart.package import package_all
 from e2e.site import Site
-from image.container import Container, Image, deployed, in_pod, said
+from image.container import Container, Image, deployed, in_pod, output_of
 from testbed.cluster import Cluster
 from testbed.operator import install
 from testbed.processes import free_port, wait_until
@@ -20,7 +20,7 @@ from testbed.registry import Registry
 FOLDER = os.environ.get("IMAGE_FOLDER", "")
 USER = 65532
 TERMINATION_LIMIT = 10.0
-# A compiler's name may have its target before and its version behind: x86_64-linux-gnu-gcc-14.
+# The name of a compiler may have its target as a prefix and its version as a suffix: x86_64-linux-gnu-gcc-14.
 BUILDERS = r"(\w+-linux-gnu-)?(gcc|g\+\+|cc|c\+\+|clang|cpp|ld|as|go|gofmt|make|rustc|cargo|tcc)(-?[\d.]+)?"
 FETCHERS = r"pip[\d.]*|uv|easy_install|apt|apt-get|dpkg|curl|wget|git"
 SHELLS = r"(|b|d|a|z)(sh|ash)|busybox"
@@ -28,7 +28,7 @@ UNWANTED = re.compile(f"{BUILDERS}|{FETCHERS}|{SHELLS}")
 PYTHON_INSTALLERS = ("pip", "setuptools", "wheel", "ensurepip", "hatchling")
 
 if not FOLDER:
-    pytest.skip("no image was built: make test-image builds it and runs this", allow_module_level=True)
+    pytest.skip("needs an image; run make test-image", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +60,12 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def container(image: Image, cluster: Cluster, registry: Registry, port: int) -> Iterator[Container]:
-    # Of what deploy/ says, only the port differs: the host network here has other operators on it.
+    # Only the port differs from deploy/: other operators use the same host network here.
     env = {"CILIUM_HYBRID_METRICS_ADDR": f"127.0.0.1:{port}"}
-    made = in_pod(image, cluster, name="operator", env=env, ca=registry.ca_file)
-    made.start()
-    yield made
-    made.stop()
+    operator = in_pod(image, cluster, name="operator", env=env, ca=registry.ca_file)
+    operator.start()
+    yield operator
+    operator.stop()
 
 
 @pytest.fixture(scope="module")
@@ -73,17 +73,17 @@ def site(cluster: Cluster, registry: Registry, container: Container) -> Site:
     return Site(cluster, registry, container)
 
 
-def test_it_is_configured_as_deploy_expects(image: Image) -> None:
+def test_its_configuration_matches_the_deployment(image: Image) -> None:
     pod = deployed()
-    (desired_release,) = pod["containers"]
-    env = {one["name"]: one.get("value") for one in desired_release["env"]}
+    (expected,) = pod["containers"]
+    env = {variable["name"]: variable.get("value") for variable in expected["env"]}
 
     assert image.config["User"] == f"{USER}:{USER}"
     assert pod["securityContext"]["runAsUser"] == USER
-    assert image.config["Cmd"] == desired_release["args"]
+    assert image.config["Cmd"] == expected["args"]
     assert image.env["CILIUM_HYBRID_CACHE_DIR"] == env["CILIUM_HYBRID_CACHE_DIR"]
-    assert desired_release["securityContext"]["readOnlyRootFilesystem"]
-    assert {mount["mountPath"] for mount in desired_release["volumeMounts"]} == {
+    assert expected["securityContext"]["readOnlyRootFilesystem"]
+    assert {mount["mountPath"] for mount in expected["volumeMounts"]} == {
         image.env["TMPDIR"],
         "/var/cache/cilium-hybrid",
     }
@@ -91,7 +91,7 @@ def test_it_is_configured_as_deploy_expects(image: Image) -> None:
     assert image.config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
 
 
-def test_it_has_neither_compiler_nor_installer_nor_shell(image: Image) -> None:
+def test_it_contains_no_compiler_installer_or_shell(image: Image) -> None:
     programs = {path.name for path in _programs(image.rootfs)}
     modules = {path.name for path in image.rootfs.rglob("*-packages/*")} | {
         path.name for path in image.rootfs.glob("usr/lib/python3*/*")
@@ -103,8 +103,8 @@ def test_it_has_neither_compiler_nor_installer_nor_shell(image: Image) -> None:
     assert not {name for name in modules if name.split("-")[0] in PYTHON_INSTALLERS}
 
 
-def test_only_its_cache_belongs_to_its_user(image: Image) -> None:
-    """Where the root is left writable, it could still not change the programs it runs."""
+def test_its_user_can_write_only_the_cache(image: Image) -> None:
+    """Even with a writable root the operator cannot change the programs that it runs."""
     writable = {
         f"/{path.relative_to(image.rootfs)}"
         for path in image.rootfs.rglob("*")
@@ -120,8 +120,8 @@ def test_only_its_cache_belongs_to_its_user(image: Image) -> None:
     }
 
 
-def test_nothing_but_its_volumes_can_be_written(image: Image, cluster: Cluster, registry: Registry) -> None:
-    """Tried in the image itself: a file in every folder there is."""
+def test_it_can_write_only_to_its_volumes(image: Image, cluster: Cluster, registry: Registry) -> None:
+    """Tries, in the container, to create a file in every directory."""
     attempt = (
         "import errno, os\n"
         "written, refusals = [], set()\n"
@@ -136,13 +136,13 @@ def test_nothing_but_its_volumes_can_be_written(image: Image, cluster: Cluster, 
         image, cluster, name="probe", env={}, ca=registry.ca_file, argv=["/opt/cilium-hybrid/bin/python", "-c", attempt]
     )
 
-    text = said(probe)
+    text = output_of(probe)
 
     assert text.strip() == f"['/tmp', '/var/cache/cilium-hybrid'] ['EROFS'] {USER} {USER} 1"
 
 
 def test_it_reconciles(site: Site, container: Container, port: int) -> None:
-    wait_until(lambda: _answers(port, "readyz"), timeout=30, what="the readiness probe", needs=[container])
+    wait_until(lambda: _answers(port, "readyz"), timeout=30, what="the readiness probe to succeed", needs=[container])
 
     site.apply()
     site.wait_for("InSync", ready="True")
@@ -152,8 +152,8 @@ def test_it_reconciles(site: Site, container: Container, port: int) -> None:
     assert _answers(port, "healthz")
 
 
-def test_it_sees_a_change_at_once(site: Site) -> None:
-    """By the watch of kopf, which must find the API server without the DNS of a cluster: the host network has none."""
+def test_it_observes_a_change_immediately(site: Site) -> None:
+    """Through the watch of kopf, which must find the API server without cluster DNS: the host network has none."""
     site.apply(ipam={"podCIDRs": ["10.85.0.0/16", "10.86.0.0/16"], "maskSize": 25})
     site.wait_for("InSync", ready="True", timeout=30)
 
@@ -161,11 +161,11 @@ def test_it_sees_a_change_at_once(site: Site) -> None:
     assert site.calls("list", "ciliumhybrids")
 
 
-def test_it_has_no_rights_on_the_machine(container: Container) -> None:
+def test_it_has_no_privileges_on_the_machine(container: Container) -> None:
     process = Path(f"/proc/{container.first.pid}")
     status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines())
     mounts = [line.split() for line in (process / "mounts").read_text().splitlines()]
-    writable = {where for _, where, _, options, *_ in mounts if "rw" in options.split(",")}
+    writable = {target for _, target, _, options, *_ in mounts if "rw" in options.split(",")}
 
     assert status["Uid"].split() == status["Gid"].split() == [str(USER)] * 4
     assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {"0" * 16}
@@ -173,15 +173,15 @@ def test_it_has_no_rights_on_the_machine(container: Container) -> None:
     assert writable == {"/proc", "/dev", "/tmp", "/var/cache/cilium-hybrid"}
 
 
-def test_it_ends_by_sigterm(container: Container) -> None:
-    """Last of all: the others look at the same container."""
+def test_it_exits_on_sigterm(container: Container) -> None:
+    """The last test: the others use the same container."""
     code = container.terminate(limit=TERMINATION_LIMIT)
 
     assert code == 0, container.tail(40)
 
 
 def _programs(rootfs: Path) -> Iterator[Path]:
-    """Whatever may be executed, wherever it lies; of a link the name is enough."""
+    """Yield every executable file; a link counts by its name."""
     for path in rootfs.rglob("*"):
         if path.is_symlink() or (path.is_file() and path.stat().st_mode & 0o111):
             yield path
@@ -192,6 +192,6 @@ def _answers(port: int, probe: str) -> bool:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/{probe}", timeout=5) as answer:
             return bool(answer.status == 200)
     except urllib.error.HTTPError as refusal:
-        # It holds the connection.
+        # The error holds the connection.
         refusal.close()
         return False

@@ -1,4 +1,4 @@
-"""What the first lines of a manifest say of it: `# refused: <Reason> <path>`, `# warned:`, `# api-server: <words>`."""
+"""The expected result in the header of a manifest: `# refused: <Reason> <path>`, `# warned:`, `# api-server:`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,46 +10,46 @@ REFUSED: Final = tuple(sorted((FOLDER / "refused").glob("*.yaml")))
 ACCEPTED: Final = tuple(sorted((FOLDER / "accepted").glob("*.yaml")))
 SAMPLES: Final = tuple(sorted((FOLDER.parents[1] / "deploy" / "samples").glob("*.yaml")))
 
-OF_THE_DOCUMENT: Final = frozenset(
+OUTSIDE_THE_SPEC: Final = frozenset(
     {
         "alias-bomb",
-        "alias-of-itself",
-        "alias-of-nothing",
-        "bad-indentation",
-        "field-twice",
+        "api-version-v1",
+        "duplicate-field",
+        "duplicate-key",
+        "duplicate-spec",
         "generated-name",
         "infinity",
-        "key-twice",
-        "kind-in-lower-case",
-        "list-as-a-key",
+        "invalid-indentation",
+        "kind-lowercase",
+        "list-as-key",
         "merge-conflict",
-        "misspelt-group",
-        "misspelt-kind",
-        "misspelt-spec",
+        "misspelled-group",
+        "misspelled-kind",
+        "misspelled-spec",
+        "nan",
         "no-api-version",
         "no-kind",
         "no-metadata",
         "no-name",
-        "no-version-of-the-api",
-        "not-a-number",
-        "null-as-a-key",
+        "no-version-in-api-version",
+        "null-as-key",
         "open-bracket",
-        "spec-twice",
+        "recursive-alias",
+        "string-document",
         "tabs",
-        "template-that-was-not-rendered",
-        "text-for-a-document",
+        "undefined-alias",
         "unknown-tag",
-        "values-beside-spec",
-        "version-of-the-api-to-come",
+        "unrendered-template",
+        "values-outside-spec",
         "wrong-name",
     }
 )
-"""Mistakes that are not in the spec, or not there any more once it was read."""
+"""Errors outside the spec, or which are lost when YAML is parsed."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The verdict that a manifest gets. `api_server` is of its answer, None where it takes the manifest."""
+    """The expected result. `api_server` is part of the error of the API server, None if it accepts the manifest."""
 
     refused: list[tuple[str, str]]
     warned: list[tuple[str, str]]
@@ -57,12 +57,12 @@ class Expected:
 
 
 def expected(path: Path) -> Expected:
-    """What is expected of a file."""
+    """Return the expected result of a file."""
     return expected_of(path.read_text())
 
 
 def expected_of(text: str) -> Expected:
-    """What is expected of a manifest."""
+    """Return the expected result of a manifest."""
     refused: list[tuple[str, str]] = []
     warned: list[tuple[str, str]] = []
     api_server = None
@@ -91,7 +91,7 @@ spec:
     maskSize: 25
   values:
 """
-_OF_VALUES = "# refused: InvalidValues spec.values\n"
+_REFUSED_VALUES = "# refused: InvalidValues spec.values\n"
 
 
 def _deep(levels: int) -> str:
@@ -99,10 +99,10 @@ def _deep(levels: int) -> str:
 
 
 LARGE: Final[Mapping[str, str]] = {
-    "deeper-than-a-json-parser-goes": _OF_VALUES + _deep(300),
-    "deeper-than-a-yaml-parser-goes": f"{_OF_VALUES}# api-server: exceeded max depth\n{_deep(10100)}",
+    "deeper-than-a-json-parser-goes": _REFUSED_VALUES + _deep(300),
+    "deeper-than-a-yaml-parser-goes": f"{_REFUSED_VALUES}# api-server: exceeded max depth\n{_deep(10100)}",
     "too-large": (
-        f"{_OF_VALUES}# api-server: metadata.annotations: Too long\n"
+        f"{_REFUSED_VALUES}# api-server: metadata.annotations: Too long\n"
         f"{_HEAD}    extraConfig:\n{''.join(f'      key-{n}: {chr(120) * 60}' + chr(10) for n in range(4500))}"
     ),
 }

@@ -1,4 +1,4 @@
-"""A small blocking client of the Kubernetes API, for what is done many times or must be fast."""
+"""A small blocking Kubernetes client, for frequent requests that would be too slow with kubectl."""
 
 import json
 import socket
@@ -16,7 +16,7 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 
 class ApiError(CommandError):
-    """The API server refused a request."""
+    """The API server rejected a request; `status` is the HTTP status code, `body` its response."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -25,38 +25,38 @@ class ApiError(CommandError):
 
 
 class Api:
-    """Requests as one user; each thread has a connection that is kept until `close`."""
+    """Requests as one user; each thread has a connection, which is kept open until `close`."""
 
     def __init__(self, port: int, ca: Path, token: str) -> None:
         self._port = port
         self._tls = ssl.create_default_context(cafile=str(ca))
         self._headers = {"Authorization": f"Bearer {token}", "User-Agent": "testbed"}
-        self._of_thread = threading.local()
+        self._local = threading.local()
         self._connections: list[_Connection] = []
 
     def request(
         self, verb: str, path: str, body: Any = None, *, kind: str = "application/json", timeout: float = 30.0
     ) -> Any:
-        """Return the answer's JSON, or its text where it is none; raise `ApiError` when refused."""
+        """Return the parsed JSON of the response, or its text if it is not JSON; raise `ApiError` if rejected."""
         headers = self._headers | ({"Content-Type": kind} if body is not None else {})
         connection = self._connection(timeout)
         try:
             connection.request(verb, path, None if body is None else json.dumps(body), headers)
-            answer = connection.getresponse()
-            text = answer.read().decode()
+            response = connection.getresponse()
+            text = response.read().decode()
         except (OSError, HTTPException) as error:
-            # The next request opens it again.
+            # The next request opens a new connection.
             connection.close()
             raise OSError(f"{verb} {path}: {error!r}") from error
-        if answer.status >= HTTPStatus.BAD_REQUEST:
-            raise ApiError(answer.status, text)
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            raise ApiError(response.status, text)
         try:
             return json.loads(text)
         except ValueError:
             return text
 
     def get(self, path: str) -> Any:
-        """Return an object, or None where there is none."""
+        """Return an object, None if it does not exist."""
         try:
             return self.request("GET", path)
         except ApiError as error:
@@ -65,31 +65,31 @@ class Api:
             raise
 
     def close(self) -> None:
-        """Close every connection; a later request opens one again."""
+        """Close all connections; a later request opens a new one."""
         for connection in self._connections:
             connection.close()
 
     def _connection(self, timeout: float) -> "_Connection":
-        connection: _Connection | None = getattr(self._of_thread, "connection", None)
+        connection: _Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = _Connection("127.0.0.1", self._port, self._tls)
-            self._of_thread.connection = connection
+            self._local.connection = connection
             self._connections.append(connection)
         connection.timeout = timeout
         return connection
 
 
 class _Connection(HTTPSConnection):
-    """A connection that is closed properly even where the other side resets it before the handshake."""
+    """A connection that is closed properly even if the server resets it before the handshake."""
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext) -> None:
         super().__init__(host, port)
         self._tls = tls
 
     def connect(self) -> None:
-        """Wrap first and connect then: the other way round ssl loses its socket on a reset."""
+        """Wrap the socket before connecting: the other way round, ssl leaks the socket on a reset."""
         self.sock = self._tls.wrap_socket(socket.socket(), server_hostname=self.host)
         self.sock.settimeout(self.timeout)
-        # Head and body are sent apart, and without this the body waits 40 ms for the answer to the head.
+        # Header and body are sent separately; with Nagle's algorithm, the body would wait 40 ms for the ACK.
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.connect((self.host, self.port))

@@ -1,4 +1,4 @@
-"""The programs of the testbed, built once from Go modules into the user's cache.
+"""The binaries of the testbed, built once from Go modules into the user's cache.
 
 `python -m testbed.binaries` builds all of them.
 """
@@ -31,12 +31,12 @@ _KUBERNETES_VERSION = (
 
 
 class BuildError(RuntimeError):
-    """A program of the testbed could not be built; the message holds the end of the build's log."""
+    """A binary could not be built; the message contains the end of the build log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One program: the module that pins it, the package to build, what the linker writes into it, and build tags."""
+    """A binary: the module that pins its version, the package to build, linker flags and build tags."""
 
     module: str
     package: str
@@ -53,28 +53,28 @@ BUILT = {
     "kube-scheduler": Tool("k8s", "k8s.io/kubernetes/cmd/kube-scheduler", f"{_STRIP} {_KUBERNETES_VERSION}"),
     "kubectl": Tool("k8s", "k8s.io/kubernetes/cmd/kubectl", f"{_STRIP} {_KUBERNETES_VERSION}"),
     "kwok": Tool("kwok", "sigs.k8s.io/kwok/cmd/kwok"),
-    # A plain build of helm calls itself "v4.3", which is no SemVer.
+    # Without this, helm reports version "v4.3", which is not SemVer.
     "helm": Tool("helm", "helm.sh/helm/v4/cmd/helm", f"{_STRIP} -X helm.sh/helm/v4/internal/version.version={HELM}"),
     "registry": Tool("registry", "."),
-    # The clients of clouds that it finds targets with would be half of the build.
+    # Service discovery, with its cloud clients, would be half of the build.
     "promtool": Tool("promtool", "github.com/prometheus/prometheus/cmd/promtool", tags="remove_all_sd"),
 }
-# The folder of controller-runtime's envtest holds these three, under these names.
+# The asset directory of controller-runtime's envtest contains these three.
 ENVTEST = ("kube-apiserver", "etcd", "kubectl")
 
 
 def ensure(*names: str) -> dict[str, Path]:
-    """Return the path of each named program (of all, without names), building those that are missing."""
-    wanted = names or tuple(BUILT)
-    found = {name: path for name in wanted if (path := _provided(name) or _cached(name))}
-    missing = [name for name in wanted if name not in found]
+    """Return the path of each named binary (without names: of all), building those that are missing."""
+    names = names or tuple(BUILT)
+    found = {name: path for name in names if (path := _provided(name) or _cached(name))}
+    missing = [name for name in names if name not in found]
     if missing:
         found |= _build(missing)
-    return {name: found[name] for name in wanted}
+    return {name: found[name] for name in names}
 
 
 def folder() -> Path:
-    """Return the cache folder of exactly these versions, flags and modules."""
+    """Return the cache directory for exactly these versions, flags and modules."""
     digest = hashlib.sha256(f"{sys.platform} {platform.machine()} {sorted(BUILT.items())}".encode())
     for path in sorted(TOOLS.glob("*/*")):
         digest.update(f"{path.relative_to(TOOLS)}\0".encode())
@@ -84,11 +84,11 @@ def folder() -> Path:
 
 
 def _provided(name: str) -> Path | None:
-    """Return a program that the environment names instead of ours."""
-    if name == "helm" and (spec_digest := os.environ.get("HELM")):
-        if found := shutil.which(spec_digest):
+    """Return the binary that an environment variable selects, None if there is none."""
+    if name == "helm" and (helm := os.environ.get("HELM")):
+        if found := shutil.which(helm):
             return Path(found).resolve()
-        raise BuildError(f"HELM names {spec_digest}, which is no program")
+        raise BuildError(f"HELM={helm}: not an executable program")
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets and name in ENVTEST and (path := Path(assets, name)).exists():
         return path.resolve()
@@ -103,11 +103,11 @@ def _cached(name: str) -> Path | None:
 def _build(names: list[str]) -> dict[str, Path]:
     go = shutil.which("go")
     if go is None:
-        raise BuildError(f"{', '.join(names)}: not built yet, and there is no Go on PATH to build them with")
-    with _alone(folder()):
+        raise BuildError(f"cannot build {', '.join(names)}: go not found on PATH; install Go")
+    with _build_lock(folder()):
         built = {}
         for position, name in enumerate(names, start=1):
-            # Another process may have built it while this one waited for its turn.
+            # Another process may have built it while this one waited for the lock.
             built[name] = _cached(name) or _build_one(go, name, f"{position} of {len(names)}")
         return built
 
@@ -118,7 +118,7 @@ def _build_one(go: str, name: str, position: str) -> Path:
     log = target.with_suffix(".log")
     flags = ["-trimpath", "-ldflags", tool.link, "-o", str(unfinished), "-tags", tool.tags]
     command = [go, "build", *flags, tool.package]
-    # The user's flags and workspaces would make other binaries under the same key.
+    # The user's flags and workspaces would build different binaries under the same cache key.
     settings = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
     started = time.monotonic()
     with log.open("wb") as output:
@@ -127,7 +127,7 @@ def _build_one(go: str, name: str, position: str) -> Path:
         )
         try:
             while True:
-                _say(f"building {name} ({position}), {time.monotonic() - started:.0f} s")
+                _log(f"building {name} ({position}), {time.monotonic() - started:.0f} s")
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     build.wait(PROGRESS_EVERY)
                     break
@@ -137,40 +137,40 @@ def _build_one(go: str, name: str, position: str) -> Path:
     if build.returncode != 0:
         unfinished.unlink(missing_ok=True)
         raise BuildError(f"go build of {name} failed:\n{log.read_text(errors='replace')[-3000:]}")
-    # A rename is whole or not at all: nobody ever starts half a program.
+    # A rename is atomic, so no process ever starts an incomplete binary.
     unfinished.rename(target)
     log.unlink()
     return target
 
 
 @contextlib.contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Let one process at a time build: side by side they would only compile the same packages twice."""
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / ".lock").open("w") as lock:
+def _build_lock(directory: Path) -> Iterator[None]:
+    """Let one process build at a time; concurrent builds would only compile the same packages twice."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say("another process is building; waiting for it")
+            _log("another process is building; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(f"testbed: {text}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
-    """Build everything and print the folder, or one program and print its path."""
+    """Build all binaries and print their directory, or build one and print its path."""
     parser = argparse.ArgumentParser(prog="python -m testbed.binaries", description=__doc__)
-    parser.add_argument("--print", choices=BUILT, metavar="NAME", help="build one program and print its path")
-    spec_digest = parser.parse_args().print
+    parser.add_argument("--print", choices=BUILT, metavar="NAME", help="build one binary and print its path")
+    name = parser.parse_args().print
     try:
-        paths = ensure(spec_digest) if spec_digest else ensure()
+        paths = ensure(name) if name else ensure()
     except BuildError as error:
-        _say(str(error))
+        _log(str(error))
         return 1
-    print(paths[spec_digest] if spec_digest else folder())
+    print(paths[name] if name else folder())
     return 0
 
 

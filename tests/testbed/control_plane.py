@@ -1,4 +1,4 @@
-"""The processes of a cluster and their flags, with the fewest parts that behave as the real thing."""
+"""The processes of a cluster and their flags: the fewest components that behave like a real cluster."""
 
 import sys
 import urllib.request
@@ -13,7 +13,7 @@ from testbed.processes import Process, start_on_free_port
 
 HERE = Path(__file__).parent
 START_LIMIT = 60.0
-# Longer than any pause that a test or a busy machine makes: nodes fall silent only by `disconnect`.
+# Longer than any pause in a test or on a busy machine, so that only `disconnect` makes nodes Unknown.
 LEASE_SECONDS = 400
 NODE_GRACE = "500s"
 CONTROLLERS = (
@@ -36,7 +36,7 @@ CONTROLLERS = (
 
 
 def start_stores(folder: Path, pki: Pki, *, detached: bool) -> tuple[list[Process], int]:
-    """Start etcd and the API server; return them with the API server's port when it is ready."""
+    """Start etcd and the API server; return both processes and the API server's port when it is ready."""
     tools = binaries.ensure("etcd", "kube-apiserver")
     etcd, etcd_port = start_on_free_port(
         lambda port: Process("etcd", _etcd(tools["etcd"], folder, port), folder, detached=detached),
@@ -61,7 +61,7 @@ def start_stores(folder: Path, pki: Pki, *, detached: bool) -> tuple[list[Proces
 
 
 def controllers(folder: Path, pki: Pki, *, detached: bool) -> list[Process]:
-    """Return the controllers, the scheduler and the kubelets, not started yet."""
+    """Return the processes of the controllers, the scheduler and the simulated kubelets, not started yet."""
     tools = binaries.ensure("kube-controller-manager", "kube-scheduler", "kwok")
     manager = [
         tools["kube-controller-manager"],
@@ -102,7 +102,7 @@ def controllers(folder: Path, pki: Pki, *, detached: bool) -> list[Process]:
 
 
 def cilium(folder: Path, *, detached: bool) -> Process:
-    """Return the stand-in for Cilium's processes, not started yet."""
+    """Return the process of the stand-in for Cilium, not started yet."""
     argv = [sys.executable, "-m", "testbed.cilium", "--kubeconfig", str(folder / "kubeconfig-cilium")]
     return Process("cilium", argv, folder, {"PYTHONPATH": str(HERE.parent)}, detached=detached)
 
@@ -113,8 +113,8 @@ def _api_server_ready(port: int, pki: Pki) -> bool:
 
 
 def _etcd_ready(port: int) -> bool:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-        return bool(answer.status == HTTPStatus.OK)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as response:
+        return bool(response.status == HTTPStatus.OK)
 
 
 def _etcd(program: Path, folder: Path, port: int) -> list[str]:
@@ -125,7 +125,7 @@ def _etcd(program: Path, folder: Path, port: int) -> list[str]:
         f"--listen-client-urls={url}",
         f"--advertise-client-urls={url}",
         "--listen-peer-urls=http://127.0.0.1:0",
-        # A cluster of a test does not outlive the machine.
+        # The data of a test cluster need not survive a crash of the machine.
         "--unsafe-no-fsync",
         "--log-level=warn",
     ]
@@ -141,17 +141,17 @@ def _api_server(program: Path, folder: Path, pki: Pki, port: int, etcd_port: int
         f"--tls-private-key-file={pki.certificate}",
         f"--token-auth-file={pki.tokens}",
         "--authorization-mode=RBAC",
-        # Loopback cannot be the endpoint of the Service `kubernetes`, which no simulated pod asks for.
+        # A loopback address cannot be an endpoint of Service `kubernetes`, which no simulated pod uses.
         "--endpoint-reconciler-type=none",
         "--advertise-address=10.0.0.1",
         "--service-cluster-ip-range=10.250.0.0/16",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={pki.account_public}",
         f"--service-account-signing-key-file={pki.account_key}",
-        # Cilium's agents are privileged.
+        # Cilium agents are privileged.
         "--allow-privileged=true",
         f"--audit-policy-file={HERE / 'audit.yaml'}",
         f"--audit-log-path={folder / 'audit.jsonl'}",
-        # Rotation would take events away from a test that reads them.
+        # Rotation would remove events that a test reads.
         "--audit-log-maxsize=10000",
     ]

@@ -1,4 +1,4 @@
-"""A proxy between the operator and the API server that can stop the world at any one write."""
+"""A proxy between the operator and the API server that can interrupt any single write."""
 
 import asyncio
 import json
@@ -20,14 +20,14 @@ WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 START_LIMIT = 10.0
 When = Literal["before", "after"]
 
-# The Lease is written every two seconds and says nothing of how far the operator has come.
-_UNCOUNTED = ("/leases", "/selfsubject")
+# Writes that say nothing about the progress of the operator.
+_IGNORED = ("/leases", "/selfsubject")
 
 
 class Interposer:
-    """Passes every request on; counts the writes, and calls back before or after a chosen one.
+    """Forwards every request, records the writes, and calls a function before or after a chosen one.
 
-    A write stopped `before` never reaches the API server; `after`, it is done and its answer never comes.
+    A write stopped `before` never reaches the API server. A write stopped `after` is done, but gets no response.
     """
 
     def __init__(self, kubeconfig: Path, folder: Path) -> None:
@@ -35,7 +35,7 @@ class Interposer:
         self._folder, self._port = folder, free_port()
         self._certificates = trustme.CA()
         self._loop = asyncio.new_event_loop()
-        self._ready, self._over = threading.Event(), asyncio.Event()
+        self._ready, self._done = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="interposer")
         self.writes: list[str] = []
         self._stopped = threading.Event()
@@ -48,26 +48,26 @@ class Interposer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._over.set)
+        self._loop.call_soon_threadsafe(self._done.set)
         self._thread.join()
         self._loop.close()
 
     @property
     def kubeconfig(self) -> Path:
-        """A kubeconfig that leads through here, with the same token."""
-        path, authority = self._folder / "kubeconfig-interposed", self._folder / "interposer-ca.pem"
-        self._certificates.cert_pem.write_to_path(str(authority))
+        """A kubeconfig for the proxy, with the same token."""
+        path, ca = self._folder / "kubeconfig-interposed", self._folder / "interposer-ca.pem"
+        self._certificates.cert_pem.write_to_path(str(ca))
         config = json.loads(json.dumps(self._upstream))
         cluster = config["clusters"][0]["cluster"]
         cluster.pop("certificate-authority-data", None)
-        cluster |= {"server": f"https://127.0.0.1:{self._port}", "certificate-authority": str(authority)}
+        cluster |= {"server": f"https://127.0.0.1:{self._port}", "certificate-authority": str(ca)}
         path.write_text(yaml.safe_dump(config))
         return path
 
     def stop_at(self, write: str, when: When, call: Callable[[], None]) -> None:
-        """Call back at the first write from now on whose method and path hold these words, in their order.
+        """Call `call` at the next write whose method is the first word of `write` and whose path contains the others.
 
-        The write then comes to nothing, or its answer is lost.
+        The write is then dropped, or its response is lost.
         """
         self.writes.clear()
         self._stopped.clear()
@@ -75,7 +75,7 @@ class Interposer:
 
     @property
     def stopped(self) -> bool:
-        """Whether the chosen write came, and the call for it ended."""
+        """Whether the chosen write was intercepted and `call` has returned."""
         return self._stopped.is_set()
 
     def _run(self) -> None:
@@ -85,11 +85,11 @@ class Interposer:
     async def _serve(self) -> None:
         cluster = self._upstream["clusters"][0]["cluster"]
         upstream = ssl.create_default_context(cafile=cluster["certificate-authority"])
-        here = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._certificates.issue_cert("127.0.0.1").configure_cert(here)
-        limits = aiohttp.ClientTimeout(total=None)
+        server_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._certificates.issue_cert("127.0.0.1").configure_cert(server_tls)
+        no_timeout = aiohttp.ClientTimeout(total=None)
         connector = aiohttp.TCPConnector(ssl=upstream, limit=0)
-        async with aiohttp.ClientSession(connector=connector, timeout=limits, auto_decompress=False) as session:
+        async with aiohttp.ClientSession(connector=connector, timeout=no_timeout, auto_decompress=False) as session:
 
             async def handle(request: web.Request) -> web.StreamResponse:
                 return await self._handle(request, session, cluster["server"])
@@ -98,57 +98,57 @@ class Interposer:
             application.router.add_route("*", "/{path:.*}", handle)
             runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", self._port, ssl_context=here).start()
+            await web.TCPSite(runner, "127.0.0.1", self._port, ssl_context=server_tls).start()
             self._ready.set()
-            await self._over.wait()
+            await self._done.wait()
             await runner.cleanup()
 
     async def _handle(self, request: web.Request, session: aiohttp.ClientSession, server: str) -> web.StreamResponse:
         body, stop = await request.read(), None
-        if request.method in WRITES and not any(part in request.path for part in _UNCOUNTED):
+        if request.method in WRITES and not any(part in request.path for part in _IGNORED):
             write = f"{request.method} {request.path}"
             self.writes.append(write)
-            if self._stop_at is not None and _holds(write, self._stop_at[0].split()):
+            if self._stop_at is not None and _matches(write, self._stop_at[0].split()):
                 _, stop, call = self._stop_at
                 self._stop_at = None
         if stop == "before":
             await self._stop(call)
-            return _cut(request)
+            return _abort(request)
         headers = {key: value for key, value in request.headers.items() if key.lower() not in {"host", "connection"}}
         async with session.request(
             request.method, server + request.raw_path, data=body or None, headers=headers
-        ) as answer:
+        ) as response:
             if stop == "after":
-                await answer.read()
+                await response.read()
                 await self._stop(call)
-                return _cut(request)
-            return await _relay(request, answer)
+                return _abort(request)
+            return await _relay(request, response)
 
     async def _stop(self, call: Callable[[], None]) -> None:
         await asyncio.to_thread(call)
         self._stopped.set()
 
 
-async def _relay(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+async def _relay(request: web.Request, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
     kept = {
-        key: value for key, value in answer.headers.items() if key.lower() not in {"transfer-encoding", "connection"}
+        key: value for key, value in upstream.headers.items() if key.lower() not in {"transfer-encoding", "connection"}
     }
-    response = web.StreamResponse(status=answer.status, headers=kept)
+    response = web.StreamResponse(status=upstream.status, headers=kept)
     await response.prepare(request)
-    # The one that asked may be dead by now: that is what this proxy is for.
+    # The client may have been killed meanwhile, which is the purpose of this proxy.
     with suppress(ConnectionResetError):
-        async for chunk in answer.content.iter_any():
+        async for chunk in upstream.content.iter_any():
             await response.write(chunk)
         await response.write_eof()
     return response
 
 
-def _holds(write: str, words: list[str]) -> bool:
+def _matches(write: str, words: list[str]) -> bool:
     return write.startswith(words[0]) and all(word in write for word in words)
 
 
-def _cut(request: web.Request) -> web.StreamResponse:
-    """End the connection without an answer."""
+def _abort(request: web.Request) -> web.StreamResponse:
+    """Close the connection without a response."""
     transport: Any = request.transport
     if transport is not None:
         transport.abort()

@@ -1,4 +1,4 @@
-"""Nodes as EKS has them: hybrid ones boot without a container network, cloud ones are ready at once."""
+"""Nodes as in EKS: hybrid nodes start without a container network, cloud nodes are Ready immediately."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -6,12 +6,12 @@ from typing import Any
 
 COMPUTE_TYPE = "eks.amazonaws.com/compute-type"
 ZONE = "topology.kubernetes.io/zone"
-# The annotation is the container network's state on a node; its value `installed` makes the node Ready.
+# Annotation with the state of the container network; the value `installed` makes the node Ready.
 CNI = "testbed/cni"
 CNI_INSTALLED = "installed"
-# The annotation is a fault of the node's agent: crash, never-ready or pull.
+# Annotation that injects a fault into the node's agent: crash, never-ready or pull.
 AGENT_FAULT = "testbed/agent"
-# The label of a node whose kubelet reaches the API server; kwok plays the kubelets of these only.
+# Label of a node whose kubelet is connected; kwok simulates only these kubelets.
 KUBELET = "testbed/kubelet"
 CONNECTED = "connected"
 
@@ -22,7 +22,7 @@ NO_CNI = (
 
 
 def hybrid_name(number: int) -> str:
-    """Return the name that Systems Manager would give to the n-th hybrid node."""
+    """Return the name of the n-th hybrid node, in the format of Systems Manager."""
     return f"mi-{number:016x}"
 
 
@@ -32,7 +32,7 @@ def cloud_name(number: int) -> str:
 
 
 def hybrid_address(number: int) -> str:
-    """Return an address of the remote node network; it goes on past 10.200.0.0/24 where that is full."""
+    """Return an address of the remote node network; after 10.200.0.255 it continues with 10.200.1.0."""
     return f"10.{200 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
 
 
@@ -69,14 +69,14 @@ def node(
     }
 
 
-def is_ready(thing: Mapping[str, Any]) -> bool:
-    """Whether the condition Ready of a node or a pod is true."""
-    conditions = thing.get("status", {}).get("conditions", ())
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+def is_ready(item: Mapping[str, Any]) -> bool:
+    """Whether condition `Ready` of a node or a pod is True."""
+    conditions = item.get("status", {}).get("conditions", ())
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 def unknown_conditions() -> list[dict[str, str]]:
-    """Return what the node-lifecycle controller writes when a kubelet falls silent."""
+    """Return the conditions that the node-lifecycle controller sets if a kubelet stops reporting."""
     kinds = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
     return [_condition(kind, "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.") for kind in kinds]
 

@@ -1,4 +1,4 @@
-"""The operator as a process beside a cluster: installed from deploy/, run as its own ServiceAccount."""
+"""The operator as a local process: installed from deploy/ and running as its ServiceAccount."""
 
 import sys
 from collections.abc import Mapping
@@ -14,33 +14,33 @@ ACCOUNT = "cilium-hybrid-operator"
 
 
 def install(cluster: Cluster) -> None:
-    """Apply deploy/ as the README says, and wait until the resource is served."""
+    """Apply deploy/ as described in the README, and wait until the CRD is established."""
     cluster.kubectl("apply", "-k", ROOT / "deploy")
-    wait_for_the_definition(cluster)
+    wait_for_crd(cluster)
 
 
-def wait_for_the_definition(cluster: Cluster) -> None:
-    """Wait until the resource is served. `kubectl wait` fails on a definition so new that it has no conditions."""
+def wait_for_crd(cluster: Cluster) -> None:
+    """Wait until the CRD is established. `kubectl wait` would fail on a new CRD without conditions."""
 
     def established() -> bool:
         conditions = cluster.get("crd", "ciliumhybrids.ciliumhybrid.io").get("status", {}).get("conditions") or []
-        return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+        return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
 
-    wait_until(established, timeout=30, what="the definition of CiliumHybrid is served")
+    wait_until(established, timeout=30, what="the CRD of CiliumHybrid is established")
 
 
 def operator(
     cluster: Cluster, *, name: str = "operator", env: Mapping[str, str] | None = None, detached: bool = False
 ) -> Process:
-    """Return the operator, not started yet, with a token of its ServiceAccount and a cache of its own."""
+    """Return the process of the operator, not started yet, with a token of its ServiceAccount and its own cache."""
     settings = {
         "KUBECONFIG": str(cluster.kubeconfig_for(NAMESPACE, ACCOUNT)),
         "CILIUM_HYBRID_METRICS_ADDR": f"127.0.0.1:{free_port()}",
-        # As the pod's name: the same one takes its Lease again at once.
+        # The Lease identity: a restarted process with the same name acquires its Lease immediately.
         "POD_NAME": name,
         "CILIUM_HYBRID_HELM": str(binaries.ensure("helm")["helm"]),
         "CILIUM_HYBRID_CACHE_DIR": str(cluster.folder / name),
-        # Anything the machine has set for other programs would make a test mean something else here.
+        # A value from the machine's environment would change which certificates the operator trusts.
         "SSL_CERT_DIR": str(cluster.folder),
     }
     command = [str(Path(sys.executable).with_name("cilium-hybrid")), "run"]

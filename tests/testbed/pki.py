@@ -8,7 +8,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-# Each client is a user of its own, so that the audit log tells who did what.
+# Each client is a separate user, so that the audit log shows which one sent a request.
 USERS = {
     "admin": "testbed:admin",
     "controllers": "system:kube-controller-manager",
@@ -19,7 +19,7 @@ USERS = {
 
 
 class Pki:
-    """The files under one folder; made once, and read again by whoever attaches to the cluster later."""
+    """The files in a directory; created once, and reused when a process attaches to the cluster."""
 
     def __init__(self, folder: Path) -> None:
         self.ca = folder / "ca.pem"
@@ -29,7 +29,7 @@ class Pki:
         self.tokens = folder / "tokens.csv"
         folder.mkdir(parents=True, exist_ok=True)
         if not self.tokens.exists():
-            self._make()
+            self._create()
 
     def token(self, client: str) -> str:
         """Return the token of one of `USERS`."""
@@ -37,7 +37,7 @@ class Pki:
         return next(row[0] for row in rows if row[1] == USERS[client])
 
     def write_kubeconfig(self, path: Path, *, server: str, token: str) -> Path:
-        """Write a kubeconfig for one bearer of a token."""
+        """Write a kubeconfig that authenticates with a token; return its path."""
         config = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -50,7 +50,7 @@ class Pki:
         path.write_text(yaml.safe_dump(config))
         return path
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         ca = trustme.CA()
         ca.cert_pem.write_to_path(self.ca)
         ca.issue_cert("127.0.0.1", "localhost", "kubernetes.default.svc").private_key_and_cert_chain_pem.write_to_path(

@@ -1,4 +1,4 @@
-"""Child processes that end with their parent or by their ids, and waiting with a limit."""
+"""Child processes that end with their parent or are ended by process ID, and waiting with a timeout."""
 
 import ctypes
 import json
@@ -22,33 +22,33 @@ KILL_LIMIT = 10.0
 STATE_FILE = "processes.json"
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
-# Under the kernel's ephemeral ports: any outgoing connection could take one of those between choice and use.
+# Below the kernel's ephemeral ports, which any outgoing connection could occupy before the port is used.
 PORTS = range(20_000, 32_000)
 
 
 class CommandError(RuntimeError):
-    """A command that ended with an error; the message holds what it wrote to stderr."""
+    """A command failed; the message contains its stderr."""
 
 
-class NotInTime(AssertionError):  # noqa: N818 - a failed expectation, not a fault of the program
-    """Something awaited did not come about."""
+class WaitError(AssertionError):
+    """An expected state was not reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A process told apart from any later one with the same id."""
+    """A process, distinguished by its start time from any later process with the same ID."""
 
     pid: int
     started: int
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """Identify a process that surely runs: a child not yet waited for."""
+        """Return the identity of a process that certainly exists, such as a child that was not waited for."""
         return cls(pid, _stat(pid)[1])
 
     @property
     def alive(self) -> bool:
-        """Whether this very process still runs; a zombie does not."""
+        """Whether exactly this process is running; a zombie is not."""
         try:
             state, started = _stat(self.pid)
         except OSError:
@@ -56,34 +56,34 @@ class Identity:
         return started == self.started and state not in "ZX"
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to this very process; nothing happens when it is gone."""
+        """Send a signal to exactly this process, if it is running."""
         with _Handle(self) as handle:
             if handle.fd is not None:
                 signal.pidfd_send_signal(handle.fd, number)
 
     def end(self, *, limit: float = 10.0) -> None:
-        """End it with SIGTERM, and with SIGKILL after the limit."""
+        """End the process with SIGTERM, and with SIGKILL after `limit` seconds."""
         self._end((signal.SIGTERM, limit), (signal.SIGKILL, KILL_LIMIT))
 
     def kill(self) -> None:
-        """End it with SIGKILL."""
+        """End the process with SIGKILL."""
         self._end((signal.SIGKILL, KILL_LIMIT))
 
     def _end(self, *steps: tuple[signal.Signals, float]) -> None:
         with _Handle(self) as handle:
-            for number, patience in steps:
+            for number, timeout in steps:
                 if handle.fd is None:
                     return
                 signal.pidfd_send_signal(handle.fd, number)
-                # A frozen process takes no notice of SIGTERM.
+                # A stopped process does not handle SIGTERM.
                 signal.pidfd_send_signal(handle.fd, signal.SIGCONT)
-                if select.select([handle.fd], [], [], patience)[0]:
+                if select.select([handle.fd], [], [], timeout)[0]:
                     return
-        raise NotInTime(f"process {self.pid} is still there after SIGKILL")
+        raise WaitError(f"process {self.pid} is still running after SIGKILL")
 
 
 class _Handle:
-    """A process file descriptor: from here on the id cannot come to mean another process."""
+    """A process file descriptor, which always refers to the same process even if its ID is reused."""
 
     def __init__(self, identity: Identity) -> None:
         self.fd: int | None = None
@@ -106,7 +106,7 @@ class _Handle:
 
 @dataclass
 class Process:
-    """A program with its log in a folder; it may be started again after it ended."""
+    """A program that logs to a directory; it can be restarted after it has ended."""
 
     name: str
     argv: Sequence[str]
@@ -125,9 +125,9 @@ class Process:
         return self.identity is not None and self.identity.alive
 
     def start(self) -> Self:
-        """Start it; unless detached it gets SIGKILL as soon as the thread that called this ends."""
+        """Start the process; unless detached, it gets SIGKILL as soon as the calling thread ends."""
         if self._child is not None:
-            # It ended by itself, and nobody has asked how.
+            # Reap the previous child, which has exited.
             self._child.wait()
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
@@ -137,7 +137,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # Ctrl-C is for the owner, who ends its children in an order.
+                # Ctrl-C goes to the parent only, which ends its children in order.
                 start_new_session=True,
                 preexec_fn=None if self.detached else partial(_die_with, os.getpid()),  # noqa: PLW1509 # takes no lock
             )
@@ -145,21 +145,21 @@ class Process:
         return self
 
     def stop(self, *, limit: float = 10.0) -> None:
-        """End it with SIGTERM, and with SIGKILL after the limit; nothing happens when it is gone."""
+        """End the process with SIGTERM, and with SIGKILL after `limit` seconds, if it is running."""
         if self.identity is not None:
             self.identity.end(limit=limit)
         if self._child is not None:
             self._child.wait()
 
     def kill(self) -> None:
-        """End it with SIGKILL, and wait until it is gone."""
+        """End the process with SIGKILL, and wait for its end."""
         if self.identity is not None:
             self.identity.kill()
         if self._child is not None:
             self._child.wait()
 
     def pause(self) -> None:
-        """Freeze it: its connections stay open, and nothing is answered."""
+        """Freeze the process with SIGSTOP: its connections stay open, but it does not respond."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -167,7 +167,7 @@ class Process:
         self._signal(signal.SIGCONT)
 
     def tail(self, lines: int = 25) -> str:
-        """Return the end of its log, for people."""
+        """Return the last lines of its log, each shortened to 500 characters."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return f"--- {self.log}\n" + "\n".join(line[:500] for line in text.splitlines()[-lines:])
 
@@ -177,18 +177,23 @@ class Process:
 
 
 def _die_with(parent: int) -> None:
-    """Runs in the child, before its program: it is tied from its first moment on."""
+    """Make the kernel kill this child when its parent ends. Runs in the child, before its program."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
 
 def record(folder: Path, processes: Sequence[Process]) -> None:
-    """Write which processes run, so that a later process can end or steer exactly these."""
+    """Record the running processes in a file, so that a later process can control exactly these."""
     entries = [
-        {"name": one.name, "argv": list(one.argv), "env": dict(one.env), "identity": asdict(one.identity)}
-        for one in processes
-        if one.identity is not None
+        {
+            "name": process.name,
+            "argv": list(process.argv),
+            "env": dict(process.env),
+            "identity": asdict(process.identity),
+        }
+        for process in processes
+        if process.identity is not None
     ]
     unfinished = folder / f"{STATE_FILE}.new"
     unfinished.write_text(json.dumps(entries, indent=1))
@@ -196,7 +201,7 @@ def record(folder: Path, processes: Sequence[Process]) -> None:
 
 
 def recorded(folder: Path) -> dict[str, Process]:
-    """Return the processes that `record` wrote, by name; none where nothing was written."""
+    """Return the processes that `record` wrote, by name; empty if nothing was recorded."""
     state = folder / STATE_FILE
     entries = json.loads(state.read_text()) if state.exists() else []
     return {
@@ -213,7 +218,7 @@ def recorded(folder: Path) -> dict[str, Process]:
 
 
 def end_recorded(folder: Path) -> list[str]:
-    """End every recorded process that still runs, the last started first; return their names."""
+    """End every recorded process that is running, in reverse order; return their names."""
     running = [process for process in recorded(folder).values() if process.alive]
     for process in reversed(running):
         process.stop()
@@ -224,12 +229,15 @@ def end_recorded(folder: Path) -> list[str]:
 def start_on_free_port(
     build: Callable[[int], Process], ready: Callable[[int], bool], *, timeout: float, attempts: int = 3
 ) -> tuple[Process, int]:
-    """Start what `build` makes for a port, on another one if that was taken meanwhile, until it is ready."""
+    """Start the process that `build` returns for a port and wait until it is ready; return both.
+
+    If another process has taken the port meanwhile, try again on another one.
+    """
     while True:
         port = free_port()
         process = build(port).start()
         try:
-            wait_until(lambda: ready(port), timeout=timeout, what=f"{process.name} answers", needs=[process])  # noqa: B023
+            wait_until(lambda: ready(port), timeout=timeout, what=f"{process.name} is ready", needs=[process])  # noqa: B023
         except BaseException:
             process.kill()
             attempts -= 1
@@ -240,7 +248,7 @@ def start_on_free_port(
 
 
 def free_port() -> int:
-    """Return a loopback port on which nothing listens at this moment."""
+    """Return a loopback port that is free at the moment."""
     for port in random.sample(PORTS, 200):
         with socket.socket() as probe:
             try:
@@ -248,32 +256,35 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-    raise NotInTime(f"no free port in {PORTS}")
+    raise WaitError(f"no free port in {PORTS}")
 
 
 def wait_until(condition: Callable[[], T | None], *, timeout: float, what: str, needs: Sequence[Process] = ()) -> T:
-    """Return the condition's first true value; fail at the limit, or when a needed process has ended."""
+    """Return the first true value of the condition.
+
+    Raise `WaitError` after the timeout, or as soon as a process in `needs` has exited.
+    """
     deadline = time.monotonic() + timeout
     while True:
         last: object
-        asked = time.monotonic()
+        polled_at = time.monotonic()
         try:
             if value := condition():
                 return value
             last = value
         except (CommandError, OSError) as error:
             last = error
-        dead = [process.name for process in needs if not process.alive]
-        if dead or time.monotonic() > deadline:
-            why = f"{', '.join(dead)} ended" if dead else f"not within {timeout:g} s"
+        exited = [process.name for process in needs if not process.alive]
+        if exited or time.monotonic() > deadline:
+            cause = f"{', '.join(exited)} exited" if exited else f"timed out after {timeout:g} s"
             logs = "\n".join(process.tail() for process in needs)
-            raise NotInTime(f"{what}: {why}; last seen: {last!r}\n{logs}".rstrip())
-        # A condition that costs much must not become the load itself.
-        time.sleep(max(POLL_EVERY, time.monotonic() - asked))
+            raise WaitError(f"{what}: {cause}; last value: {last!r}\n{logs}".rstrip())
+        # An expensive condition is polled less often, so that polling does not load the machine.
+        time.sleep(max(POLL_EVERY, time.monotonic() - polled_at))
 
 
 def run(argv: Sequence[str | Path], *, env: Mapping[str, str], stdin: str | None = None, timeout: float = 120.0) -> str:
-    """Run a command to its end and return what it printed; raise with its stderr when it fails."""
+    """Run a command and return its output; raise `CommandError` with its stderr if it fails."""
     done = subprocess.run(
         [str(word) for word in argv],
         env=os.environ | env,
@@ -290,7 +301,7 @@ def run(argv: Sequence[str | Path], *, env: Mapping[str, str], stdin: str | None
 
 
 def _stat(pid: int) -> tuple[str, int]:
-    """Return a process's state and the moment of its start, as the kernel counts."""
-    # The second field is the program's name, which may hold spaces and brackets.
+    """Return the state of a process and its start time in clock ticks since boot."""
+    # The second field is the program's name, which may contain spaces and parentheses.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return fields[0], int(fields[19])

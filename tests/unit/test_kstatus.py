@@ -1,4 +1,4 @@
-"""The checker of statuses: it lets pass what the operator writes, and names each thing that is wrong."""
+"""kstatus and the CRD's default status; the checker accepts every status of the operator and names each violation."""
 
 import copy
 from collections.abc import Callable
@@ -9,33 +9,34 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from builders import NOW, a_healthy_observation, a_report, a_revision, with_node
-from cilium_hybrid.plan.status.build import next_status
-from cilium_hybrid.plan.status.report import Report
+from builders import NOW, a_healthy_observation, a_revision, with_node
+from cilium_hybrid.api.crd import custom_resource_definition
+from cilium_hybrid.plan.inputs import SpecEvaluation
 from cilium_hybrid.reconcile.reconciler import dump
-from kstatus import faults
-from strategies import reports
+from evaluations import a_decided_evaluation, status_of
+from kstatus import compute_status, violations
+from strategies import decided_evaluations
 
 Resource = dict[str, Any]
 
 
-def written(report: Report) -> Resource:
-    at = (report.now + timedelta(milliseconds=300)).isoformat()
-    return {"metadata": {"generation": report.generation}, "status": dump(next_status(report)), "at": at}
+def written(evaluation: SpecEvaluation) -> Resource:
+    at = (evaluation.now + timedelta(milliseconds=300)).isoformat()
+    return {"metadata": {"generation": evaluation.generation}, "status": dump(status_of(evaluation)), "at": at}
 
 
-WELL = a_healthy_observation(a_revision(), nodes=2)
-REPORT = a_report(WELL)
+HEALTHY = a_healthy_observation(a_revision(), nodes=2)
+EVALUATION = a_decided_evaluation(HEALTHY)
 
 
 def edited(edit: Callable[[Resource], object]) -> list[Resource]:
-    resource = copy.deepcopy(written(REPORT))
+    resource = copy.deepcopy(written(EVALUATION))
     edit(resource)
     return [resource]
 
 
 def condition(resource: Resource, kind: str) -> Resource:
-    found: Resource = next(one for one in resource["status"]["conditions"] if one["type"] == kind)
+    found: Resource = next(item for item in resource["status"]["conditions"] if item["type"] == kind)
     return found
 
 
@@ -45,96 +46,163 @@ def add(resource: Resource, kind: str, status: str = "True") -> Resource:
     return made
 
 
-def test_a_status_of_the_operator_breaks_nothing() -> None:
-    assert faults([written(REPORT)]) == []
+def test_a_status_of_the_operator_breaks_no_rule() -> None:
+    assert violations([written(EVALUATION)]) == []
 
 
 @pytest.mark.parametrize(
-    ("edit", "fault"),
+    ("edit", "violation"),
     [
-        pytest.param(lambda r: r["status"].pop("observedGeneration"), "observedGeneration is None", id="of nothing"),
         pytest.param(
-            lambda r: r["metadata"].update(generation=0), "observedGeneration is 1", id="ahead of its generation"
+            lambda r: r["status"].pop("observedGeneration"), "observedGeneration is None", id="no observedGeneration"
+        ),
+        pytest.param(
+            lambda r: r["metadata"].update(generation=0),
+            "observedGeneration is 1",
+            id="observedGeneration ahead of the generation",
         ),
         pytest.param(
             lambda r: condition(r, "Valid").update(observedGeneration=7),
-            "condition Valid speaks of another generation",
-            id="a condition of another generation",
+            "condition Valid has another observedGeneration",
+            id="condition of another generation",
         ),
-        pytest.param(lambda r: condition(r, "Ready").update(type="Fine"), "Ready says []", id="not Ready at all"),
-        pytest.param(lambda r: condition(r, "Ready").update(status="Maybe"), "Ready says ['Maybe']", id="another word"),
-        pytest.param(lambda r: add(r, "Ready"), "a condition is there twice", id="twice"),
-        pytest.param(lambda r: add(r, "Stalled", "False"), "Stalled is there and False", id="Stalled, not True"),
-        pytest.param(lambda r: add(r, "Reconciling"), "Ready and Reconciling at once", id="Ready and at work"),
+        pytest.param(lambda r: condition(r, "Ready").update(type="Fine"), "status of Ready is []", id="no Ready"),
+        pytest.param(
+            lambda r: condition(r, "Ready").update(status="Maybe"),
+            "status of Ready is ['Maybe']",
+            id="unknown status of Ready",
+        ),
+        pytest.param(lambda r: add(r, "Ready"), "two conditions have the same type", id="a duplicate type"),
+        pytest.param(lambda r: add(r, "Stalled", "False"), "Stalled is present and False", id="Stalled is False"),
+        pytest.param(lambda r: add(r, "Reconciling"), "Ready and Reconciling at once", id="Ready and Reconciling"),
         pytest.param(
             lambda r: (add(r, "Reconciling"), add(r, "Stalled")),
             "Reconciling and Stalled at once",
-            id="at work, stalled",
+            id="Reconciling and Stalled",
         ),
         pytest.param(
             lambda r: add(r, "Stalled").update(message="x"),
             "Stalled and Ready differ in their message",
-            id="what blocks is not what Ready says",
+            id="Ready has another message than what blocks",
         ),
         pytest.param(
-            lambda r: condition(r, "Valid").pop("lastTransitionTime"), "condition Valid has the fields", id="no time"
-        ),
-        pytest.param(lambda r: condition(r, "Valid").update(status="Yes"), "condition Valid is Yes", id="no truth"),
-        pytest.param(
-            lambda r: condition(r, "Valid").update(reason="two words"), "condition Valid has the reason", id="no word"
+            lambda r: condition(r, "Valid").pop("lastTransitionTime"),
+            "condition Valid has the fields",
+            id="no transition time",
         ),
         pytest.param(
-            lambda r: condition(r, "Valid").update(message=""), "condition Valid has a message of 0", id="no message"
+            lambda r: condition(r, "Valid").update(status="Yes"), "condition Valid is Yes", id="unknown status"
+        ),
+        pytest.param(
+            lambda r: condition(r, "Valid").update(reason="two words"),
+            "condition Valid has the reason",
+            id="malformed reason",
+        ),
+        pytest.param(
+            lambda r: condition(r, "Valid").update(message=""), "condition Valid has a message of 0", id="empty message"
         ),
         pytest.param(
             lambda r: condition(r, "Valid").update(lastTransitionTime="now"),
-            "condition Valid changed at",
-            id="no moment",
+            "condition Valid has the lastTransitionTime",
+            id="malformed transition time",
         ),
     ],
 )
-def test_what_is_wrong_with_a_status_is_named(edit: Callable[[Resource], object], fault: str) -> None:
-    assert any(found.startswith(fault) for found in faults(edited(edit)))
+def test_a_violation_in_a_status_is_named(edit: Callable[[Resource], object], violation: str) -> None:
+    assert any(found.startswith(violation) for found in violations(edited(edit)))
 
 
-AWAY = a_report(with_node(WELL, ready="Unknown"), now=NOW + timedelta(minutes=1))
+DISCONNECTED = a_decided_evaluation(with_node(HEALTHY, ready="Unknown"), now=NOW + timedelta(minutes=1))
 
 
-def test_a_status_after_another_breaks_nothing() -> None:
-    first = next_status(REPORT)
+def test_two_consecutive_statuses_of_the_operator_break_no_rule() -> None:
+    first = status_of(EVALUATION)
 
-    assert faults([written(REPORT), written(replace(AWAY, previous=first))]) == []
+    assert violations([written(EVALUATION), written(replace(DISCONNECTED, previous=first))]) == []
 
 
 @pytest.mark.parametrize(
-    ("edit", "fault"),
+    ("edit", "violation"),
     [
         pytest.param(
             lambda r: condition(r, "Valid").update(lastTransitionTime="2026-03-01T12:01:00Z"),
-            "the transition time of Valid moved",
-            id="a time that moved alone",
+            "lastTransitionTime of Valid changed",
+            id="transition time without a change of status",
         ),
         pytest.param(
             lambda r: condition(r, "NodesReady").update(lastTransitionTime="2026-03-01T11:59:59Z"),
-            "the status of NodesReady changed and its transition time did not",
-            id="a time that stayed",
+            "the status of NodesReady changed, but its lastTransitionTime did not",
+            id="change of status without a transition time",
         ),
         pytest.param(
-            lambda r: r["status"].update(observedGeneration=0), "observedGeneration went back", id="a generation back"
+            lambda r: r["status"].update(observedGeneration=0),
+            "observedGeneration decreased",
+            id="observedGeneration decreases",
         ),
         pytest.param(
-            lambda r: r.update(status=written(REPORT)["status"]), "the same status was written twice", id="twice"
+            lambda r: r.update(status=written(EVALUATION)["status"]),
+            "the same status was written twice",
+            id="same status twice",
         ),
     ],
 )
-def test_what_is_wrong_between_two_statuses_is_named(edit: Callable[[Resource], object], fault: str) -> None:
-    second = written(replace(AWAY, previous=next_status(REPORT)))
+def test_a_violation_between_two_statuses_is_named(edit: Callable[[Resource], object], violation: str) -> None:
+    second = written(replace(DISCONNECTED, previous=status_of(EVALUATION)))
     edit(second)
 
-    assert any(found.startswith(fault) for found in faults([written(REPORT), second]))
+    assert any(found.startswith(violation) for found in violations([written(EVALUATION), second]))
 
 
 @settings(max_examples=150)
-@given(reports())
-def test_no_status_that_the_operator_can_make_breaks_a_rule(report: Report) -> None:
-    assert faults([written(report)]) == []
+@given(decided_evaluations())
+def test_no_status_of_the_operator_breaks_a_rule(evaluation: SpecEvaluation) -> None:
+    assert violations([written(evaluation)]) == []
+
+
+DEFAULT_STATUS: Resource = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"][
+    "properties"
+]["status"]["default"]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        pytest.param(DEFAULT_STATUS, "InProgress", id="default status of the CRD"),
+        pytest.param({}, "Current", id="no status, which is why the CRD has a default"),
+        pytest.param(
+            {"observedGeneration": 2, "conditions": [{"type": "Ready", "status": "True"}]}, "Current", id="ready"
+        ),
+        pytest.param(
+            {"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "True"}]},
+            "InProgress",
+            id="ready in an earlier generation",
+        ),
+        pytest.param(
+            {
+                "observedGeneration": 2,
+                "conditions": [{"type": "Ready", "status": "False"}, {"type": "Reconciling", "status": "True"}],
+            },
+            "InProgress",
+            id="reconciling",
+        ),
+        pytest.param(
+            {
+                "observedGeneration": 2,
+                "conditions": [{"type": "Ready", "status": "False"}, {"type": "Stalled", "status": "True"}],
+            },
+            "Failed",
+            id="stalled",
+        ),
+        pytest.param(
+            {"observedGeneration": 2, "conditions": [{"type": "Ready", "status": "False"}]},
+            "InProgress",
+            id="not ready",
+        ),
+    ],
+)
+def test_kstatus_waits_until_the_operator_has_processed_the_resource(status: Resource, expected: str) -> None:
+    assert compute_status({"metadata": {"generation": 2}, "status": status}) == expected
+
+
+def test_kstatus_sees_a_resource_that_is_being_deleted() -> None:
+    assert compute_status({"metadata": {"generation": 2, "deletionTimestamp": "2026-03-01T12:00:00Z"}}) == "Terminating"

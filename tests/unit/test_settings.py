@@ -17,7 +17,7 @@ def settings(helm: str, **more: str) -> Settings:
     return Settings.from_environment({"CILIUM_HYBRID_HELM": helm, **more})
 
 
-def test_everything_has_a_default(helm: str) -> None:
+def test_every_setting_has_a_default(helm: str) -> None:
     made = settings(helm)
 
     assert made.helm == Path(helm)
@@ -32,7 +32,7 @@ def test_everything_has_a_default(helm: str) -> None:
     assert made.node_name is None
 
 
-def test_every_setting_can_be_made(helm: str) -> None:
+def test_every_setting_can_be_set(helm: str) -> None:
     made = settings(
         helm,
         CILIUM_HYBRID_CACHE_DIR="/cache",
@@ -64,7 +64,7 @@ def test_every_setting_can_be_made(helm: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("1s", 1), ("10m", 600), ("2h", 7200)])
-def test_a_duration_has_a_unit(helm: str, text: str, seconds: float) -> None:
+def test_a_duration_needs_a_unit(helm: str, text: str, seconds: float) -> None:
     assert settings(helm, CILIUM_HYBRID_RESYNC=text).resync_seconds == seconds
 
 
@@ -82,25 +82,28 @@ def test_a_duration_has_a_unit(helm: str, text: str, seconds: float) -> None:
         ("METRICS_ADDR", ":9947"),
         ("METRICS_ADDR", "localhost:http"),
         ("METRICS_ADDR", "localhost:65536"),
+        ("CHART_REGISTRIES", "oci://public.ecr.aws/eks"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_named(helm: str, name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=f"CILIUM_HYBRID_{name}"):
+def test_an_invalid_setting_is_named_with_its_value(helm: str, name: str, value: str) -> None:
+    with pytest.raises(
+        SettingsError, match=f"^CILIUM_HYBRID_{name}: Invalid value: |Helm not found.*CILIUM_HYBRID_{name}"
+    ):
         settings(helm, **{f"CILIUM_HYBRID_{name}": value})
 
 
-def test_helm_is_found_on_the_path_of_the_environment_that_is_read(helm: str) -> None:
+def test_helm_is_looked_up_on_the_path_of_the_given_environment(helm: str) -> None:
     assert Settings.from_environment({"PATH": str(Path(helm).parent)}).helm == Path(helm)
 
 
-def test_a_path_without_helm_is_told() -> None:
-    with pytest.raises(SettingsError, match="no helm binary"):
+def test_a_path_without_helm_is_an_error() -> None:
+    with pytest.raises(SettingsError, match="Helm not found"):
         Settings.from_environment({"PATH": "/no/such/folder"})
 
 
-def test_in_a_pod_the_service_account_is_used(helm: str) -> None:
+def test_a_pod_uses_its_service_account(helm: str) -> None:
     assert settings(helm, KUBERNETES_SERVICE_HOST="10.0.0.1").kubeconfig is None
 
 
-def test_two_processes_never_share_an_identity(helm: str) -> None:
+def test_two_processes_on_one_host_have_different_identities(helm: str) -> None:
     assert settings(helm).identity != settings(helm).identity

@@ -1,4 +1,4 @@
-"""Tasks that live and end together."""
+"""Tasks that run and end as one group."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -6,72 +6,72 @@ from typing import Any
 
 import pytest
 
-from cilium_hybrid.tasks import first
+from cilium_hybrid.tasks import run_until_first_completed
 
 
-async def _ends() -> None:
+async def _complete() -> None:
     await asyncio.sleep(0)
 
 
-async def _fails() -> None:
+async def _fail() -> None:
     await asyncio.sleep(0)
-    raise ValueError("what went wrong")
+    raise ValueError("failed")
 
 
-async def _goes_on() -> None:
+async def _run_forever() -> None:
     await asyncio.Event().wait()
 
 
-async def _fails_at_its_end() -> None:
+async def _fail_on_cancellation() -> None:
     try:
-        await _goes_on()
+        await _run_forever()
     finally:
-        raise ValueError("what went wrong")
+        raise ValueError("failed")
 
 
-async def _is_cancelled_by_another() -> None:
-    part = asyncio.ensure_future(_goes_on())
-    asyncio.get_running_loop().call_soon(part.cancel)
-    await part
+async def _be_cancelled() -> None:
+    task = asyncio.ensure_future(_run_forever())
+    asyncio.get_running_loop().call_soon(task.cancel)
+    await task
 
 
-Part = Callable[[], Coroutine[Any, Any, None]]
+Task = Callable[[], Coroutine[Any, Any, None]]
 
 
 @pytest.mark.parametrize(
-    ("parts", "raised"),
+    ("tasks", "raised"),
     [
-        pytest.param([_ends, _goes_on], None, id="one ends, and the other is ended"),
-        pytest.param([_fails, _goes_on], ValueError, id="one fails"),
-        pytest.param([_ends, _fails_at_its_end], ValueError, id="one fails while it is ended"),
-        pytest.param([_goes_on, _is_cancelled_by_another], asyncio.CancelledError, id="somebody else cancels one"),
+        pytest.param([_complete, _run_forever], None, id="one completes"),
+        pytest.param([_fail, _run_forever], ValueError, id="one fails"),
+        pytest.param([_complete, _fail_on_cancellation], ValueError, id="one fails while it is cancelled"),
+        pytest.param([_run_forever, _be_cancelled], asyncio.CancelledError, id="other code cancels one"),
     ],
 )
-def test_what_went_wrong_is_raised(parts: list[Part], raised: type[BaseException] | None) -> None:
-    async def go() -> BaseException | None:
+def test_exceptions_are_raised_and_no_task_is_left(tasks: list[Task], raised: type[BaseException] | None) -> None:
+    async def run() -> BaseException | None:
         try:
-            await first(*(part() for part in parts))
-        except BaseException as error:  # noqa: BLE001 # whatever it is
+            await run_until_first_completed(*(task() for task in tasks))
+        except BaseException as error:  # noqa: BLE001 # of any type
             return error
         finally:
             left.extend(asyncio.all_tasks() - {asyncio.current_task()})
         return None
 
     left: list[Any] = []
-    error = asyncio.run(go())
+    error = asyncio.run(run())
 
     assert type(error) is (raised or type(None))
     assert left == []
 
 
-def test_all_are_ended_with_it() -> None:
-    async def go() -> None:
-        whole = asyncio.ensure_future(first(_goes_on(), _goes_on()))
+def test_cancellation_cancels_all_tasks() -> None:
+    async def run() -> None:
+        group = asyncio.ensure_future(run_until_first_completed(_run_forever(), _run_forever()))
         await asyncio.sleep(0)
-        whole.cancel()
+        group.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await whole
+            await group
 
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    asyncio.run(go())
+    asyncio.run(run())

@@ -1,24 +1,25 @@
-"""A cluster on its way from one version to another, and what a decision sees of it."""
+"""Clusters during an upgrade, and evaluations of them."""
 
 from dataclasses import replace
 from typing import Any
 
-from builders import DIGEST, a_node, a_record, a_situation, a_spec, a_step_of, an_agent, an_observation
+from builders import DIGEST, a_node, a_record, a_spec, a_step_of, an_agent, an_observation
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.inputs import Situation
+from cilium_hybrid.plan.inputs import SpecEvaluation
 from cilium_hybrid.plan.observation import AgentSet, Observation, Record
 from cilium_hybrid.plan.release import desired_release
 from cilium_hybrid.plan.upgrade.path import find_upgrade_path
 from cilium_hybrid.plan.values import CONFIG_DIGEST
+from evaluations import an_evaluation
 
 PATCH, NEXT, LAST = STEPS = ("1.17.15-1", "1.18.8-1", "1.19.4-1")
 UP = a_spec(version=LAST)
 
 
 def recorded(version: str = PATCH, revision: int = 2, verified: int | None = 2) -> Record:
-    """What is remembered once a step was released, and is good."""
+    """The record after a step, with its verified revision."""
     return a_record(revision=revision, chart_version=version, verified=verified)
 
 
@@ -30,11 +31,11 @@ def cluster(
     connected: bool = True,
     run: str = DIGEST,
 ) -> Observation:
-    """A cluster in which the versions were released one after the other, and its agents run the last, well or not."""
-    made = [a_step_of(spec, version, number, status="superseded") for number, version in enumerate(versions, 1)]
-    made[-1] = replace(made[-1], status="deployed")
+    """A cluster in which the versions were deployed one after the other, and the agents run the last one."""
+    revisions = [a_step_of(spec, version, number, status="superseded") for number, version in enumerate(versions, 1)]
+    revisions[-1] = replace(revisions[-1], status="deployed")
     return an_observation(
-        *made,
+        *revisions,
         record=record or recorded(versions[-1], len(versions), len(versions)),
         agent_set=AgentSet(run, observed=True),
         nodes=[a_node(ready="True" if connected else "Unknown")],
@@ -43,14 +44,14 @@ def cluster(
 
 
 def config_digest_of(spec: Spec, version: str) -> str:
-    """What an agent of a version runs, on the way to what a spec asks for."""
+    """The configuration of an agent at a version on the path of a spec."""
     values = desired_release(spec.model_copy(update={"version": version}), an_observation(record=a_record())).values
     digest: str = values["podAnnotations"][CONFIG_DIGEST]
     return digest
 
 
-def facing(observation: Observation, spec: Spec = UP, **more: Any) -> Situation:
-    """What a decision looks at where the registry has every step."""
+def facing(observation: Observation, spec: Spec = UP, **more: Any) -> SpecEvaluation:
+    """The evaluation of a spec if the registry has every step."""
     generation, registry = more.get("generation", 0), [CiliumVersion.parse(version) for version in STEPS]
     upgrade_path = find_upgrade_path(spec, observation, Status(), generation, registry)
-    return a_situation(spec, observation, **({"upgrade_path": upgrade_path} | more))
+    return an_evaluation(spec, observation, **({"upgrade_path": upgrade_path} | more))

@@ -1,4 +1,4 @@
-"""The operator with everything around it in memory."""
+"""The operator with all ports in memory."""
 
 import asyncio
 from datetime import datetime
@@ -10,13 +10,13 @@ from cilium_hybrid.api.status import Status
 from cilium_hybrid.reconcile.execute import Executor
 from cilium_hybrid.reconcile.reconciler import Reconciler
 from fake_charts import FakeCharts
-from fakes import FakeCluster, FakePreflights, FakeReleases, FixedClock, Tally
+from fakes import FakeCluster, FakePreflights, FakeReleases, FixedClock, RecordingTelemetry
 
 OTHER_NODE = "mi-0000000000000002"
 
 
 class World:
-    """An operator with everything around it in memory; the chart of the builders' spec is served."""
+    """An operator with all ports in memory; the chart of the builders' spec is published."""
 
     def __init__(self) -> None:
         self.clock = FixedClock()
@@ -24,53 +24,53 @@ class World:
         self.releases = FakeReleases(self.clock)
         self.preflights = FakePreflights(self.clock)
         self.cluster = FakeCluster(self.releases, self.preflights)
-        self.tally = Tally()
+        self.telemetry = RecordingTelemetry()
         self.digest = self.charts.publish(REF, VERSION)
         self.restart()
 
     def restart(self) -> None:
-        """Another process takes over; it knows nothing but what is in the cluster."""
+        """Start another process, which only knows what is in the cluster."""
         self.executor = Executor(self.charts, self.releases, self.preflights, self.cluster, self.clock)
-        self.reconciler = Reconciler(self.cluster, self.executor, self.clock, self.tally)
+        self.reconciler = Reconciler(self.cluster, self.executor, self.clock, self.telemetry)
 
     def reconcile(self) -> datetime | None:
-        """One pass; when the next one is due."""
+        """Reconcile once and return when the next reconciliation is due."""
         return asyncio.run(self.reconciler.reconcile())
 
     def settle(self) -> datetime | None:
-        """Passes until none is due at once; when the next one is due."""
+        """Reconcile until no reconciliation is due now, and return when the next one is."""
         for _ in range(20):
             due = self.reconcile()
             if due is None or due > self.clock.now():
                 return due
-        raise AssertionError("the passes do not come to rest")
+        raise AssertionError("reconciliations do not settle")
 
     @property
     def status(self) -> Status:
-        """The status as the API server holds it."""
+        """The status in the API server."""
         return Status.model_validate(self.cluster.status)
 
     @property
     def ready(self) -> Condition:
-        """The condition Ready as the API server holds it."""
+        """The condition Ready in the API server."""
         found = condition(self.status, ConditionType.READY)
         assert found is not None
         return found
 
     @property
     def history(self) -> list[tuple[int, str, bool]]:
-        """Number and status of each revision, and whether it is the operator's."""
+        """Number and status of each revision, and whether it is managed."""
         return [(revision.number, revision.status, revision.managed) for revision in self.releases.revisions]
 
 
 def an_empty_world(**spec: Any) -> World:
-    """A cluster without hybrid nodes in which a user just made the resource."""
+    """A cluster without hybrid nodes in which a user just created the resource."""
     world = World()
     world.cluster.edit(a_raw_spec(**spec))
     return world
 
 
-def an_asked_world(**spec: Any) -> World:
+def a_new_world(**spec: Any) -> World:
     """The same with two hybrid nodes."""
     world = an_empty_world(**spec)
     for name in (NODE, OTHER_NODE):
@@ -79,8 +79,8 @@ def an_asked_world(**spec: Any) -> World:
 
 
 def an_installed_world(**spec: Any) -> World:
-    """The same when all is well."""
-    world = an_asked_world(**spec)
+    """The same after the install, in sync."""
+    world = a_new_world(**spec)
     world.settle()
     world.cluster.start_operator()
     world.cluster.roll_out()

@@ -1,1 +1,1 @@
-"""How: the ports over Helm and over the Kubernetes API."""
+"""Adapters: the ports implemented over Helm and the Kubernetes API."""

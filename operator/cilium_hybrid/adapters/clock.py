@@ -1,11 +1,11 @@
-"""The time of this machine."""
+"""The system clock."""
 
 from datetime import UTC, datetime
 
 
 class SystemClock:
-    """UTC in whole seconds, the precision of Kubernetes timestamps."""
+    """The Clock port on the system time."""
 
     def now(self) -> datetime:
-        """UTC, in whole seconds."""
+        """Return the current UTC time in whole seconds, the precision of Kubernetes timestamps."""
         return datetime.now(UTC).replace(microsecond=0)

@@ -1,145 +1,197 @@
-"""Metrics for Prometheus: all begin with cilium_hybrid_, and none holds a name that a user chose."""
+"""Prometheus metrics, all with the prefix cilium_hybrid_. No label holds a name that a user chose."""
 
+import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from cilium_hybrid.api.status import Status, UnreadyReason
+from cilium_hybrid.api.status import Ipam, Nodes, Phase, RolloutStatus, Status, UnreadyReason
 from cilium_hybrid.plan.observation import Certificate
 
-_SECONDS: Final = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
+_BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
+"""Upper bounds in seconds: from a reconciliation that changes nothing to a Helm upgrade."""
 
 
 class PrometheusTelemetry:
-    """The Telemetry port over prometheus-client's own registry, which adds the process's memory and time."""
+    """The Telemetry port on a prometheus_client registry; the default registry adds the process metrics."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._leader = Gauge(
-            "cilium_hybrid_leader", "1 where this process holds the Lease and acts.", registry=registry
-        )
-        self._passes = Histogram(
-            "cilium_hybrid_pass_seconds", "Passes and how long they took.", buckets=_SECONDS, registry=registry
-        )
-        self._faults = Counter(
-            "cilium_hybrid_pass_faults", "Passes that failed by a fault of the operator itself.", registry=registry
-        )
-        self._helm = Histogram(
-            "cilium_hybrid_helm_seconds",
-            "Calls of Helm and how long they took.",
-            ["command", "result"],
-            buckets=_SECONDS,
+            "cilium_hybrid_leader",
+            "Whether this replica holds the leader election Lease (1) or is on standby (0).",
             registry=registry,
         )
-        self.pass_since: float | None = None
-        """When the pass that is under way began, by the monotonic clock."""
-        self._status = _LastStatus()
+        self._reconciliations = Histogram(
+            "cilium_hybrid_reconcile_duration_seconds",
+            "Duration of reconciliations, including failed ones.",
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._errors = Counter(
+            "cilium_hybrid_errors",
+            "Reconciliations that failed because of an error in the operator itself.",
+            registry=registry,
+        )
+        self._helm = Histogram(
+            "cilium_hybrid_helm_duration_seconds",
+            "Duration of Helm commands by command and result.",
+            ["command", "result"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        build = Gauge(
+            "cilium_hybrid_build_info",
+            "Version of the operator and of its Python; the value is always 1.",
+            ["version", "python_version"],
+            registry=registry,
+        )
+        build.labels(version("cilium-hybrid-operator"), platform.python_version()).set(1)
+        self.reconcile_started_at: float | None = None
+        """Monotonic time at which the current reconciliation started; None between reconciliations."""
+        self._status = _StatusCollector()
         registry.register(self._status)
 
-    def leading(self, leads: bool) -> None:
-        """Whether this process acts."""
-        self._leader.set(leads)
+    def set_leader(self, leader: bool) -> None:
+        """Record whether this replica is the leader."""
+        self._leader.set(leader)
 
-    def began(self) -> None:
-        """A pass begins."""
-        self.pass_since = time.monotonic()
+    def reconcile_started(self) -> None:
+        """Record that a reconciliation started."""
+        self.reconcile_started_at = time.monotonic()
 
-    def passed(self, seconds: float) -> None:
-        """A pass ended."""
-        self.pass_since = None
-        self._passes.observe(seconds)
+    def reconcile_finished(self, seconds: float) -> None:
+        """Record that a reconciliation ended, whether it succeeded or failed, and how long it took."""
+        self.reconcile_started_at = None
+        self._reconciliations.observe(seconds)
 
-    def fault(self) -> None:
-        """A pass failed by a fault of the operator itself."""
-        self._faults.inc()
+    def reconcile_failed(self) -> None:
+        """Count a reconciliation that failed because of an error in the operator."""
+        self._errors.inc()
 
-    def called_helm(self, command: str, seconds: float, succeeded: bool) -> None:
-        """Helm ran."""
+    def helm_finished(self, command: str, seconds: float, succeeded: bool) -> None:
+        """Record a Helm command, its duration and its result."""
         self._helm.labels(command, "succeeded" if succeeded else "failed").observe(seconds)
 
-    def saw(self, status: Status | None, certificates: Sequence[Certificate] = ()) -> None:
-        """A status was made, and these certificates were seen; None where the resource is gone."""
+    def record_status(self, status: Status | None, certificates: Sequence[Certificate] = ()) -> None:
+        """Replace the reported status and certificates; None if the resource does not exist."""
         self._status.status, self._status.certificates = status, certificates
 
 
-class _LastStatus(Collector):
-    """The last status, read when Prometheus asks: no series outlives what it tells, and who stands by tells nothing."""
+class _StatusCollector(Collector):
+    """Reports the latest status at each scrape.
+
+    Series of values that no longer apply disappear, and a standby replica, which has no status, reports none.
+    """
 
     def __init__(self) -> None:
         self.status: Status | None = None
         self.certificates: Sequence[Certificate] = ()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """What the status says, in numbers."""
+        """Yield the metrics of the latest status."""
         status = self.status
         if status is None:
             return
-        conditions = GaugeMetricFamily(
-            "cilium_hybrid_condition",
-            "Conditions of the resource: 1 where True, 0 where not; Reconciling and Stalled only while True.",
-            labels=["type", "reason"],
-        )
-        for one in status.conditions:
-            conditions.add_metric([one.type, one.reason], one.status == "True")
-        yield conditions
-        nodes = status.nodes
-        yield _counts(
-            "cilium_hybrid_nodes",
-            "Hybrid nodes.",
-            "state",
-            {
-                "total": nodes.total,
-                "ready": nodes.ready,
-                "agents_ready": nodes.agents_ready,
-                "up_to_date": nodes.up_to_date,
-                "disconnected": nodes.disconnected,
-            },
-        )
-        yield _counts(
-            "cilium_hybrid_nodes_failing",
-            "Hybrid nodes by the leg that they fail.",
-            "reason",
-            {reason: nodes.unready_reasons.get(reason, 0) for reason in UnreadyReason},
-        )
-        if (rollout := status.rollout) is not None:
-            yield _counts(
-                "cilium_hybrid_rollout_nodes",
-                "Connected hybrid nodes of the rollout that is under way.",
-                "state",
-                {"total": rollout.total, "updated": rollout.updated, "left": rollout.outdated},
-            )
-        if (ipam := status.ipam) is not None:
-            blocks = ipam.node_blocks
-            yield _counts(
-                "cilium_hybrid_node_blocks",
-                "Blocks of pod addresses, of which every node has one.",
-                "state",
-                {"total": blocks.total, "used": blocks.used, "free": blocks.free},
-            )
-        if (drift := status.drift) is not None:
-            yield GaugeMetricFamily(
+        yield _conditions(status)
+        suspended = status.phase is Phase.SUSPENDED
+        yield _gauge("cilium_hybrid_suspended", "Whether spec.suspend is set (1) or not (0).", suspended)
+        yield _cilium_info(status)
+        yield from _node_counts(status.nodes)
+        if status.rollout is not None:
+            yield _rollout(status.rollout)
+        if status.ipam is not None:
+            yield _node_blocks(status.ipam)
+        if status.drift is not None:
+            yield _gauge(
                 "cilium_hybrid_drift_objects",
-                "Objects of the release that are not as they were released.",
-                value=drift.count,
+                "Objects of the Cilium release that differ from their released manifest.",
+                status.drift.count,
             )
-        yield _counts(
+        yield _gauge_by(
             "cilium_hybrid_certificate_expiry_timestamp_seconds",
-            "When the certificates in Secrets of Cilium's chart end, in seconds since 1970.",
+            "Expiry time, in seconds since the Unix epoch, of each certificate in a Secret of the Cilium chart.",
             "secret",
-            {one.secret: one.ends.timestamp() for one in self.certificates},
+            {certificate.secret: certificate.not_after.timestamp() for certificate in self.certificates},
         )
 
 
 def exposition(registry: CollectorRegistry = REGISTRY) -> bytes:
-    """What Prometheus scrapes."""
+    """Return all metrics in the Prometheus text format."""
     return generate_latest(registry)
 
 
-def _counts(name: str, meaning: str, label: str, counts: Mapping[str, float]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, meaning, labels=[label])
-    for value, count in counts.items():
-        family.add_metric([value], count)
+def _conditions(status: Status) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(
+        "cilium_hybrid_condition",
+        "Conditions of the CiliumHybrid: 1 if True, 0 if False or Unknown. Reconciling and Stalled only while True.",
+        labels=["type", "reason"],
+    )
+    for condition in status.conditions:
+        family.add_metric([condition.type, condition.reason], condition.status == "True")
+    return family
+
+
+def _cilium_info(status: Status) -> GaugeMetricFamily:
+    versions = status.version
+    family = GaugeMetricFamily(
+        "cilium_hybrid_cilium_info",
+        "Cilium versions: running and target chart version, and the minor release first installed. Always 1.",
+        labels=["running", "target", "initial"],
+    )
+    family.add_metric([versions.running or "", versions.target or "", versions.initial or ""], 1)
+    return family
+
+
+def _node_counts(nodes: Nodes) -> Iterator[GaugeMetricFamily]:
+    yield _gauge("cilium_hybrid_nodes", "Hybrid nodes.", nodes.total)
+    yield _gauge("cilium_hybrid_nodes_ready", "Hybrid nodes that are ready.", nodes.ready)
+    yield _gauge("cilium_hybrid_nodes_agent_ready", "Hybrid nodes with a Ready Cilium agent.", nodes.agents_ready)
+    yield _gauge(
+        "cilium_hybrid_nodes_up_to_date",
+        "Hybrid nodes whose Cilium agent runs the deployed version and configuration.",
+        nodes.up_to_date,
+    )
+    yield _gauge_by(
+        "cilium_hybrid_nodes_unready",
+        "Hybrid nodes that are not ready, by root cause.",
+        "reason",
+        {reason: nodes.unready_reasons.get(reason, 0) for reason in UnreadyReason},
+    )
+
+
+def _rollout(rollout: RolloutStatus) -> GaugeMetricFamily:
+    return _gauge_by(
+        "cilium_hybrid_rollout_nodes",
+        "Connected hybrid nodes during a rollout, by the state of their Cilium agent.",
+        "state",
+        {
+            "updated": rollout.updated,
+            "restarting": rollout.total - rollout.updated - rollout.outdated,
+            "outdated": rollout.outdated,
+        },
+    )
+
+
+def _node_blocks(ipam: Ipam) -> GaugeMetricFamily:
+    return _gauge_by(
+        "cilium_hybrid_node_blocks",
+        "Pod CIDR blocks in all pools; each node uses one.",
+        "state",
+        {"used": ipam.node_blocks.used, "free": ipam.node_blocks.free},
+    )
+
+
+def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, documentation, value=value)
+
+
+def _gauge_by(name: str, documentation: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, documentation, labels=[label])
+    for label_value, value in values.items():
+        family.add_metric([label_value], value)
     return family

@@ -1,1 +1,1 @@
-"""The words: the resource, its status, its conditions, Cilium's versions. Shape only, no decision."""
+"""The API: the resource, its status, conditions and events, and chart versions. Types and schemas, no decisions."""

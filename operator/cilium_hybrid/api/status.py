@@ -1,4 +1,4 @@
-"""The status: what runs, which nodes are Ready and why the others are not."""
+"""The status of a CiliumHybrid: what runs, how many nodes are ready, and why the others are not."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,7 +8,8 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from cilium_hybrid.api.conditions import Condition
+from cilium_hybrid.api.conditions import Condition, Documented
+from cilium_hybrid.api.schema import list_map
 
 MAX_UNREADY: Final = 10
 MAX_HISTORY: Final = 10
@@ -18,7 +19,7 @@ MAX_DRIFT: Final = 10
 
 
 class Phase(StrEnum):
-    """One word for people; programs read the conditions."""
+    """Summary of the state in one word, for people. Programs read the conditions."""
 
     INSTALLING = "Installing"
     PREFLIGHT = "Preflight"
@@ -31,19 +32,18 @@ class Phase(StrEnum):
     DELETING = "Deleting"
 
 
-class UnreadyReason(StrEnum):
-    """What a hybrid node fails, by root cause: the first that holds."""
+class UnreadyReason(Documented):
+    """Why a hybrid node is not ready: the first of these that applies, with its meaning."""
 
-    NODE_DISCONNECTED = "NodeDisconnected"
-    AGENT_NOT_READY = "AgentNotReady"
-    NO_POD_CIDR = "NoPodCIDR"
-    NODE_NOT_READY = "NodeNotReady"
-    VERSION = "Version"
-    AGENT_TAINT_PRESENT = "AgentTaintPresent"
+    NODE_DISCONNECTED = "NodeDisconnected", "The node does not report to the API server: its `Ready` is `Unknown`."
+    AGENT_NOT_READY = "AgentNotReady", "The node has no Cilium agent pod, or the pod is waiting, crashing or not ready."
+    NO_POD_CIDR = "NoPodCIDR", "The CiliumNode has no pod CIDR block, or reports an IPAM error."
+    NODE_NOT_READY = "NodeNotReady", "The kubelet reports the node as not ready, although Cilium is healthy on it."
+    AGENT_TAINT_PRESENT = "AgentTaintPresent", "The taint `node.cilium.io/agent-not-ready` is not removed yet."
 
 
 class PreflightResult(StrEnum):
-    """Where the preflight of a version is."""
+    """Result of the preflight check of a version."""
 
     RUNNING = "Running"
     PASSED = "Passed"
@@ -51,7 +51,7 @@ class PreflightResult(StrEnum):
 
 
 class PlanPhase(StrEnum):
-    """Where a step of the plan is."""
+    """Phase of a step of the plan."""
 
     PENDING = "Pending"
     PREFLIGHT = "Preflight"
@@ -61,7 +61,7 @@ class PlanPhase(StrEnum):
 
 
 class HistoryAction(StrEnum):
-    """What a Helm revision of the operator was made for."""
+    """Why the operator created a Helm revision."""
 
     INSTALL = "Install"
     CONFIGURE = "Configure"
@@ -79,196 +79,192 @@ class Version(_Model):
     """Versions of Cilium in this cluster."""
 
     running: str | None = None
-    """Chart version of the release that the agents run."""
+    """Version of the Cilium chart that is deployed."""
     target: str | None = None
-    """Chart version that the spec asks for."""
+    """Version of the Cilium chart that the spec asks for."""
     initial: str | None = None
-    """Minor release first installed in this cluster, X.Y: Cilium's upgradeCompatibility."""
+    """Minor release that was first installed in this cluster, as `X.Y`. It is the chart's `upgradeCompatibility`."""
     latest_patch: str | None = None
-    """Newest chart version of the running minor release that the registry has; looked up a few times a day."""
+    """Newest patch release of the running minor release in the registry. Updated a few times a day."""
 
 
 class Release(_Model):
-    """The newest revision of Helm release `cilium` that the operator made."""
+    """Newest revision of the Helm release `cilium`."""
 
     revision: int
     """Number of the revision."""
     status: str
-    """Helm's word for it."""
+    """Status of the revision as Helm reports it, such as `deployed`."""
     chart: str
-    """Where its chart came from."""
+    """Reference of the chart of the revision."""
     chart_digest: str
-    """Digest of its chart."""
+    """Digest of the chart of the revision."""
     values_digest: str
-    """Digest of its values."""
+    """Digest of the values of the revision."""
 
 
 class UnreadyNode(_Model):
-    """A hybrid node that fails a leg."""
+    """Hybrid node that is not ready."""
 
     name: str
     """Name of the node."""
     reason: UnreadyReason
-    """The root cause."""
+    """Root cause: why the node is not ready."""
     message: str
-    """The cause in words."""
+    """Human-readable description of the cause."""
     since: datetime
-    """When the operator first saw it fail this leg."""
+    """Time at which the operator first observed this reason."""
 
 
 class Nodes(_Model):
-    """Hybrid nodes, counted."""
+    """Number of hybrid nodes in each state."""
 
     total: int = 0
-    """All hybrid nodes."""
+    """Number of hybrid nodes."""
     ready: int = 0
-    """Those that pass every leg."""
+    """Number of hybrid nodes that are ready, with a healthy Cilium."""
     agents_ready: int = 0
-    """Those with a Ready agent."""
+    """Number of hybrid nodes with a ready Cilium agent."""
     up_to_date: int = 0
-    """Those whose agent runs what is released."""
+    """Number of connected hybrid nodes whose agent runs the deployed version and configuration."""
     disconnected: int = 0
-    """Those that do not report."""
+    """Number of hybrid nodes that do not report to the API server."""
     unready_reasons: dict[str, int] = {}
-    """How many fail each leg; those that none fails are left out."""
+    """Number of nodes that are not ready, by reason. Reasons without a node are omitted."""
     summary: str = "0/0"
-    """ready/total."""
+    """Ready and total number of nodes, as `ready/total`."""
+    updated: str = "0/0"
+    """Up-to-date and total number of nodes, as `upToDate/total`."""
     unready: tuple[UnreadyNode, ...] = Field((), max_length=MAX_UNREADY)
-    """Those that fail a leg, at most ten, root causes first."""
+    """Nodes that are not ready, at most ten, most severe reasons first."""
 
 
 class PlanStep(_Model):
-    """A version on the way to what the spec asks for."""
+    """Step towards the version and configuration that the spec asks for."""
 
     version: str
-    """Chart version that is released in this step."""
+    """Version of the Cilium chart that this step applies."""
     phase: PlanPhase
-    """Where it is."""
+    """Phase of the step."""
     notes: tuple[str, ...] = ()
-    """What to know before it, where it enters another minor release."""
+    """Upgrade notes, if the step enters another minor release."""
 
 
 class PreflightStatus(_Model):
-    """The pre-flight check of the next version; of the present generation alone."""
+    """Preflight check of the next version, for the current generation."""
 
     version: str
-    """Chart version that is checked."""
+    """Version of the Cilium chart that is checked."""
     result: PreflightResult
-    """How far it is."""
+    """Result of the check."""
     ready: int = 0
-    """Those of the expected nodes that have a Ready preflight pod."""
+    """Number of expected nodes whose preflight pod is ready."""
     expected: int = 0
-    """Connected nodes with a Ready agent."""
+    """Number of nodes the check must pass on: connected nodes with a ready agent."""
     findings: tuple[str, ...] = Field((), max_length=MAX_FINDINGS + 1)
-    """What is in the way, a sentence each, at most ten and how many more."""
+    """What keeps the check from passing. At most ten findings, then the number of further ones."""
 
 
 class RolloutStatus(_Model):
-    """Agents that are being moved to what is released; absent where none is."""
+    """Progress of a rollout."""
 
     updated: int
-    """Connected nodes whose agent runs what is released, and is Ready."""
+    """Number of connected nodes whose agent runs the deployed version and configuration and is ready."""
     total: int
-    """Connected hybrid nodes."""
+    """Number of connected hybrid nodes."""
     outdated: int
-    """Connected nodes whose agent was not moved yet."""
+    """Number of connected nodes whose agent has not been restarted yet."""
     current: tuple[str, ...] = Field((), max_length=MAX_UNREADY)
-    """Nodes whose new agent is not Ready yet, at most ten."""
+    """Nodes whose restarted agent is not ready yet, at most ten."""
     unhealthy_before: tuple[str, ...] = ()
-    """Nodes whose agent was not Ready when the rollout came to them: they are moved, and prove nothing."""
+    """Nodes whose agent was not ready before its restart. They are updated, but do not count as a failure."""
     last_progress_at: datetime
-    """When an agent was last moved, got Ready, or was Ready no longer."""
+    """Time at which an agent was last restarted, became ready or stopped being ready."""
 
 
 class NodeBlocks(_Model):
-    """Blocks of pod addresses, of which every node has one."""
+    """Number of pod CIDR blocks. Each node needs one block."""
 
     total: int = 0
-    """All that the pools that run can be cut into."""
+    """Number of blocks in all pools."""
     used: int = 0
-    """Those that a CiliumNode has."""
+    """Number of blocks assigned to nodes."""
     free: int = 0
-    """Those that are left: as many nodes can still join."""
+    """Number of unassigned blocks: how many more nodes can join."""
 
 
 class Ipam(_Model):
-    """The addresses of pods, as Cilium's operator gives them out."""
+    """Usage of the cluster pool."""
 
     node_blocks: NodeBlocks = NodeBlocks()
-    """Blocks of pod addresses, counted over all pools."""
+    """Number of pod CIDR blocks in all pools."""
     pods_per_node: int = 0
-    """Pods with an address of their own that fit on a node, by the size of its block."""
+    """Number of pods that the block of a node has addresses for."""
     exhausted: tuple[str, ...] = ()
-    """Pools with nothing left."""
+    """Pod CIDRs without a free block."""
 
 
 class Drift(_Model):
-    """Objects of the release that are not as they were released: somebody changed them, or took them away."""
+    """Objects of the Helm release that were changed or deleted outside of the operator."""
 
     count: int = 0
-    """How many."""
+    """Number of objects that differ from the release."""
     sample: tuple[str, ...] = Field((), max_length=MAX_DRIFT)
-    """Which, at most ten, with the fields that differ and who wrote them."""
+    """Objects that differ, at most ten, with the differing fields and the managers that wrote them."""
 
 
 class HistoryEntry(_Model):
-    """One Helm revision that the operator made."""
+    """Helm revision that the operator created."""
 
     at: datetime
-    """When."""
+    """Time at which the revision was created."""
     action: HistoryAction
-    """What for."""
+    """Why the revision was created."""
     from_version: str | None = Field(None, alias="from")
-    """Chart version before."""
+    """Version of the Cilium chart before the revision."""
     to_version: str = Field(alias="to")
-    """Chart version after."""
+    """Version of the Cilium chart of the revision."""
     revision: int
     """Number of the Helm revision."""
     result: Literal["Succeeded", "Failed"]
-    """Whether Helm applied it."""
+    """Whether Helm applied the revision."""
 
 
 class Status(_Model):
-    """What runs. Written by the operator alone."""
+    """Observed state of Cilium on the hybrid nodes."""
 
     observed_generation: int | None = None
-    """The generation of the spec that this status speaks of."""
+    """Generation of the spec that this status describes. -1 if the operator has not processed the resource yet."""
     phase: Phase | None = None
-    """One word for people."""
+    """Summary of the state in one word, for people. Programs should read the conditions."""
     version: Version = Version()
     """Versions of Cilium in this cluster."""
     release: Release | None = None
-    """The newest revision of Helm release `cilium` that the operator made."""
+    """Newest revision of the Helm release `cilium`. Absent if the operator has not created one."""
     plan: tuple[PlanStep, ...] = Field((), max_length=MAX_PLAN)
-    """The versions on the way to what the spec asks for, in order; empty where this generation changed nothing."""
+    """Steps towards what the spec asks for, in order. Empty if this generation needs no change."""
     plan_digest: str | None = None
-    """Digest of the plan, which an approval names."""
+    """Digest of the plan. Set the annotation `ciliumhybrid.io/approve` to it to approve the plan."""
     preflight: PreflightStatus | None = None
-    """The pre-flight check of the next version; absent where none was made in this generation."""
+    """Preflight check of the next version. Absent if none ran for this generation."""
     nodes: Nodes = Nodes()
-    """Hybrid nodes, counted."""
+    """Number of hybrid nodes in each state, and the nodes that are not ready."""
     rollout: RolloutStatus | None = None
-    """Agents that are being moved to what is released; absent where none is."""
+    """Progress of the rollout. Absent if no rollout is in progress."""
     ipam: Ipam | None = None
-    """The addresses of pods; absent where no pool is known to run."""
+    """Usage of the cluster pool. Absent if Cilium is not installed."""
     drift: Drift | None = None
-    """What is not as it was released, as last compared; absent where that is not known."""
+    """Objects of the Helm release that differ from it. Absent if they have not been compared yet."""
     findings: tuple[str, ...] = Field((), max_length=MAX_FINDINGS)
-    """What is out of order and blocks nothing, a sentence each with what to do."""
+    """Problems that block nothing, each with what to do about it. At most ten."""
     history: tuple[HistoryEntry, ...] = Field((), max_length=MAX_HISTORY)
-    """The last ten Helm revisions that the operator made."""
-    conditions: tuple[Condition, ...] = Field(
-        (),
-        json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["type"],
-        },
-    )
-    """Conditions after kstatus: Ready always, Reconciling and Stalled only while true."""
+    """The last ten Helm revisions that the operator created."""
+    conditions: tuple[Condition, ...] = Field((), json_schema_extra=list_map("type"))
+    """Conditions of the resource. `Ready` is always present, `Reconciling` and `Stalled` only while true."""
 
 
 def parse_status(raw: Mapping[str, Any]) -> Status | None:
-    """Read a status; None if an operator of another version wrote it in a form that this one does not know."""
+    """Return the parsed status; None if another version of the operator wrote it in an unknown form."""
     try:
         return Status.model_validate(raw)
     except ValidationError:

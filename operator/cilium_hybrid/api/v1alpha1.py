@@ -1,4 +1,7 @@
-"""CiliumHybrid v1alpha1: what a user may write. The descriptions become the CRD's documentation."""
+"""CiliumHybrid v1alpha1: the fields that a user may set.
+
+The descriptions become the CRD's documentation, which `kubectl explain` shows; the examples go into docs/api.md.
+"""
 
 import json
 from enum import StrEnum
@@ -6,274 +9,212 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from cilium_hybrid.api.cel import (
-    CIDR_RULES,
-    IPAM_RULES,
-    POD_CIDR_RULES,
-    POD_CIDRS_RULES,
-    PULL_SECRETS_RULES,
-    resource_rules,
+from cilium_hybrid.api.cel import IPAM_RULES, POD_CIDRS_RULES, resource_rules
+from cilium_hybrid.api.fields import (
+    CHART_REF_PATTERN,
+    EXAMPLE_DIGEST,
+    MAX_CIDRS,
+    MAX_MASK_SIZE,
+    MAX_PULL_SECRETS,
+    MIN_MASK_SIZE,
+    MIRROR_PATTERN,
+    SECRET_PATTERN,
+    ChartVersion,
+    CIDRs,
+    Digest,
+    PodCIDR,
+    SpecModel,
 )
-from cilium_hybrid.api.durations import DURATION_PATTERN
-from cilium_hybrid.api.schema import preserve_unknown, structural, validations, without_nulls
+from cilium_hybrid.api.schema import list_map, preserve_unknown, structural, validations, without_nulls
 from cilium_hybrid.api.status import Status
-from cilium_hybrid.api.versions import VERSION_PATTERN
+from cilium_hybrid.api.upgrade import Upgrade
 
 GROUP: Final = "ciliumhybrid.io"
 VERSION: Final = "v1alpha1"
 KIND: Final = "CiliumHybrid"
 PLURAL: Final = "ciliumhybrids"
 SHORT_NAME: Final = "chy"
+CATEGORY: Final = "cilium"
 NAME: Final = "default"
 FINALIZER: Final = "ciliumhybrid.io/finalizer"
 APPROVE: Final = "ciliumhybrid.io/approve"
-"""Annotation with the digest of the plan that a person approves."""
+"""Annotation that approves the plan with this digest."""
 OCI: Final = "oci://"
 DEFAULT_CHART: Final = f"{OCI}public.ecr.aws/eks/cilium/cilium"
-MAX_CIDRS: Final = 15
-MAX_CIDR_LENGTH: Final = 18
-MAX_VIA: Final = 10
-MAX_PULL_SECRETS: Final = 10
-LONGEST_MASK: Final = 29
-DEFAULT_GROUP: Final = "topology.kubernetes.io/zone"
-
-CHART_REF_PATTERN = r"^(oci://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9._-]+)+|/[^\x00-\x1f]*)$"
-DIGEST_PATTERN = r"^sha256:[a-f0-9]{64}$"
-_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-SECRET_PATTERN = rf"^{_LABEL}(\.{_LABEL})*$"
-_HOST_PART = r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
-_HOST = rf"({_HOST_PART}(\.{_HOST_PART})+(:[0-9]{{1,5}})?|{_HOST_PART}:[0-9]{{1,5}})"
-MIRROR_PATTERN = rf"^{_HOST}(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
-"""A word without a dot or a port would be a name on Docker Hub to whoever pulls."""
 
 
-class _Model(BaseModel):
-    """Strict and closed: what the API server refuses is refused here too."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-_CIDRText = Annotated[str, StringConstraints(max_length=MAX_CIDR_LENGTH)]
-CIDR = Annotated[_CIDRText, Field(json_schema_extra=validations(*CIDR_RULES))]
-PodCIDR = Annotated[_CIDRText, Field(json_schema_extra=validations(*POD_CIDR_RULES))]
-Duration = Annotated[str, StringConstraints(min_length=2, max_length=24, pattern=DURATION_PATTERN)]
-CIDRs = Annotated[tuple[CIDR, ...], Field(max_length=MAX_CIDRS)]
-ChartVersion = Annotated[str, StringConstraints(max_length=24, pattern=VERSION_PATTERN)]
-Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
-
-
-class Chart(_Model):
-    """Where the Cilium chart comes from."""
+class Chart(SpecModel):
+    """Source of the Cilium chart."""
 
     ref: Annotated[str, StringConstraints(max_length=512, pattern=CHART_REF_PATTERN)] = Field(
         DEFAULT_CHART,
-        description="OCI reference without a tag, or the absolute path of a chart (folder or archive) that the "
-        f"operator can read. Default: {DEFAULT_CHART}",
+        description="OCI reference of the Cilium chart without a tag, or the absolute path of a chart directory or "
+        f"archive that the operator can read. Defaults to {DEFAULT_CHART}.",
+        examples=["oci://registry.example.com/mirror/cilium", "/charts/cilium-1.17.13-1.tgz"],
     )
     digest: Digest | None = Field(
-        None, description="Digest of the chart of `version`; anything else that is served is refused."
+        None,
+        description="Digest that the chart of `spec.version` must have. If set, a chart with any other digest is "
+        "refused.",
+        examples=[EXAMPLE_DIGEST],
     )
 
 
-class Networks(_Model):
-    """The networks around the pods, as the EKS cluster was created with them. Pod CIDRs must keep clear of them."""
+class Networks(SpecModel):
+    """Networks that the EKS cluster was created with."""
 
-    node_cidrs: CIDRs = Field((), alias="nodeCIDRs", description="Remote node networks: where the hybrid nodes are.")
-    vpc_cidrs: CIDRs = Field((), alias="vpcCIDRs", description="CIDRs of the VPC, where the cloud half is.")
-    service_cidrs: CIDRs = Field((), alias="serviceCIDRs", description="The cluster's Service CIDR.")
+    node_cidrs: CIDRs = Field(
+        (),
+        alias="nodeCIDRs",
+        description="Remote node networks: the CIDRs of the hybrid nodes. Pod CIDRs must not overlap them.",
+        examples=[["10.80.0.0/16"]],
+    )
+    vpc_cidrs: CIDRs = Field(
+        (),
+        alias="vpcCIDRs",
+        description="CIDRs of the cluster's VPC. Pod CIDRs must not overlap them.",
+        examples=[["10.20.0.0/16"]],
+    )
+    service_cidrs: CIDRs = Field(
+        (),
+        alias="serviceCIDRs",
+        description="Service CIDRs of the cluster. Pod CIDRs must not overlap them.",
+        examples=[["172.20.0.0/16"]],
+    )
     remote_pod_cidrs: CIDRs = Field(
         (),
         alias="remotePodCIDRs",
-        description="Remote pod networks; where given, each pod CIDR lies inside one of them.",
+        description="Remote pod networks. If set, each pod CIDR must lie inside one of them.",
+        examples=[["10.85.0.0/16"]],
     )
 
 
-class IPAM(_Model):
-    """Cilium's cluster pool."""
+class IPAM(SpecModel):
+    """Cluster pool from which pods on hybrid nodes get their addresses."""
 
     model_config = ConfigDict(json_schema_extra=validations(*IPAM_RULES))
 
     pod_cidrs: Annotated[tuple[PodCIDR, ...], Field(min_length=1, max_length=MAX_CIDRS)] = Field(
         alias="podCIDRs",
-        description="Private IPv4 CIDRs that pods get addresses from. Append-only once Cilium is installed.",
+        description="Private IPv4 CIDRs from which pods get their addresses. Append-only once Cilium is installed.",
         json_schema_extra=validations(*POD_CIDRS_RULES),
+        examples=[["10.85.0.0/16"]],
     )
-    mask_size: Annotated[int, Field(ge=16, le=LONGEST_MASK)] = Field(
+    mask_size: Annotated[int, Field(ge=MIN_MASK_SIZE, le=MAX_MASK_SIZE)] = Field(
         alias="maskSize",
-        description="Prefix length of one node's block: /25 leaves 124 pods a node. Never changes once installed.",
+        description="Prefix length of the pod CIDR block that each node gets. A /25 block has addresses for 124 pods; "
+        "leave room for maxPods of the kubelet, usually 110. Immutable once Cilium is installed.",
+        examples=[25],
     )
 
 
-class Resources(_Model):
-    """Container resources of Cilium's workloads."""
+class Resources(SpecModel):
+    """Compute resources of Cilium's containers."""
 
     agent: Annotated[dict[str, Any] | None, preserve_unknown] = Field(
-        None, description="resources of the agent container, as in a pod."
+        None,
+        description="Compute resources of the Cilium agent container, as in a pod.",
+        examples=[{"requests": {"cpu": "100m", "memory": "256Mi"}}],
     )
     operator: Annotated[dict[str, Any] | None, preserve_unknown] = Field(
-        None, description="resources of the container of Cilium's operator, as in a pod."
+        None,
+        description="Compute resources of the Cilium operator container, as in a pod.",
+        examples=[{"limits": {"memory": "256Mi"}}],
     )
 
 
-class PullSecret(_Model):
-    """A Secret that images are pulled with."""
+class PullSecret(SpecModel):
+    """Reference to a Secret with registry credentials."""
 
     name: Annotated[str, StringConstraints(max_length=253, pattern=SECRET_PATTERN)] = Field(
-        description="Name of a Secret of type `kubernetes.io/dockerconfigjson` in namespace `kube-system`."
+        description="Name of a Secret of type `kubernetes.io/dockerconfigjson` in the namespace `kube-system`.",
+        examples=["registry-credentials"],
     )
 
 
 class DeletionPolicy(StrEnum):
-    """What happens to Cilium when the resource is deleted."""
+    """What happens to Cilium when the CiliumHybrid is deleted."""
 
     RETAIN = "Retain"
     UNINSTALL = "Uninstall"
 
 
-class RolloutStrategy(StrEnum):
-    """Who moves the agents to a new configuration."""
-
-    GATED = "Gated"
-    ROLLING_UPDATE = "RollingUpdate"
-
-
-class Rollout(_Model):
-    """How the agents move to a new configuration."""
-
-    strategy: RolloutStrategy = Field(
-        RolloutStrategy.GATED,
-        description="`Gated`: the operator itself moves the agents, node by node. `RollingUpdate`: left to the "
-        "DaemonSet. Default: Gated",
-    )
-    canary: Annotated[int, Field(ge=1, le=100)] = Field(
-        1, description="So many nodes of each group are moved first. Default: 1"
-    )
-    max_unavailable: Annotated[int, Field(ge=1, le=1000)] = Field(
-        1, alias="maxUnavailable", description="So many nodes are moved at a time. Default: 1"
-    )
-    group_by: Annotated[str, StringConstraints(min_length=1, max_length=317)] = Field(
-        DEFAULT_GROUP,
-        alias="groupBy",
-        description="Label of nodes by whose value they are grouped; one group after another. "
-        f"Default: {DEFAULT_GROUP}",
-    )
-    soak: Duration = Field("30s", description="How long a group's canaries must be well before the rest. Default: 30s")
-    progress_deadline: Duration = Field(
-        "20m",
-        alias="progressDeadline",
-        description="How long no node may get ready before the rollout is taken to have failed. Default: 20m",
-    )
-
-
-class OnFailure(StrEnum):
-    """What is done where new agents fail."""
-
-    ROLLBACK = "Rollback"
-    PAUSE = "Pause"
-
-
-class Preflight(_Model):
-    """The target chart's pre-flight check."""
-
-    enabled: bool = Field(True, description="Whether it is run before every change of version. Default: true")
-    timeout: Duration = Field(
-        "10m", description="How long no check may get ready before the preflight has failed. Default: 10m"
-    )
-
-
-class Via(_Model):
-    """A version on the way to `spec.version`."""
-
-    version: ChartVersion = Field(description="Version of the Cilium chart, as in `spec.version`.")
-    digest: Digest | None = Field(None, description="Digest of its chart; anything else that is served is refused.")
-
-
-class Approval(StrEnum):
-    """Who says that a change may begin."""
-
-    AUTOMATIC = "Automatic"
-    MANUAL = "Manual"
-
-
-class Upgrade(_Model):
-    """How changes are made."""
-
-    preflight: Preflight = Field(Preflight(), description="The target chart's pre-flight check.")
-    via: Annotated[tuple[Via, ...], Field(max_length=MAX_VIA)] = Field(
-        (),
-        description="Versions on the way to `spec.version`, oldest first, instead of the newest patch releases that "
-        "the registry has.",
-    )
-    approval: Approval = Field(
-        Approval.AUTOMATIC,
-        description="`Manual`: a change of what runs waits until the annotation `ciliumhybrid.io/approve` holds "
-        "`status.planDigest`. Default: Automatic",
-    )
-    rollout: Rollout = Field(Rollout(), description="How the agents move to a new configuration.")
-    on_failure: OnFailure = Field(
-        OnFailure.ROLLBACK,
-        alias="onFailure",
-        description="What is done where new agents fail in a gated rollout: `Rollback` to the last revision that all "
-        "agents ran well on, or `Pause`. Default: Rollback",
-    )
-
-
-class Spec(_Model):
-    """The Cilium that shall run on the hybrid nodes."""
+class Spec(SpecModel):
+    """Desired state of Cilium on the hybrid nodes."""
 
     version: ChartVersion = Field(
-        description="Version of the Cilium chart, X.Y.Z or X.Y.Z-N where N is the AWS build number."
+        description="Version of the Cilium chart: `X.Y.Z`, or `X.Y.Z-N` where N is the AWS build number. Minor "
+        "releases that AWS does not support on hybrid nodes need `spec.allowUnsupported`.",
+        examples=["1.17.13-1"],
     )
-    chart: Chart = Field(Chart(), description="Where the Cilium chart comes from.")
-    networks: Networks = Field(Networks(), description="The networks around the pods, which pod CIDRs keep clear of.")
-    ipam: IPAM = Field(description="Cilium's cluster pool.")
+    chart: Chart = Field(Chart(), description="Source of the Cilium chart.")
+    networks: Networks = Field(
+        Networks(), description="Networks that the EKS cluster was created with, which pod CIDRs are checked against."
+    )
+    ipam: IPAM = Field(description="Cluster pool from which pods on hybrid nodes get their addresses.")
     masquerade: bool = Field(
-        True, description="Whether pods reach addresses outside the pool as their node. Default: true"
+        True,
+        description="Whether traffic from pods to addresses outside the pod CIDRs is masqueraded with the node's "
+        "address. Defaults to true.",
     )
-    resources: Resources = Field(Resources(), description="Container resources of Cilium's workloads.")
+    resources: Resources = Field(Resources(), description="Compute resources of Cilium's containers.")
     image_pull_secrets: Annotated[tuple[PullSecret, ...], Field(max_length=MAX_PULL_SECRETS)] = Field(
         (),
         alias="imagePullSecrets",
-        description="Secrets that every image of Cilium and of its preflight is pulled with, as in a pod.",
-        json_schema_extra=validations(*PULL_SECRETS_RULES),
+        description="Secrets used to pull the images of Cilium and of its preflight check, as in a pod.",
+        json_schema_extra=list_map("name"),
+        examples=[[{"name": "registry-credentials"}]],
     )
     registry_mirror: Annotated[str, StringConstraints(max_length=200, pattern=MIRROR_PATTERN)] | None = Field(
         None,
         alias="registryMirror",
-        description="HOST[:PORT][/PATH] that takes the place of the registry's host in every image of Cilium and of "
-        "its preflight; repositories, tags and digests stay.",
+        description="`HOST[:PORT][/PATH]` that replaces the registry host in every image reference of Cilium and of "
+        "its preflight check. Repositories, tags and digests stay the same.",
+        examples=["registry.example.com/ecr-public"],
     )
     values: Annotated[dict[str, Any], preserve_unknown] = Field(
-        {}, description="Any other value of the chart. Paths that the operator owns are refused by name."
+        {},
+        description="Additional values of the Cilium chart. Values that the operator sets itself are refused. Values "
+        "that AWS does not support on hybrid nodes need `spec.allowUnsupported`.",
+        examples=[{"operator": {"replicas": 1}}],
     )
     allow_unsupported: bool = Field(
         False,
         alias="allowUnsupported",
-        description="Lets through minor releases and values that AWS does not support on hybrid nodes; never those "
-        "that the operator owns. Default: false",
+        description="Whether minor releases and values that AWS does not support on hybrid nodes are allowed. Values "
+        "that the operator sets itself are always refused. Defaults to false.",
     )
-    upgrade: Upgrade = Field(Upgrade(), description="How changes are made.")
+    upgrade: Upgrade = Field(Upgrade(), description="How changes to the running Cilium are made.")
     deletion_policy: DeletionPolicy = Field(
         DeletionPolicy.RETAIN,
         alias="deletionPolicy",
-        description="What deleting this resource does: `Retain` Cilium as it runs, or `Uninstall` it, as "
-        "`helm uninstall` does. While `suspend` is set: `Retain`. Default: Retain",
+        description="What happens to Cilium when this resource is deleted. `Retain`: Cilium keeps running. "
+        "`Uninstall`: the Helm release is uninstalled. Treated as `Retain` while `spec.suspend` is true. Defaults to "
+        "Retain.",
     )
-    suspend: bool = Field(False, description="The operator reports and changes nothing. Default: false")
+    suspend: bool = Field(
+        False,
+        description="Whether the operator only reports the status and changes nothing. Defaults to false.",
+    )
 
 
 SPEC_SCHEMA: Final = structural(Spec.model_json_schema(by_alias=True))
 
 
 def parse_spec(spec: object) -> Spec:
-    """Judge the shape of a spec as the API server does; pydantic.ValidationError names every fault."""
+    """Validate the schema of a spec as the API server does; pydantic.ValidationError lists every error."""
     return Spec.model_validate_json(json.dumps(without_nulls(spec, SPEC_SCHEMA)))
 
 
 class CiliumHybrid(BaseModel):
-    """Cilium on the hybrid nodes of this Amazon EKS cluster. There is one, named `default`."""
+    """CiliumHybrid manages Cilium on the hybrid nodes of an Amazon EKS cluster.
+
+    A cluster has exactly one CiliumHybrid, named `default`.
+    """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=validations(*resource_rules(NAME)))
 
-    spec: Spec = Field(description="The Cilium that shall run on the hybrid nodes.")
-    status: Status | None = Field(None, description="What runs. Written by the operator alone.")
+    spec: Spec = Field(description="Desired state of Cilium on the hybrid nodes.")
+    status: Status | None = Field(
+        None, description="Observed state of Cilium on the hybrid nodes. Set by the operator; read-only."
+    )

@@ -1,18 +1,18 @@
-"""Versions of the Cilium chart as AWS writes them: X.Y.Z, or X.Y.Z-N with a build number."""
+"""Versions of the Cilium chart: X.Y.Z, or X.Y.Z-N where N is the AWS build number."""
 
 import re
 from dataclasses import dataclass
 from functools import total_ordering
 from typing import Self
 
-# Digits by their range: \d is more than ten of them to some engines.
+# [0-9] instead of \d, which matches digits of other scripts in some engines.
 VERSION_PATTERN = r"^(0|[1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,3})(-(0|[1-9][0-9]{0,3}))?$"
 
 
 @total_ordering
 @dataclass(frozen=True, slots=True)
 class CiliumVersion:
-    """A chart version. Not SemVer, for which `-N` is a pre-release: here it is newer than the plain version."""
+    """Chart version. Unlike in SemVer, where `-N` is a pre-release, X.Y.Z-N is newer than X.Y.Z."""
 
     major: int
     minor: int
@@ -21,7 +21,7 @@ class CiliumVersion:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `X.Y.Z` or `X.Y.Z-N`; ValueError for anything else."""
+        """Parse `X.Y.Z` or `X.Y.Z-N`; raise ValueError for anything else."""
         match = re.fullmatch(VERSION_PATTERN, text, re.ASCII)
         if match is None:
             raise ValueError(f"{text!r} is not a version X.Y.Z or X.Y.Z-N")
@@ -30,7 +30,7 @@ class CiliumVersion:
 
     @property
     def series(self) -> str:
-        """The minor release as `X.Y`, the only form that upgradeCompatibility takes (cilium.io, upgrade guide)."""
+        """Minor release as `X.Y`, the form that the value upgradeCompatibility needs (cilium.io, upgrade guide)."""
         return f"{self.major}.{self.minor}"
 
     def _key(self) -> tuple[int, int, int, int]:

@@ -1,1 +1,1 @@
-"""Ask: commands that read and print."""
+"""The commands that read, print and approve."""

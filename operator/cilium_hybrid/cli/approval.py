@@ -1,53 +1,56 @@
-"""Whether a plan can be approved: judged by what the status says, and by what a person means."""
+"""Decides from the operator's status whether a plan can be approved."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cilium_hybrid.api.status import Status, parse_status
-from cilium_hybrid.cli.status_text import awaits_approval, plain, proposal
-from cilium_hybrid.cli.status_view import ready_of
+from cilium_hybrid.api.status import parse_status
+from cilium_hybrid.cli.status_text import awaits_approval, plan_lines, to_plain_text
+from cilium_hybrid.cli.status_view import ready_condition
 
 if TYPE_CHECKING:
-    from cilium_hybrid.adapters.kube.approval import Asked
+    from cilium_hybrid.adapters.kube.approval import ApprovalRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
-    """A plan that waits for a person, and how it reads."""
+class PendingPlan:
+    """A plan that awaits approval, and the lines that describe it."""
 
     digest: str
     lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Approved:
-    """The plan that was approved before."""
+class AlreadyApproved:
+    """The current plan has been approved before."""
 
     digest: str
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
-    """Nothing can be approved, and why."""
+class NothingToApprove:
+    """There is no plan that can be approved; the message says why."""
 
     message: str
 
 
-def propose(asked: "Asked", meant: str | None) -> Proposal | Approved | Nothing:
-    """What there is to approve. `meant`: the digest of the only plan that may be approved."""
-    generation, ready = asked.resource.generation, ready_of(asked.resource)
-    status = parse_status(asked.resource.status)
+def find_pending_plan(
+    request: "ApprovalRequest", digest: str | None
+) -> PendingPlan | AlreadyApproved | NothingToApprove:
+    """Return the plan that can be approved. With `digest`, only the plan with that digest."""
+    resource = request.resource
+    ready, status = ready_condition(resource), parse_status(resource.status)
     if status is None:
-        return Nothing("this command is of another version than the operator, and cannot read its plan")
+        return NothingToApprove("the status was written by an operator of a different version; use the same version")
     if not ready.current:
-        return Nothing(f"the operator has not looked at generation {generation} yet: try again in a moment")
-    digest = status.plan_digest
-    if digest is None or not (awaits_approval(status) or asked.resource.approved == digest):
-        return Nothing(plain(f"nothing awaits approval: Ready is {ready.status} {ready.reason}: {ready.message}"))
-    if meant not in {None, digest}:
-        return Nothing(f"the plan is {digest}, and not {meant}")
-    return Approved(digest) if asked.resource.approved == digest else _proposal(digest, status)
-
-
-def _proposal(digest: str, status: Status) -> Proposal:
-    return Proposal(digest, tuple(map(str, proposal(status))))
+        return NothingToApprove(
+            f"the operator has not observed generation {resource.generation} yet; try again in a moment"
+        )
+    current = status.plan_digest
+    if current is None or not (awaits_approval(status) or resource.approved == current):
+        message = f"nothing awaits approval: Ready is {ready.status} {ready.reason}: {ready.message}"
+        return NothingToApprove(to_plain_text(message))
+    if digest not in {None, current}:
+        return NothingToApprove(f"the current plan is {current}, not {digest}")
+    if resource.approved == current:
+        return AlreadyApproved(current)
+    return PendingPlan(current, tuple(map(str, plan_lines(status))))

@@ -1,63 +1,64 @@
-"""`cilium-hybrid approve`: let the operator carry out the plan that waits for a person."""
+"""`cilium-hybrid approve`: approves the plan that the operator wants to carry out."""
 
 import asyncio
-import os
 import sys
-from typing import Annotated, Final, assert_never
+from typing import Annotated, assert_never
 
 import typer
 
-from cilium_hybrid.cli.status import unusable
+from cilium_hybrid.cli.options import ExitCode, KubeconfigOption, exit_with, kubeconfig_path, usage_error
 from cilium_hybrid.ports import PortError, StaleError
-from cilium_hybrid.settings import kubeconfig_of
-
-NOT_APPROVED: Final = 1
-"""Exit code where there is nothing to approve, or a person says no."""
 
 
 def approve(
     digest: Annotated[
-        str | None, typer.Option("--digest", help="Approve the plan with this digest, and no other; ask nobody.")
+        str | None,
+        typer.Option(
+            "--digest",
+            metavar="DIGEST",
+            help="Approve only the plan with this digest, without asking for confirmation.",
+        ),
     ] = None,
+    kubeconfig: KubeconfigOption = None,
 ) -> None:
-    """Show the plan that awaits approval in the cluster of KUBECONFIG, and approve it.
+    """Show the plan that awaits approval, and approve it.
 
-    Without a terminal to ask on, --digest must name the plan that was looked at. Exit code: 0 approved,
-    1 there is nothing to approve, or it is not wanted, 2 the call cannot be used.
+    Asks for confirmation. If standard input is not a terminal, --digest is required.
+
+    Exit codes: 0 approved, 1 nothing to approve or not approved, 2 usage error or no answer from the cluster.
     """
     if digest is None and not sys.stdin.isatty():
-        raise unusable("there is no terminal to ask on: name the plan, --digest with status.planDigest")
+        raise usage_error("standard input is not a terminal; pass the value of status.planDigest with --digest")
     try:
-        _approve(digest)
-    except StaleError as stale:
-        raise _not_approved(f"{stale}: look at the plan again") from None
+        _approve(kubeconfig_path(kubeconfig), digest)
+    except StaleError as error:
+        raise exit_with(ExitCode.FAILED, f"{error}; review the plan again") from None
     except PortError as error:
-        raise unusable(str(error)) from None
+        raise usage_error(str(error)) from None
 
 
-def _approve(meant: str | None) -> None:
+def _approve(kubeconfig: str | None, expected_digest: str | None) -> None:
     # Imported here: the commands that need no cluster start in half the time without it.
-    from cilium_hybrid.adapters.kube.approval import read_asked, write_approval  # noqa: PLC0415
-    from cilium_hybrid.cli.approval import Approved, Nothing, Proposal, propose  # noqa: PLC0415
+    from cilium_hybrid.adapters.kube.approval import read_approval_request, write_approval  # noqa: PLC0415
+    from cilium_hybrid.cli.approval import (  # noqa: PLC0415
+        AlreadyApproved,
+        NothingToApprove,
+        PendingPlan,
+        find_pending_plan,
+    )
 
-    kubeconfig = kubeconfig_of(os.environ)
-    asked = asyncio.run(read_asked(kubeconfig))
-    match propose(asked, meant):
-        case Nothing(message):
-            raise _not_approved(message)
-        case Approved(digest):
-            typer.echo(f"approved before: {digest}")
-        case Proposal(digest, lines):
+    request = asyncio.run(read_approval_request(kubeconfig))
+    match find_pending_plan(request, expected_digest):
+        case NothingToApprove(message):
+            raise exit_with(ExitCode.FAILED, message)
+        case AlreadyApproved(digest):
+            typer.echo(f"already approved: {digest}")
+        case PendingPlan(digest, lines):
             typer.echo("\n".join(lines))
-            # No event loop runs while a person reads: it would take their Ctrl-C for itself.
-            if meant is None and not typer.confirm("Approve this plan?", err=True):
-                raise _not_approved("not approved")
-            asyncio.run(write_approval(kubeconfig, asked, digest))
+            # No event loop runs while the user is asked: it would swallow Ctrl-C.
+            if expected_digest is None and not typer.confirm("Approve this plan?", err=True):
+                raise exit_with(ExitCode.FAILED, "not approved")
+            asyncio.run(write_approval(kubeconfig, request, digest))
             typer.echo(f"approved: {digest}")
         case unknown:
             assert_never(unknown)
-
-
-def _not_approved(message: str) -> typer.Exit:
-    typer.echo(f"cilium-hybrid: {message}", err=True)
-    return typer.Exit(NOT_APPROVED)

@@ -1,147 +1,154 @@
-"""`cilium-hybrid plan`: what a manifest would change in a cluster, and what blocks it; it changes nothing."""
+"""`cilium-hybrid plan`: shows what a manifest would change in a cluster, and what blocks it; changes nothing."""
 
 import asyncio
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cilium_hybrid.adapters.clock import SystemClock
 from cilium_hybrid.api.status import Status, parse_status
 from cilium_hybrid.api.v1alpha1 import parse_spec
-from cilium_hybrid.cli.findings import REFUSED, UNUSABLE, Finding, Manifest, Output, Severity, read_manifests
+from cilium_hybrid.cli.findings import Finding, Manifest, Severity, read_manifests
+from cilium_hybrid.cli.options import (
+    ExitCode,
+    KubeconfigOption,
+    Output,
+    OutputOption,
+    format_document,
+    kubeconfig_path,
+    usage_error,
+)
 from cilium_hybrid.plan.release import is_managed
 from cilium_hybrid.plan.simulate import Simulation, simulate
 from cilium_hybrid.plan.upgrade.path import find_upgrade_path
 from cilium_hybrid.plan.validate import validate
 from cilium_hybrid.ports import ChartUnavailableError, ClusterUnavailableError
+from cilium_hybrid.rules.lenient_spec import read_lenient_spec
 from cilium_hybrid.rules.manifest_file import manifest_errors
 from cilium_hybrid.rules.spec import ValidationResult
-from cilium_hybrid.settings import kubeconfig_of
 
 if TYPE_CHECKING:
-    from cilium_hybrid.adapters.kube.snapshot import Look
+    from cilium_hybrid.adapters.kube.snapshot import ClusterSnapshot
     from cilium_hybrid.api.versions import CiliumVersion
-
-CHANGES: Final = 3
-"""Exit code of a plan that is not empty."""
 
 
 def plan(
-    file: Annotated[str, typer.Argument(help="A file with one CiliumHybrid, - for stdin.")],
-    output: Annotated[Output, typer.Option("--output", "-o", help="Lines for people, or JSON.")] = Output.TEXT,
+    file: Annotated[str, typer.Argument(metavar="FILE", hidden=True)],
+    output: OutputOption = Output.TEXT,
+    kubeconfig: KubeconfigOption = None,
 ) -> None:
-    """Tell what a manifest would change in the cluster of KUBECONFIG, and what blocks it; change nothing.
+    """Show what a manifest would change in the cluster.
 
-    Charts are not fetched, so what a chart itself refuses is seen by the operator only; the registry is asked for its
-    versions where minor releases lie in between. Exit code: 0 nothing to do, 3 changes, 1 refused, 2 the call cannot be
-    used.
+    FILE has one CiliumHybrid, or is - for standard input. The steps are listed with what blocks them; nothing is
+    changed. Charts are not downloaded: whether a chart accepts the values is checked by the operator. The registry is
+    asked for versions only if the upgrade passes through other minor versions.
+
+    Exit codes: 0 no changes, 1 refused or blocked, 2 usage error or no answer from the cluster or registry, 3 changes.
     """
     # Imported here: the commands that need no cluster start in half the time without it.
-    from cilium_hybrid.adapters.kube.snapshot import look  # noqa: PLC0415
+    from cilium_hybrid.adapters.kube.snapshot import read_snapshot  # noqa: PLC0415
 
-    manifest = _only(file)
+    manifest = _read_manifest(file)
     try:
-        looked = asyncio.run(look(kubeconfig_of(os.environ), _spec(manifest)))
-        findings = manifest.findings(_verdict(manifest, looked))
-        planned = None
+        cluster = asyncio.run(read_snapshot(kubeconfig_path(kubeconfig), _spec(manifest)))
+        findings = manifest.findings(_validate(manifest, cluster))
+        simulation = None
         if not any(finding.severity is Severity.REFUSED for finding in findings):
-            planned = _preview(manifest, looked)
+            simulation = _simulate(manifest, cluster)
     except (ClusterUnavailableError, ChartUnavailableError) as error:
-        raise _unusable(str(error)) from None
-    _print(output, findings, planned)
-    raise typer.Exit(_exit_code(planned))
+        raise usage_error(str(error)) from None
+    _print(output, findings, simulation)
+    raise typer.Exit(_exit_code(simulation))
 
 
-def _preview(manifest: Manifest, looked: "Look") -> Simulation:
-    spec, generation = parse_spec(manifest.body["spec"]), _generation(manifest, looked)
-    available: Sequence[CiliumVersion] = ()
-    planned = _planned(looked)
-    if find_upgrade_path(spec, looked.observation, planned, generation).unknown:
-        from cilium_hybrid.adapters.helm.registry import list_versions  # noqa: PLC0415
-
-        available = asyncio.run(list_versions(spec.chart.ref))
-    return simulate(
-        spec,
-        looked.observation,
-        looked.released,
-        SystemClock().now(),
-        has_finalizer=looked.resource is not None and looked.resource.has_finalizer,
-        generation=generation,
-        available=available,
-        planned=planned,
-    )
-
-
-def _planned(looked: "Look") -> Status:
-    """The status as the operator wrote it, whose plan counts while the spec stays as it is."""
-    return (None if looked.resource is None else parse_status(looked.resource.status)) or Status()
-
-
-def _only(file: str) -> Manifest:
+def _read_manifest(file: str) -> Manifest:
     try:
         manifests = read_manifests([file])
     except OSError as error:
-        raise _unusable(f"cannot read {error.filename}: {error.strerror}") from None
+        raise usage_error(f"cannot read {error.filename}: {error.strerror}") from None
     if len(manifests) != 1:
-        raise _unusable(f"{file} holds {len(manifests)} CiliumHybrid, and a plan is of one")
+        raise usage_error(f"{file} contains {len(manifests)} CiliumHybrid resources; a plan needs exactly one")
     return manifests[0]
-
-
-def _unusable(message: str) -> typer.Exit:
-    typer.echo(f"cilium-hybrid: {message}", err=True)
-    return typer.Exit(UNUSABLE)
 
 
 def _spec(manifest: Manifest) -> Any:
     return manifest.body.get("spec") if isinstance(manifest.body, Mapping) else None
 
 
-def _verdict(manifest: Manifest, looked: "Look") -> ValidationResult:
+def _validate(manifest: Manifest, cluster: "ClusterSnapshot") -> ValidationResult:
     if manifest.body is None:
         return ValidationResult()
-    around = ValidationResult(tuple(manifest_errors(manifest.body)))
-    managed = is_managed(looked.observation)
-    # Which registries the operator allows is a setting of the operator's process.
-    return around + validate(_spec(manifest), looked.observation, looked.lookups, (), managed=managed)
+    outside_spec = ValidationResult(tuple(manifest_errors(manifest.body)))
+    raw, managed = _spec(manifest), is_managed(cluster.observation)
+    # The operator's setting of allowed registries is unknown here, so every registry passes.
+    return outside_spec + validate(
+        raw, read_lenient_spec(raw), cluster.observation, cluster.lookups, registries=(), managed=managed
+    )
 
 
-def _generation(manifest: Manifest, looked: "Look") -> int:
-    """The generation that the resource has, or gets where the manifest changes it."""
-    if looked.resource is None:
+def _simulate(manifest: Manifest, cluster: "ClusterSnapshot") -> Simulation:
+    spec, generation = parse_spec(manifest.body["spec"]), _generation(manifest, cluster)
+    available: Sequence[CiliumVersion] = ()
+    status = _status(cluster)
+    if find_upgrade_path(spec, cluster.observation, status, generation).needs_versions:
+        from cilium_hybrid.adapters.helm.registry import list_versions  # noqa: PLC0415
+
+        available = asyncio.run(list_versions(spec.chart.ref))
+    return simulate(
+        spec,
+        cluster.observation,
+        cluster.released,
+        SystemClock().now(),
+        has_finalizer=cluster.resource is not None and cluster.resource.has_finalizer,
+        generation=generation,
+        available=available,
+        planned=status,
+    )
+
+
+def _status(cluster: "ClusterSnapshot") -> Status:
+    """Return the status that the operator wrote; its plan is valid as long as the spec does not change."""
+    return (None if cluster.resource is None else parse_status(cluster.resource.status)) or Status()
+
+
+def _generation(manifest: Manifest, cluster: "ClusterSnapshot") -> int:
+    """Return the generation that the resource would have once the manifest is applied."""
+    if cluster.resource is None:
         return 1
-    changes: bool = looked.resource.spec != _spec(manifest)
-    return looked.resource.generation + changes
+    changes: bool = cluster.resource.spec != _spec(manifest)
+    return cluster.resource.generation + changes
 
 
-def _exit_code(planned: Simulation | None) -> int:
-    if planned is None or planned.end.stalled:
-        return REFUSED
-    return CHANGES if planned.steps else 0
+def _exit_code(simulation: Simulation | None) -> int:
+    if simulation is None or simulation.end.stalled:
+        return ExitCode.FAILED
+    return ExitCode.CHANGES if simulation.steps else 0
 
 
-def _print(output: Output, findings: Sequence[Finding], planned: Simulation | None) -> None:
-    if output is Output.JSON:
-        steps = [] if planned is None else [asdict(step) for step in planned.steps]
-        end = None if planned is None else {"reason": planned.end.reason, "message": planned.end.message}
-        told = {"findings": [asdict(finding) for finding in findings], "steps": steps, "end": end}
-        typer.echo(json.dumps(told, indent=2))
+def _print(output: Output, findings: Sequence[Finding], simulation: Simulation | None) -> None:
+    if output is not Output.TEXT:
+        typer.echo(format_document(_document(findings, simulation), output), nl=False)
         return
     for finding in findings:
         typer.echo(str(finding))
-    if planned is None:
-        typer.echo("refused: nothing would be changed")
+    if simulation is None:
+        typer.echo("Refused: nothing would be changed.")
         return
-    for number, step in enumerate(planned.steps, 1):
+    for number, step in enumerate(simulation.steps, 1):
         typer.echo(f"{number}. {step.kind}: {step.message}")
         for note in step.notes:
             typer.echo(f"   note: {note}")
         for path in step.changed:
             typer.echo(f"   {path}")
-    if planned.end.stalled:
-        typer.echo(f"blocked: {planned.end.reason}: {planned.end.message}")
+    if simulation.end.stalled:
+        typer.echo(f"Blocked: {simulation.end.reason}: {simulation.end.message}")
     else:
-        typer.echo("nothing more to do" if planned.steps else f"nothing to do: {planned.end.message}")
+        typer.echo("No further changes." if simulation.steps else f"No changes. {simulation.end.message}.")
+
+
+def _document(findings: Sequence[Finding], simulation: Simulation | None) -> dict[str, Any]:
+    steps = [] if simulation is None else [asdict(step) for step in simulation.steps]
+    end = None if simulation is None else {"reason": simulation.end.reason, "message": simulation.end.message}
+    return {"findings": [asdict(finding) for finding in findings], "steps": steps, "end": end}

@@ -1,85 +1,69 @@
-"""`cilium-hybrid status`: what runs, node by node, once or for as long as it is watched."""
+"""`cilium-hybrid status`: shows the resource and every hybrid node, once or until it is interrupted."""
 
 import asyncio
 import logging
-import os
 import signal
 from contextlib import AbstractContextManager, nullcontext, suppress
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from cilium_hybrid.adapters.clock import SystemClock
-from cilium_hybrid.cli.findings import UNUSABLE
+from cilium_hybrid.cli.options import KubeconfigOption, Output, OutputOption, kubeconfig_path, usage_error
 from cilium_hybrid.ports import PortError
-from cilium_hybrid.settings import kubeconfig_of
 
 if TYPE_CHECKING:
-    from cilium_hybrid.cli.status_show import Show
+    from cilium_hybrid.cli.status_output import Printer
 
-TICK: Final = 1.0
-"""Seconds after which it is shown again though nothing changed: what is told by its age got older."""
-MERGE: Final = 0.1
-"""Seconds within which changes are shown together."""
-
-
-class Output(StrEnum):
-    """How a status is printed."""
-
-    TEXT = "text"
-    JSON = "json"
-    YAML = "yaml"
+REFRESH_SECONDS: Final = 1.0
+"""Interval at which the status is printed again although nothing changed: ages grow."""
+BATCH_SECONDS: Final = 0.1
+"""Changes within this time are printed together."""
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, until Ctrl-C, with what changes.")] = False,
-    output: Annotated[Output, typer.Option("--output", "-o", help="For people, or one document.")] = Output.TEXT,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Watch for changes until interrupted.")] = False,
+    output: OutputOption = Output.TEXT,
+    kubeconfig: KubeconfigOption = None,
 ) -> None:
-    """Tell what runs in the cluster of KUBECONFIG, node by node.
+    """Show the state of Cilium on each hybrid node.
 
-    Exit code: 0 Ready, 1 not, 2 the call cannot be used; with --watch that of the last state.
+    Exit codes: 0 ready, 1 not ready, 2 usage error or no answer from the cluster. With --watch, the last state counts.
     """
-    # A watch that is lost shows in what is told; it is no news for the terminal beside it.
+    # A watch that fails is shown in the status; it must not also be logged to the terminal.
     logging.getLogger("cilium_hybrid").addHandler(logging.NullHandler())
     try:
-        code = asyncio.run(_status(watch, output))
+        code = asyncio.run(_status(kubeconfig_path(kubeconfig), output, watch=watch))
     except PortError as error:
-        raise unusable(str(error)) from None
+        raise usage_error(str(error)) from None
     raise typer.Exit(code)
 
 
-def unusable(message: str) -> typer.Exit:
-    """Say why the call cannot be used; to be raised."""
-    typer.echo(f"cilium-hybrid: {message}", err=True)
-    return typer.Exit(UNUSABLE)
-
-
-async def _status(watch: bool, output: Output) -> int:
+async def _status(kubeconfig: str | None, output: Output, *, watch: bool) -> int:
     # Imported here: the commands that need no cluster start in half the time without it, and the operator without rich.
     from cilium_hybrid.adapters.kube.status_watch import StatusWatch  # noqa: PLC0415
-    from cilium_hybrid.cli.status_view import exit_code, view  # noqa: PLC0415
+    from cilium_hybrid.cli.status_view import build_view, exit_code  # noqa: PLC0415
 
     clock, changed, interrupted = SystemClock(), asyncio.Event(), asyncio.Event()
-    async with StatusWatch.look(kubeconfig_of(os.environ), changed.set) as status_watch:
+    async with StatusWatch.open(kubeconfig, changed.set) as status_watch:
         if watch:
-            _take_signals(interrupted, changed)
-        with _shown(output, live=watch) as show:
+            _handle_signals(interrupted, changed)
+        with _printer(output, live=watch) as show:
             while True:
                 changed.clear()
                 now = clock.now()
-                told = view(status_watch.snapshot(), now)
-                show(told, now)
+                view = build_view(status_watch.snapshot(), now)
+                show(view, now)
                 if not watch or interrupted.is_set():
-                    return exit_code(told)
+                    return exit_code(view)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(TICK):
+                    async with asyncio.timeout(REFRESH_SECONDS):
                         await changed.wait()
-                await asyncio.sleep(MERGE)
+                await asyncio.sleep(BATCH_SECONDS)
 
 
-def _take_signals(interrupted: asyncio.Event, changed: asyncio.Event) -> None:
-    """End with an answer, and with a cursor that is seen again."""
+def _handle_signals(interrupted: asyncio.Event, changed: asyncio.Event) -> None:
+    """End with an exit code, and with the cursor visible again."""
 
     def interrupt() -> None:
         interrupted.set()
@@ -89,13 +73,9 @@ def _take_signals(interrupted: asyncio.Event, changed: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(number, interrupt)
 
 
-def _shown(output: Output, *, live: bool) -> "AbstractContextManager[Show]":
-    from cilium_hybrid.cli import status_show  # noqa: PLC0415
+def _printer(output: Output, *, live: bool) -> "AbstractContextManager[Printer]":
+    from cilium_hybrid.cli import status_output  # noqa: PLC0415
 
-    match output:
-        case Output.TEXT:
-            return status_show.on_stdout(live=live)
-        case Output.JSON:
-            return nullcontext(status_show.as_documents(status_show.as_json))
-        case Output.YAML:
-            return nullcontext(status_show.as_documents(status_show.as_yaml))
+    if output is Output.TEXT:
+        return status_output.terminal_printer(live=live)
+    return nullcontext(status_output.document_printer(output))

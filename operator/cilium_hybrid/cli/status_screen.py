@@ -1,4 +1,4 @@
-"""A status on a terminal: with colours and bars, and no longer than what is seen at once while it is live."""
+"""Renders a status for a terminal: with colors and progress bars, and cut to the screen's height while it is live."""
 
 from typing import Final
 
@@ -7,48 +7,47 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cilium_hybrid.cli.status_text import HEADER, Line, Mood, Row
+from cilium_hybrid.cli.status_text import HEADER, FactLine, Level, NodeRow
 
-BAR: Final = 30
-"""Columns of a bar."""
+BAR_WIDTH: Final = 30
 
-_STYLES: Final = {Mood.PLAIN: "", Mood.GOOD: "green", Mood.BUSY: "yellow", Mood.BAD: "red"}
-_AROUND: Final = 3
-"""Lines that are neither facts nor nodes: the gap, the header, and how many more."""
+_STYLES: Final = {Level.INFO: "", Level.OK: "green", Level.PENDING: "yellow", Level.ERROR: "red"}
+_OTHER_LINES: Final = 3
+"""The blank line, the table header and the line "and N more"."""
 
 
-def screen(facts: tuple[Line, ...], nodes: tuple[Row, ...], height: int | None = None) -> RenderableType:
-    """All of it, or as much as `height` lines hold; of the nodes, those that fail come first."""
-    room = len(nodes) if height is None else max(1, height - len(facts) - _AROUND)
-    parts: list[RenderableType] = [_facts(facts)]
+def render_screen(facts: tuple[FactLine, ...], nodes: tuple[NodeRow, ...], height: int | None = None) -> RenderableType:
+    """Return the facts and as many nodes as fit into `height` lines; all nodes without `height`."""
+    shown = len(nodes) if height is None else max(1, height - len(facts) - _OTHER_LINES)
+    parts: list[RenderableType] = [_facts_grid(facts)]
     if nodes:
-        parts += [Text(), _table(nodes[:room])]
-    if more := len(nodes[room:]):
+        parts += [Text(), _nodes_table(nodes[:shown])]
+    if more := len(nodes[shown:]):
         parts.append(Text(f"and {more} more", style="dim"))
     return Group(*parts)
 
 
-def _facts(facts: tuple[Line, ...]) -> Table:
+def _facts_grid(facts: tuple[FactLine, ...]) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     for line in facts:
-        text = Text(line.text, style=_STYLES[line.mood])
-        grid.add_row(line.label, text if line.bar is None else _with_bar(text, *line.bar))
+        text = Text(line.text, style=_STYLES[line.level])
+        grid.add_row(line.label, text if line.progress is None else _with_bar(text, *line.progress))
     return grid
 
 
 def _with_bar(text: Text, done: int, total: int) -> Table:
     grid = Table.grid(padding=(0, 1))
-    grid.add_row(ProgressBar(total=max(total, 1), completed=done, width=BAR), text)
+    grid.add_row(ProgressBar(total=max(total, 1), completed=done, width=BAR_WIDTH), text)
     return grid
 
 
-def _table(nodes: tuple[Row, ...]) -> Table:
+def _nodes_table(nodes: tuple[NodeRow, ...]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in HEADER:
-        # Only what is said at length may be folded.
+        # Only the last column may wrap.
         table.add_column(name, no_wrap=name != HEADER[-1], overflow="fold")
     for row in nodes:
-        table.add_row(Text(row.name), Text(row.state, style=_STYLES[row.mood]), row.since, Text(row.detail))
+        table.add_row(Text(row.name), Text(row.state, style=_STYLES[row.level]), row.since, Text(row.detail))
     return table

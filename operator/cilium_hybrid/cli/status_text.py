@@ -1,7 +1,7 @@
-"""How a status reads: lines with a label each, and a table of nodes; the same for a file, a pipe and a terminal."""
+"""A status as text: lines with a label each, and a table of nodes; the same for a file, a pipe and a terminal."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -16,231 +16,245 @@ from cilium_hybrid.api.status import (
     Status,
     UnreadyReason,
 )
-from cilium_hybrid.cli.status_view import NodeRow, View, instant
+from cilium_hybrid.cli.status_view import NodeState, View, format_time
 from cilium_hybrid.rules.text import list_names
 
 HEADER: Final = ("NODE", "STATE", "SINCE", "DETAIL")
-WELL: Final = "Ready"
-_WIDEST_STATE: Final = max(len(reason) for reason in UnreadyReason)
-_WIDEST_SINCE: Final = len("2026-01-02T03:04:05Z")
-_NAMED: Final = 10
+READY: Final = "Ready"
+_STATE_WIDTH: Final = max(len(reason) for reason in UnreadyReason)
+_SINCE_WIDTH: Final = len("2026-01-02T03:04:05Z")
+_MAX_NAMES: Final = 10
 
 
-class Mood(StrEnum):
-    """How good the news of a line are."""
+class Level(StrEnum):
+    """How a line is highlighted."""
 
-    PLAIN = "plain"
-    GOOD = "good"
-    BUSY = "busy"
-    BAD = "bad"
+    INFO = "info"
+    OK = "ok"
+    PENDING = "pending"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One fact. `bar`: so many of so many, which the text has in words as well."""
+class FactLine:
+    """One fact. `progress` is (done, total) for a progress bar; the text says the same."""
 
     label: str
     text: str
-    mood: Mood = Mood.PLAIN
-    bar: tuple[int, int] | None = None
+    level: Level = Level.INFO
+    progress: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         return f"{self.label}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class NodeRow:
     """One hybrid node."""
 
     name: str
     state: str
     since: str
     detail: str
-    mood: Mood
+    level: Level
 
 
 @dataclass(frozen=True, slots=True)
-class Printed:
-    """A plain line, and that of it which is news where it changes."""
+class PlainLine:
+    """A line of text, and the part of it that makes it worth printing again when it changes."""
 
-    line: str
-    status_events: str
-
-
-def lines(view: View, now: datetime | None = None) -> tuple[Line, ...]:
-    """All but the nodes, Ready first. Moments are told as times, or counted from `now`."""
-    return tuple(_printable(line) for line in _lines(view, now))
+    text: str
+    content: str
 
 
-def rows(view: View, now: datetime | None = None) -> tuple[Row, ...]:
-    """Every node, those that fail first."""
-    return tuple(_row(node, now) for node in view.rows)
+def fact_lines(view: View, now: datetime | None = None) -> tuple[FactLine, ...]:
+    """Return everything but the nodes, Ready first. Times are shown as an age if `now` is given."""
+    return tuple(_printable(line) for line in _fact_lines(view, now))
 
 
-def block(view: View) -> list[Printed]:
-    """The whole as plain lines, in columns that keep their place."""
-    text = [Printed(str(line), str(line)) for line in lines(view)]
-    if table := rows(view):
-        widest = max(len(row.name) for row in table)
-        text += [Printed("", ""), Printed(_columns(*HEADER, widest=widest), "")]
-        for row in table:
-            line = _columns(row.name, row.state, row.since, row.detail, widest=widest)
-            # The operator writes down a moment later since when a node fails: that is not told as another failure.
-            text.append(Printed(line, f"{row.name} {row.state} {row.detail}"))
-    return text
+def node_rows(view: View, now: datetime | None = None) -> tuple[NodeRow, ...]:
+    """Return every node, unready ones first."""
+    return tuple(_node_row(state, now) for state in view.node_states)
 
 
-def changes(before: Sequence[Printed], after: Sequence[Printed]) -> list[str]:
-    """The lines that tell something new."""
-    known = frozenset(printed.status_events for printed in before)
-    return [printed.line for printed in after if printed.status_events not in known]
+def plain_lines(view: View) -> list[PlainLine]:
+    """Return all of it as lines of text, with columns of fixed width."""
+    lines = [PlainLine(str(line), str(line)) for line in fact_lines(view)]
+    if rows := node_rows(view):
+        width = max(len(row.name) for row in rows)
+        lines += [PlainLine("", ""), PlainLine(_columns(*HEADER, width=width), "")]
+        for row in rows:
+            text = _columns(row.name, row.state, row.since, row.detail, width=width)
+            # The operator writes the time a moment later than the failure: that alone is not a change.
+            lines.append(PlainLine(text, f"{row.name} {row.state} {row.detail}"))
+    return lines
 
 
-def proposal(status: Status) -> tuple[Line, ...]:
-    """What a person approves: the way, step by step, what to know before each, and the digest of all that."""
-    told = (*_versions(status), *_plan(status), Line("digest", str(status.plan_digest)))
-    return tuple(_printable(line) for line in told)
+def changed_lines(before: Sequence[PlainLine], after: Sequence[PlainLine]) -> list[str]:
+    """Return the lines whose content is new."""
+    known = frozenset(line.content for line in before)
+    return [line.text for line in after if line.content not in known]
 
 
-def _plan(status: Status) -> Iterator[Line]:
-    for step in status.plan:
-        mood = {PlanPhase.DONE: Mood.GOOD, PlanPhase.PENDING: Mood.PLAIN}.get(step.phase, Mood.BUSY)
-        yield Line("plan", f"{step.version}: {step.phase}", mood)
-        yield from (Line("note", f"{step.version}: {note}") for note in step.notes)
-
-
-def plain(text: str) -> str:
-    """One line without what a terminal takes as a command: messages come from kubelets, charts and registries."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
-def _columns(name: str, state: str, since: str, detail: str, *, widest: int) -> str:
-    return f"{name:<{widest}}  {state:<{_WIDEST_STATE}}  {since:<{_WIDEST_SINCE}}  {detail}".rstrip()
-
-
-def _lines(view: View, now: datetime | None) -> Iterator[Line]:
-    ready = _ready(view)
-    yield Line("Ready", f"Unknown: {view.lost}; seen last: {ready.text}", Mood.BAD) if view.lost else ready
-    status = view.status
-    if status is None:
-        yield Line("status", "this command is of another version than the operator; see --output json", Mood.BAD)
-    else:
-        yield from _of_the_status(status, now)
-    if (pool := _pool(view.resource.status)) is not None:
-        yield pool
-    yield from (Line("to do", str(finding), Mood.BUSY) for finding in view.resource.status.get("findings") or ())
-    yield _nodes(view)
-    if view.forbidden:
-        yield Line("partial", f"only nodes that fail, at most ten: {view.forbidden}", Mood.BUSY)
-
-
-def _ready(view: View) -> Line:
-    ready = view.ready
-    if not ready.reason:
-        return Line("Ready", "Unknown: the operator has written no status; does it run?", Mood.BUSY)
-    text = f"{ready.status} {ready.reason}: {ready.message}"
-    if not ready.current:
-        stale = f"Unknown: the operator has not looked at generation {view.resource.generation} yet"
-        return Line("Ready", f"{stale}; before: {text}", Mood.BUSY)
-    if ready.status == "True":
-        return Line("Ready", text, Mood.GOOD)
-    deployed = view.status is not None and (
-        view.status.phase is Phase.DEGRADED or find_condition(view.status.conditions, ConditionType.STALLED) is not None
-    )
-    return Line("Ready", text, Mood.BAD if deployed else Mood.BUSY)
-
-
-def _of_the_status(status: Status, now: datetime | None) -> Iterator[Line]:
-    if status.phase is not None:
-        yield Line("phase", status.phase)
-    if (valid := find_condition(status.conditions, ConditionType.VALID)) is not None:
-        mood = Mood.PLAIN if valid.status == "True" else Mood.BAD
-        yield Line("Valid", f"{valid.status} {valid.reason}: {valid.message}", mood)
-    yield from _versions(status)
-    if status.release is not None:
-        yield Line("release", f"revision {status.release.revision}, {status.release.status}, {status.release.chart}")
-    yield from _plan(status)
-    if awaits_approval(status):
-        yield Line("approval", f"awaited, for plan {status.plan_digest}: cilium-hybrid approve", Mood.BUSY)
-    if status.preflight is not None:
-        yield from _preflight(status.preflight)
-    if status.rollout is not None:
-        yield _rollout(status.rollout, now)
+def plan_lines(status: Status) -> tuple[FactLine, ...]:
+    """Return what is approved: the versions, the steps with their notes, and the digest of the plan."""
+    lines = (*_version_lines(status), *_step_lines(status), FactLine("digest", str(status.plan_digest)))
+    return tuple(_printable(line) for line in lines)
 
 
 def awaits_approval(status: Status) -> bool:
-    """Whether a person has to approve the plan before anything is done."""
+    """Whether the plan has to be approved before the operator continues."""
     ready = find_condition(status.conditions, ConditionType.READY)
     return ready is not None and ready.reason is Reason.AWAITING_APPROVAL and status.plan_digest is not None
 
 
-def _versions(status: Status) -> Iterator[Line]:
+def to_plain_text(text: str) -> str:
+    """Replace control characters, which terminals execute: messages come from kubelets, charts and registries."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _columns(name: str, state: str, since: str, detail: str, *, width: int) -> str:
+    return f"{name:<{width}}  {state:<{_STATE_WIDTH}}  {since:<{_SINCE_WIDTH}}  {detail}".rstrip()
+
+
+def _fact_lines(view: View, now: datetime | None) -> Iterator[FactLine]:
+    ready = _ready_line(view)
+    if view.lost:
+        ready = FactLine("Ready", f"Unknown: {view.lost}; last known: {ready.text}", Level.ERROR)
+    yield ready
+    if view.status is None:
+        message = "written by an operator of a different version; use --output json to see it"
+        yield FactLine("status", message, Level.ERROR)
+    else:
+        yield from _status_lines(view.status, now)
+    if (pool := _pool_line(view.resource.status)) is not None:
+        yield pool
+    findings = view.resource.status.get("findings") or ()
+    yield from (FactLine("finding", str(finding), Level.PENDING) for finding in findings)
+    yield _nodes_line(view)
+    if view.forbidden:
+        yield FactLine("partial", f"only unready nodes, at most 10: {view.forbidden}", Level.PENDING)
+
+
+def _ready_line(view: View) -> FactLine:
+    ready = view.ready
+    if not ready.reason:
+        return FactLine("Ready", "Unknown: no status yet; check that the operator runs", Level.PENDING)
+    text = f"{ready.status} {ready.reason}: {ready.message}"
+    if not ready.current:
+        unknown = f"Unknown: the operator has not observed generation {view.resource.generation} yet"
+        return FactLine("Ready", f"{unknown}; last known: {text}", Level.PENDING)
+    if ready.status == "True":
+        return FactLine("Ready", text, Level.OK)
+    return FactLine("Ready", text, Level.ERROR if _has_failed(view.status) else Level.PENDING)
+
+
+def _has_failed(status: Status | None) -> bool:
+    if status is None:
+        return False
+    stalled = find_condition(status.conditions, ConditionType.STALLED)
+    return status.phase is Phase.DEGRADED or stalled is not None
+
+
+def _status_lines(status: Status, now: datetime | None) -> Iterator[FactLine]:
+    if status.phase is not None:
+        yield FactLine("phase", status.phase)
+    if (valid := find_condition(status.conditions, ConditionType.VALID)) is not None:
+        level = Level.INFO if valid.status == "True" else Level.ERROR
+        yield FactLine("Valid", f"{valid.status} {valid.reason}: {valid.message}", level)
+    yield from _version_lines(status)
+    if status.release is not None:
+        release = status.release
+        yield FactLine("release", f"revision {release.revision}, {release.status}, {release.chart}")
+    yield from _step_lines(status)
+    if awaits_approval(status):
+        text = f"required for plan {status.plan_digest}; run cilium-hybrid approve"
+        yield FactLine("approval", text, Level.PENDING)
+    if status.preflight is not None:
+        yield from _preflight_lines(status.preflight)
+    if status.rollout is not None:
+        yield _rollout_line(status.rollout, now)
+
+
+def _version_lines(status: Status) -> Iterator[FactLine]:
     version = status.version
-    said = (
-        (version.running, "runs"),
-        (version.target if version.target != version.running else None, "is wanted"),
-        (version.initial, "was installed first"),
-    )
-    if text := ", ".join(f"{what} {how}" for what, how in said if what is not None):
-        yield Line("version", text)
+    parts = []
+    if version.running is not None:
+        parts.append(f"{version.running} running")
+    if version.target not in {None, version.running}:
+        parts.append(f"{version.target} target")
+    if version.initial is not None:
+        parts.append(f"first installed {version.initial}")
+    if parts:
+        yield FactLine("version", ", ".join(parts))
 
 
-def _preflight(preflight: PreflightStatus) -> Iterator[Line]:
-    mood = {PreflightResult.PASSED: Mood.GOOD, PreflightResult.FAILED: Mood.BAD}.get(preflight.result, Mood.BUSY)
-    counted = f"{preflight.ready} of {preflight.expected} nodes ready"
-    bar = (preflight.ready, preflight.expected) if preflight.result is PreflightResult.RUNNING else None
-    yield Line("preflight", f"{preflight.version} {preflight.result}: {counted}", mood, bar)
-    yield from (Line("finding", finding, mood) for finding in preflight.findings)
+def _step_lines(status: Status) -> Iterator[FactLine]:
+    for step in status.plan:
+        level = {PlanPhase.DONE: Level.OK, PlanPhase.PENDING: Level.INFO}.get(step.phase, Level.PENDING)
+        yield FactLine("plan", f"{step.version}: {step.phase}", level)
+        yield from (FactLine("note", f"{step.version}: {note}") for note in step.notes)
 
 
-def _rollout(rollout: RolloutStatus, now: datetime | None) -> Line:
-    said = [f"{rollout.updated} of {rollout.total} agents updated"]
+def _preflight_lines(preflight: PreflightStatus) -> Iterator[FactLine]:
+    levels = {PreflightResult.PASSED: Level.OK, PreflightResult.FAILED: Level.ERROR}
+    level = levels.get(preflight.result, Level.PENDING)
+    counts = f"{preflight.ready} of {preflight.expected} nodes ready"
+    progress = (preflight.ready, preflight.expected) if preflight.result is PreflightResult.RUNNING else None
+    yield FactLine("preflight", f"{preflight.version} {preflight.result}: {counts}", level, progress)
+    yield from (FactLine("preflight", finding, level) for finding in preflight.findings)
+
+
+def _rollout_line(rollout: RolloutStatus, now: datetime | None) -> FactLine:
+    parts = [f"{rollout.updated} of {rollout.total} nodes updated"]
     if rollout.current:
-        said.append(f"now {list_names(rollout.current, _NAMED)}")
+        parts.append(f"updating {list_names(rollout.current, _MAX_NAMES)}")
     if rollout.unhealthy_before:
-        said.append(f"not Ready before it: {list_names(rollout.unhealthy_before, _NAMED)}")
-    said.append(f"last progress {_told(rollout.last_progress_at, now)}")
-    return Line("rollout", "; ".join(said), Mood.BUSY, (rollout.updated, rollout.total))
+        parts.append(f"unhealthy before the rollout: {list_names(rollout.unhealthy_before, _MAX_NAMES)}")
+    parts.append(f"last progress {_time_or_age(rollout.last_progress_at, now)}")
+    return FactLine("rollout", "; ".join(parts), Level.PENDING, (rollout.updated, rollout.total))
 
 
-def _pool(status: Mapping[str, Any]) -> Line | None:
-    """The blocks of the cluster pool."""
+def _pool_line(status: Mapping[str, Any]) -> FactLine | None:
+    """Return the usage of the cluster pool, read from the raw status: that works with any operator version."""
     ipam = status.get("ipam") or {}
     blocks = ipam.get("nodeBlocks")
     if not blocks:
         return None
     total, used, free = (int(blocks.get(key, 0)) for key in ("total", "used", "free"))
-    said = [f"{used} of {total} node blocks used, {free} free"]
+    parts = [f"{used} of {total} node blocks used, {free} free"]
     if pods := ipam.get("podsPerNode"):
-        said.append(f"{pods} pods on a node")
+        parts.append(f"{pods} pods per node")
     if exhausted := ipam.get("exhausted"):
-        said.append(f"exhausted: {list_names([str(one) for one in exhausted], _NAMED)}")
-    mood = Mood.BAD if exhausted or free <= 0 else Mood.PLAIN
-    return Line("pool", "; ".join(said), mood, (used, total))
+        parts.append(f"exhausted: {list_names([str(name) for name in exhausted], _MAX_NAMES)}")
+    level = Level.ERROR if exhausted or free <= 0 else Level.INFO
+    return FactLine("pool", "; ".join(parts), level, (used, total))
 
 
-def _nodes(view: View) -> Line:
+def _nodes_line(view: View) -> FactLine:
     nodes = view.nodes
-    said = [f"{nodes.ready} of {nodes.total} ready"]
+    parts = [f"{nodes.ready} of {nodes.total} ready"]
     if nodes.total:
-        said += [f"{nodes.agents_ready} agents ready", f"{nodes.up_to_date} up to date"]
+        parts += [f"{nodes.agents_ready} agents ready", f"{nodes.up_to_date} up to date"]
     if nodes.disconnected:
-        said.append(f"{nodes.disconnected} disconnected")
-    return Line("nodes", ", ".join(said), Mood.GOOD if nodes.ready == nodes.total else Mood.BUSY)
+        parts.append(f"{nodes.disconnected} disconnected")
+    return FactLine("nodes", ", ".join(parts), Level.OK if nodes.ready == nodes.total else Level.PENDING)
 
 
-def _row(node: NodeRow, now: datetime | None) -> Row:
-    since = "" if node.since is None else _told(node.since, now)
-    if node.reason is None:
-        return Row(plain(node.name), WELL, since, ", ".join(map(plain, node.pod_cidrs)), Mood.GOOD)
-    mood = Mood.BUSY if node.reason is UnreadyReason.NODE_DISCONNECTED else Mood.BAD
-    return Row(plain(node.name), node.reason, since, plain(node.message), mood)
+def _node_row(state: NodeState, now: datetime | None) -> NodeRow:
+    since = "" if state.since is None else _time_or_age(state.since, now)
+    if state.reason is None:
+        detail = state.message or ", ".join(state.pod_cidrs)
+        level = Level.PENDING if state.message else Level.OK
+        return NodeRow(to_plain_text(state.name), READY, since, to_plain_text(detail), level)
+    level = Level.PENDING if state.reason is UnreadyReason.NODE_DISCONNECTED else Level.ERROR
+    return NodeRow(to_plain_text(state.name), state.reason, since, to_plain_text(state.message), level)
 
 
-def _told(moment: datetime, now: datetime | None) -> str:
-    """A time for files; for eyes, how long ago, in its largest unit."""
+def _time_or_age(moment: datetime, now: datetime | None) -> str:
+    """Return the time itself, or how long ago it was in its largest unit if `now` is given."""
     if now is None:
-        return instant(moment)
+        return format_time(moment)
     seconds = max(0, int((now - moment) / timedelta(seconds=1)))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:
@@ -248,5 +262,5 @@ def _told(moment: datetime, now: datetime | None) -> str:
     return f"{seconds}s ago"
 
 
-def _printable(line: Line) -> Line:
-    return Line(line.label, plain(line.text), line.mood, line.bar)
+def _printable(line: FactLine) -> FactLine:
+    return replace(line, text=to_plain_text(line.text))

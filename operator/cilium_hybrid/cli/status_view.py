@@ -1,4 +1,4 @@
-"""What `cilium-hybrid status` tells, as values: how the resource stands, and every hybrid node with its leg."""
+"""What `cilium-hybrid status` shows, as values: the resource, and every hybrid node with the reason it is not ready."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cilium_hybrid.api.conditions import ConditionType
 from cilium_hybrid.api.status import Nodes, Status, UnreadyReason, parse_status
-from cilium_hybrid.plan.inputs import Resource
+from cilium_hybrid.cli.options import ExitCode
+from cilium_hybrid.plan.inputs import Resource, Since
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.release import released_digest
 from cilium_hybrid.plan.status.nodes import evaluate_nodes
@@ -14,14 +15,13 @@ from cilium_hybrid.plan.status.nodes import evaluate_nodes
 if TYPE_CHECKING:
     from cilium_hybrid.adapters.kube.status_watch import Snapshot
 
-READY: Final = 0
-NOT_READY: Final = 1
-"""Exit codes."""
+
+OUTDATED: Final = "agent runs an outdated configuration"
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """The condition Ready, as the API holds it; `current`: it speaks of the present generation."""
+class ReadyCondition:
+    """The condition Ready as the API server holds it; `current` if it was observed at the current generation."""
 
     status: str = "Unknown"
     reason: str = ""
@@ -30,8 +30,11 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeRow:
-    """A hybrid node: the leg that it fails, if any, and since when the operator knows."""
+class NodeState:
+    """A hybrid node: why it is not ready, if it is not, and since when the operator has reported that reason.
+
+    The message of a ready node says that its agent is waiting for an update.
+    """
 
     name: str
     reason: UnreadyReason | None = None
@@ -42,90 +45,107 @@ class NodeRow:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All that is told.
+    """Everything that is shown.
 
-    `status` is None where this command cannot read what the operator wrote. `forbidden`: why `rows` are only those of
-    the status. `lost`: why all of it may be old.
+    `status` is None if this version of the command cannot parse it. `forbidden` says why `node_states` has only the
+    nodes in the status. `lost` says why all of it may be out of date.
     """
 
     resource: Resource
-    ready: Ready
+    ready: ReadyCondition
     status: Status | None
     nodes: Nodes
-    rows: tuple[NodeRow, ...]
+    node_states: tuple[NodeState, ...]
     forbidden: str = ""
     lost: str = ""
 
 
-def view(snapshot: "Snapshot", now: datetime) -> View:
-    """What is seen, judged as the operator judges it."""
+def build_view(snapshot: "Snapshot", now: datetime) -> View:
+    """Return what a snapshot shows; nodes are evaluated as the operator evaluates them."""
     resource = snapshot.resource
     status = parse_status(resource.status)
-    known = Status() if status is None else status
+    readable = Status() if status is None else status
     if snapshot.observation is None:
-        nodes = known.nodes
-        rows = tuple(NodeRow(node.name, node.reason, node.message, node.since) for node in nodes.unready)
+        nodes = readable.nodes
+        states = tuple(NodeState(node.name, node.reason, node.message, node.since) for node in nodes.unready)
     else:
-        nodes, rows = _judged(snapshot.observation, known, now)
-    return View(resource, ready_of(resource), status, nodes, rows, snapshot.forbidden, snapshot.lost)
+        nodes, states = _evaluate(snapshot.observation, readable, now)
+    return View(resource, ready_condition(resource), status, nodes, states, snapshot.forbidden, snapshot.stale_reason)
 
 
-def exit_code(told: View) -> int:
-    """Ready counts where it speaks of the present generation."""
-    return READY if told.ready.status == "True" and told.ready.current else NOT_READY
+def is_ready(view: View) -> bool:
+    """Whether Ready is True at the current generation."""
+    return view.ready.status == "True" and view.ready.current
 
 
-def document(told: View) -> dict[str, Any]:
-    """The same for programs: the status as the API holds it, and every node."""
-    notes = {"incomplete": told.forbidden, "stale": told.lost}
+def exit_code(view: View) -> int:
+    """Return 0 if the resource is ready, else 1."""
+    return 0 if is_ready(view) else ExitCode.FAILED
+
+
+def to_document(view: View) -> dict[str, Any]:
+    """Return the view for programs: the status as the API server holds it, and every node."""
+    notes = {"incomplete": view.forbidden, "stale": view.lost}
     return {
-        "generation": told.resource.generation,
-        "ready": exit_code(told) == READY,
-        "status": dict(told.resource.status),
-        "nodes": [_entry(row) for row in told.rows],
+        "generation": view.resource.generation,
+        "ready": is_ready(view),
+        "status": dict(view.resource.status),
+        "nodes": [_node_entry(state) for state in view.node_states],
         **{key: note for key, note in notes.items() if note},
     }
 
 
-def _entry(row: NodeRow) -> dict[str, Any]:
-    entry: dict[str, Any] = {"name": row.name, "ready": row.reason is None}
-    if row.reason is not None:
-        entry |= {"reason": str(row.reason), "message": row.message}
-    if row.since is not None:
-        entry["since"] = instant(row.since)
-    if row.pod_cidrs:
-        entry["podCIDRs"] = list(row.pod_cidrs)
+def _node_entry(state: NodeState) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": state.name, "ready": state.reason is None}
+    if state.reason is not None:
+        entry["reason"] = str(state.reason)
+    if state.message:
+        entry["message"] = state.message
+    if state.since is not None:
+        entry["since"] = format_time(state.since)
+    if state.pod_cidrs:
+        entry["podCIDRs"] = list(state.pod_cidrs)
     return entry
 
 
-def instant(moment: datetime) -> str:
-    """A moment as Kubernetes writes it."""
+def format_time(moment: datetime) -> str:
+    """Return a time as Kubernetes writes it (RFC 3339, UTC)."""
     return moment.isoformat().replace("+00:00", "Z")
 
 
-def ready_of(resource: Resource) -> Ready:
-    """What Ready says, in known words or not."""
+def ready_condition(resource: Resource) -> ReadyCondition:
+    """Return the condition Ready from the raw status, so that an unknown reason is kept."""
     conditions = resource.status.get("conditions") or []
-    found = next((one for one in conditions if one.get("type") == ConditionType.READY), None)
-    if found is None:
-        return Ready()
-    current = found["observedGeneration"] == resource.generation
-    return Ready(found["status"], found["reason"], found["message"], current)
+    ready = next((raw for raw in conditions if raw.get("type") == ConditionType.READY), None)
+    if ready is None:
+        return ReadyCondition()
+    current = ready["observedGeneration"] == resource.generation
+    return ReadyCondition(ready["status"], ready["reason"], ready["message"], current)
 
 
-def _judged(observation: Observation, known: Status, now: datetime) -> tuple[Nodes, tuple[NodeRow, ...]]:
-    """Every node, those that fail first; since when they do is for the operator to know."""
-    since = {(node.name, node.reason): node.since for node in known.nodes.unready}
-    verdict = evaluate_nodes(observation, released_digest(observation), since, now)
-    failing = {node.name: node for node in verdict.failing}
-    well = sorted(name for name in observation.nodes if name not in failing)
-    rows = [
-        NodeRow(one.name, one.reason, one.message, since.get((one.name, one.reason)), _blocks(observation, one.name))
-        for one in verdict.failing
+def _evaluate(observation: Observation, status: Status, now: datetime) -> tuple[Nodes, tuple[NodeState, ...]]:
+    """Return every node, unready ones first; only the operator knows since when they are unready."""
+    since: Since = {(node.name, node.reason): node.since for node in status.nodes.unready}
+    readiness = evaluate_nodes(observation, released_digest(observation), since, now)
+    unready = [
+        NodeState(
+            node.name,
+            node.reason,
+            node.message,
+            since.get((node.name, node.reason)),
+            _pod_cidrs(observation, node.name),
+        )
+        for node in readiness.unready
     ]
-    return verdict.report(), (*rows, *(NodeRow(name, pod_cidrs=_blocks(observation, name)) for name in well))
+    names, outdated = {state.name for state in unready}, frozenset(readiness.outdated)
+    ready = [
+        NodeState(name, message=OUTDATED if name in outdated else "", pod_cidrs=_pod_cidrs(observation, name))
+        for name in sorted(observation.nodes)
+        if name not in names
+    ]
+    return readiness.to_status(), (*unready, *ready)
 
 
-def _blocks(observation: Observation, name: str) -> tuple[str, ...]:
+def _pod_cidrs(observation: Observation, name: str) -> tuple[str, ...]:
     node = observation.cilium_nodes.get(name)
     return () if node is None else node.pod_cidrs

@@ -1,1 +1,1 @@
-"""When: kopf watches the resource and wakes the pass; nothing is decided here."""
+"""kopf handlers, which watch the resource and trigger reconciliations; they decide nothing."""

@@ -1,4 +1,4 @@
-"""Kopf's events of the resource. They wake a pass; kopf writes nothing."""
+"""Watch the CiliumHybrid with kopf. Its events trigger reconciliations; kopf itself writes nothing."""
 
 import asyncio
 import os
@@ -11,15 +11,18 @@ from kopf._cogs.clients.errors import APINotFoundError
 from kopf._cogs.structs.references import Insights
 
 from cilium_hybrid.api.v1alpha1 import GROUP, PLURAL, VERSION
-from cilium_hybrid.tasks import first
+from cilium_hybrid.tasks import run_until_first_completed
 
 
 class NotServedError(RuntimeError):
-    """The API server does not serve the resource: its definition is not there, or too new, or just gone."""
+    """The API server does not serve the resource: its CRD does not exist, was just created, or was just deleted."""
 
 
-def _login_in_pod(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo | None:
-    """The ServiceAccount, at the address that the kubelet gives: the host network cannot resolve the name kopf uses."""
+def _log_in_from_pod(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo | None:
+    """Use the ServiceAccount with the API server's address from the environment.
+
+    kopf uses a DNS name instead, which pods in the host network cannot resolve.
+    """
     account = kopf.login_with_service_account(settings=settings)
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
     server = f"https://{f'[{host}]' if ':' in host else host}:{port}"
@@ -27,49 +30,51 @@ def _login_in_pod(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionI
 
 
 def registry(changed: Callable[[], None], in_cluster: bool) -> kopf.OperatorRegistry:
-    """The handlers: log in, wake at each event of the resource. Other handlers of kopf would write annotations."""
+    """Return the handlers: a login, and `changed` for each event. Other kinds of kopf handlers write annotations."""
     handlers = kopf.OperatorRegistry()
-    kopf.on.login(registry=handlers)(_login_in_pod if in_cluster else kopf.login_with_kubeconfig)
+    kopf.on.login(registry=handlers)(_log_in_from_pod if in_cluster else kopf.login_with_kubeconfig)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
-    async def wake(**_: Any) -> None:
-        """Ask for a pass. It reads the resource itself, so a lost or doubled event does no harm."""
+    async def trigger_reconciliation(**_: Any) -> None:
+        """Request a reconciliation. It reads the resource itself, so lost or duplicate events do no harm."""
         changed()
 
     return handlers
 
 
-async def watch_resource(changed: Callable[[], None], in_cluster: bool, take_signals: Callable[[], None]) -> NoReturn:
-    """Watch the resource until kopf gives up, and raise why: NotServedError, or whatever kopf says.
+async def watch_resource(
+    changed: Callable[[], None], in_cluster: bool, restore_signal_handlers: Callable[[], None]
+) -> NoReturn:
+    """Watch the resource until kopf stops, and raise why: NotServedError, or an error of kopf.
 
-    `take_signals` takes back those that kopf takes.
+    `restore_signal_handlers` is called after kopf has installed its own.
     """
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
-    # One kind, whose definition is there before the operator starts: no need to watch all definitions.
+    # There is one kind, whose CRD exists before the operator starts: watching all CRDs is unnecessary.
     settings.scanning.disabled = True
     settings.watching.server_timeout = 590
     settings.watching.client_timeout = 620
     settings.watching.connect_timeout = 15
-    # Where its watch ends, the process decides what to do: kopf would kill it after a while.
+    # If the watch ends, this process decides what to do; by default kopf kills the process after a timeout.
     settings.process.ultimate_exiting_timeout = None
-    found = Insights()
+    insights = Insights()
     tasks = await kopf.spawn_tasks(
-        registry=registry(changed, in_cluster), settings=settings, insights=found, standalone=True, clusterwide=True
+        registry=registry(changed, in_cluster), settings=settings, insights=insights, standalone=True, clusterwide=True
     )
-    # Those of a kopf that has given up would go nowhere.
-    take_signals()
+    # A kopf that has stopped would ignore the signals that it handles.
+    restore_signal_handlers()
     try:
-        # Not kopf's `run_tasks`: it takes every task begun after its own for its own, and cancels them all at its end.
-        await first(*tasks, _is_served(found))
+        # Not kopf's `run_tasks`, which at its end cancels every task that was created after its own.
+        await run_until_first_completed(*tasks, _require_served(insights))
     except APINotFoundError as error:
         raise NotServedError from error
-    raise RuntimeError("kopf ended, and did not say why")
+    raise RuntimeError("kopf stopped without an error")
 
 
-async def _is_served(found: Insights) -> None:
-    """Raise where kopf found no such resource: it would wait for ever, and say so to nobody."""
-    await found.ready_resources.wait()
-    if not found.watched_resources:
+async def _require_served(insights: Insights) -> None:
+    """Raise NotServedError if kopf found no such resource: kopf itself would wait forever without a log message."""
+    await insights.ready_resources.wait()
+    if not insights.watched_resources:
         raise NotServedError
     await asyncio.Event().wait()

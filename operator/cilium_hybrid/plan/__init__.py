@@ -1,1 +1,1 @@
-"""What next? Pure: from what was observed to the one next action, and to the status."""
+"""Planning: from a reconciliation's input to its one action and the new status, without input or output."""

@@ -1,4 +1,4 @@
-"""What the operator can do to the cluster, as data."""
+"""The actions that the operator can take, as data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,29 +13,29 @@ from cilium_hybrid.rules.rule import Violation
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Install or upgrade the release to what is wanted, as exactly this revision.
+    """Install or upgrade the release, as exactly this revision.
 
-    `wish` is a digest of all that the spec asks for. `over` is the revision that runs, None at an install.
-    `one_place`: no second node could take Cilium's operator. That is no part of the wish: it makes no revision.
+    `spec_digest` is the digest of the release that the spec asks for. `replaces` is the deployed revision, None for an
+    install. `single_operator_node`: only one node can run the Cilium operator; this alone causes no revision.
     """
 
     desired_release: DesiredRelease
     revision: int
     spec_digest: str = ""
-    over: int | None = None
-    one_place: bool = False
+    replaces: int | None = None
+    single_operator_node: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ListVersions:
-    """Ask the registry which versions of the chart it has."""
+    """List the versions of the chart in the registry."""
 
     chart_ref: str
 
 
 @dataclass(frozen=True, slots=True)
 class StartPreflight:
-    """Run the pre-flight check of a version, with nothing of the user's but what its images need."""
+    """Install the preflight of a version, with only those of the user's values that its images need."""
 
     desired_release: DesiredRelease
     values: Mapping[str, Any]
@@ -43,12 +43,12 @@ class StartPreflight:
 
 @dataclass(frozen=True, slots=True)
 class EndPreflight:
-    """Take the preflight and all that is left of it away."""
+    """Remove the preflight and everything that is left of one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unlock:
-    """Mark a revision that an interrupted Helm left pending as failed. Touches no workload."""
+    """Mark a revision as failed that an interrupted Helm left pending. Touches no workload."""
 
     revision: int
 
@@ -62,14 +62,14 @@ class WriteRecord:
 
 @dataclass(frozen=True, slots=True)
 class RestartAgents:
-    """End these agent pods; the DaemonSet makes them anew, of what is released."""
+    """Delete these agent pods; the DaemonSet recreates them with the released configuration."""
 
     pods: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """Go back to a named revision that was once good, as exactly this revision."""
+    """Roll back to revision `to`, as exactly this revision."""
 
     to: int
     revision: int
@@ -77,31 +77,31 @@ class Rollback:
 
 @dataclass(frozen=True, slots=True)
 class LabelRollback:
-    """Label a revision that a rollback of the operator's made as its own; Helm copies the labels of the old one."""
+    """Label a revision that the operator's rollback made as its own; Helm copies the labels of the old revision."""
 
     revision: int
 
 
 @dataclass(frozen=True, slots=True)
 class Uninstall:
-    """Take Cilium away. Chosen only while the resource is being deleted, and says so itself."""
+    """Uninstall Cilium. Only chosen while the resource is being deleted."""
 
     revision: int
 
 
 @dataclass(frozen=True, slots=True)
 class AddFinalizer:
-    """Put the finalizer on the resource, so that its deletion waits for what the spec says."""
+    """Add the finalizer to the resource, so that its deletion waits for the deletion policy."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveFinalizer:
-    """Take the finalizer off the resource."""
+    """Remove the finalizer from the resource."""
 
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """Leave the cluster as it is; the next event looks again."""
+    """Change nothing until the next reconciliation."""
 
 
 Action = (
@@ -123,10 +123,10 @@ Action = (
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The next action, and why. The reason and the message reach the status unchanged.
+    """The next action, and why. The reason and the message are written to the status unchanged.
 
-    `stalled`: only a person can mend it. `violations`: all of them, where the spec is at fault. `preflight`: what the
-    status says of it, where the decision is about it.
+    `stalled`: only a person can fix it. `violations`: all of them, if the spec is invalid. `preflight`: the new
+    `status.preflight`, if the decision changes it.
     """
 
     action: Action

@@ -1,222 +1,171 @@
-"""What one pass makes of what it saw: a decision, and the status that tells of it. No input and no output."""
+"""The evaluation of a reconciliation's input: the next action and the new status. It does no input or output."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 
 from pydantic import ValidationError
 
 from cilium_hybrid.api.durations import duration
 from cilium_hybrid.api.status import Status, parse_status
-from cilium_hybrid.api.v1alpha1 import RolloutStrategy, Spec, parse_spec
-from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.actions import Decision
+from cilium_hybrid.api.upgrade import RolloutStrategy
+from cilium_hybrid.api.v1alpha1 import Spec, parse_spec
 from cilium_hybrid.plan.decide import decide, refuse
-from cilium_hybrid.plan.deletion import DeletionInput, decide_deletion
-from cilium_hybrid.plan.inputs import Failure, Resource, Situation
-from cilium_hybrid.plan.observation import Certificate, Difference, Lookups, Observation
-from cilium_hybrid.plan.release import is_managed, is_release, released_digest
+from cilium_hybrid.plan.deletion import decide_deletion
+from cilium_hybrid.plan.inputs import Evaluation, ReconcileInput, SpecEvaluation
+from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.plan.release import ReleaseState, is_managed, is_release, release_state, released_digest
 from cilium_hybrid.plan.rollout.rollback import rollback_state_of
 from cilium_hybrid.plan.rollout.rollout import NO_ROLLOUT, RolloutPlan, plan_rollout
-from cilium_hybrid.plan.status.build import next_status
-from cilium_hybrid.plan.status.certificates import certificate_findings
-from cilium_hybrid.plan.status.ipam import evaluate_ipam
-from cilium_hybrid.plan.status.nodes import NodeReadiness, Since, evaluate_nodes
-from cilium_hybrid.plan.status.report import Report
-from cilium_hybrid.plan.status.upgrade_plan import plan_steps
-from cilium_hybrid.plan.upgrade.gates import Checks, told_preflight
-from cilium_hybrid.plan.upgrade.path import VERSIONS_LAST, UpgradePath, find_upgrade_path
-from cilium_hybrid.plan.upgrade.preflight import PreflightEvaluation, PreflightProgress, evaluate_preflight, taints_of
+from cilium_hybrid.plan.status.build import build_status, node_readiness
+from cilium_hybrid.plan.status.nodes import NodeReadiness
+from cilium_hybrid.plan.upgrade.gates import PreflightCheck
+from cilium_hybrid.plan.upgrade.path import VERSIONS_MAX_AGE, UpgradePath, find_upgrade_path
+from cilium_hybrid.plan.upgrade.preflight import evaluate_preflight, taints_of
 from cilium_hybrid.plan.validate import validate
 from cilium_hybrid.plan.values import CONFIG_DIGEST
+from cilium_hybrid.rules.spec import ValidationResult
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """All that a pass looks at.
-
-    `survey` and `available` (the registry's versions) are None where they were not looked up. `published` are the same
-    as they were some hours ago. `blind`: how long nothing could be seen before. `failure_of`: how the last try of the
-    same thing went wrong. `differences` to what is released, None where that is not known.
-    """
-
-    resource: Resource
-    observation: Observation
-    now: datetime
-    failure_of: Callable[[object], Failure | None]
-    lookups: Lookups | None = None
-    available: Sequence[CiliumVersion] | None = None
-    chart_versions: Sequence[CiliumVersion] | None = None
-    since: Since | None = None
-    blind: timedelta = timedelta()
-    preflight: PreflightProgress | None = None
-    registries: Sequence[str] = ()
-    own_node: str | None = None
-    differences: Sequence[Difference] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What a pass made of it; `asked` is the input that a failure is remembered by.
-
-    `surveyed`: something was looked up for it that is not watched. `again`: when time alone changes the answer.
-    `preflight`: what the next pass remembers of it. `certificates`: those that it saw.
-    """
-
-    decision: Decision
-    status: Status
-    nodes: NodeReadiness
-    previous: Status
-    asked: object
-    surveyed: bool = False
-    again: datetime | None = None
-    preflight: PreflightProgress | None = None
-    certificates: Sequence[Certificate] = ()
-
-
-def look(sight: Sight) -> View:
-    """Judge, decide, and say so."""
-    resource, observation, previous = sight.resource, sight.observation, _previous(sight.resource)
-    if resource.deleting:
-        asked: object = ("removal", resource.generation)
-        removal = DeletionInput(resource.spec, observation, resource.has_finalizer, sight.now, sight.failure_of(asked))
-        return _without_a_spec(sight, previous, decide_deletion(removal), asked)
-    verdict = validate(resource.spec, observation, sight.lookups, sight.registries, managed=is_managed(observation))
-    try:
-        spec = parse_spec(resource.spec)
-    except (ValidationError, RecursionError):
-        return _without_a_spec(sight, previous, refuse(verdict.refusals), None)
-    upgrade_path = find_upgrade_path(spec, observation, previous, resource.generation, sight.available)
-    refusals = verdict.refusals or (() if upgrade_path.refusal is None else (upgrade_path.refusal,))
-    released, rollout = _rollout(sight, spec, upgrade_path, previous)
-    checks, checked = _checks(sight, spec, previous)
-    asked = (
-        resource.generation,
-        upgrade_path.next.chart_version,
-        upgrade_path.next.pinned_digest,
-        upgrade_path.next.values_digest,
+def evaluate(reconcile_input: ReconcileInput) -> Evaluation:
+    """Validate the spec, decide on the next action and build the status."""
+    # A status that another version of the operator wrote may be unreadable, which is the same as none.
+    previous = parse_status(reconcile_input.resource.status) or Status()
+    if reconcile_input.resource.deleting:
+        evaluation = _evaluate_deletion(reconcile_input, previous)
+    else:
+        evaluation = _evaluate_spec(reconcile_input, previous)
+    nodes = node_readiness(evaluation)
+    return replace(
+        evaluation,
+        status=build_status(evaluation, nodes),
+        unready_since=nodes.since,
+        recheck_at=_recheck_at(evaluation, nodes),
     )
-    situation = Situation(
-        spec=spec,
-        observation=observation,
-        upgrade_path=upgrade_path,
-        violations=refusals,
-        now=sight.now,
-        failure=sight.failure_of(asked),
-        has_finalizer=resource.has_finalizer,
-        rollout=rollout,
-        generation=resource.generation,
-        checks=checks,
-        approved=resource.approved,
-    )
-    decision = decide(situation)
-    nodes = evaluate_nodes(observation, released, _since(sight, previous), sight.now)
-    report = Report(
+
+
+def is_in_sync(observation: Observation, upgrade_path: UpgradePath) -> bool:
+    """Whether the release is all that the spec asks for."""
+    state = release_state(observation, upgrade_path.next)
+    return not upgrade_path.remaining and state is ReleaseState.IN_SYNC
+
+
+def _evaluate_deletion(reconcile_input: ReconcileInput, previous: Status) -> Evaluation:
+    key = ("deletion", reconcile_input.resource.generation)
+    evaluation = Evaluation(
+        input=reconcile_input,
         previous=previous,
-        generation=resource.generation,
-        target=spec.version,
-        chart_ref=spec.chart.ref,
-        observation=observation,
-        decision=decision,
-        nodes=nodes,
-        now=sight.now,
-        in_sync=situation.in_sync,
-        warnings=verdict.warnings,
-        rollout=None if spec.suspend or refusals else rollout.status,
-        plan=plan_steps(situation, decision, previous),
-        plan_digest=upgrade_path.digest,
-        preflight=told_preflight(decision, checks),
-        chart_versions=sight.chart_versions,
-        ipam=evaluate_ipam(observation, resource.spec),
-        certificates=certificate_findings(observation, resource.spec, sight.now),
-        differences=sight.differences,
+        config_digest=released_digest(reconcile_input.observation),
+        failure_key=key,
+        failure=reconcile_input.failure_of(key),
     )
-    return View(
-        decision,
-        next_status(report),
-        nodes,
-        previous,
-        asked,
-        sight.lookups is not None,
-        _again(sight, upgrade_path, rollout, checked),
-        None if checked is None else checked.progress,
-        observation.certificates,
+    return replace(evaluation, decision=decide_deletion(evaluation))
+
+
+def _evaluate_spec(reconcile_input: ReconcileInput, previous: Status) -> Evaluation:
+    observation = reconcile_input.observation
+    validation = validate(
+        reconcile_input.resource.spec,
+        reconcile_input.lenient_spec,
+        observation,
+        reconcile_input.lookups,
+        reconcile_input.registries,
+        managed=is_managed(observation),
     )
+    try:
+        spec = parse_spec(reconcile_input.resource.spec)
+    except (ValidationError, RecursionError):
+        return Evaluation(
+            input=reconcile_input,
+            previous=previous,
+            violations=validation.refusals,
+            config_digest=released_digest(observation),
+            decision=refuse(validation.refusals),
+        )
+    return _evaluate_parsed(reconcile_input, previous, validation, spec)
 
 
-def _again(
-    sight: Sight, upgrade_path: UpgradePath, rollout: RolloutPlan, checked: PreflightEvaluation | None
-) -> datetime | None:
-    times = (
-        rollout.again,
-        None if checked is None else checked.deadline,
-        # The registry may have the missing version by then.
-        None if upgrade_path.refusal is None else sight.now + VERSIONS_LAST,
+def _evaluate_parsed(
+    reconcile_input: ReconcileInput, previous: Status, validation: ValidationResult, spec: Spec
+) -> SpecEvaluation:
+    generation, observation = reconcile_input.resource.generation, reconcile_input.observation
+    path = find_upgrade_path(spec, observation, previous, generation, reconcile_input.available_versions)
+    config_digest, rollout = _plan_rollout(reconcile_input, previous, spec, path)
+    key = (generation, path.next.chart_version, path.next.pinned_digest, path.next.values_digest)
+    evaluation = SpecEvaluation(
+        input=reconcile_input,
+        previous=previous,
+        spec=spec,
+        upgrade_path=path,
+        violations=validation.refusals or (() if path.refusal is None else (path.refusal,)),
+        warnings=validation.warnings,
+        config_digest=config_digest,
+        in_sync=is_in_sync(observation, path),
+        rollout=rollout,
+        preflight=_check_preflight(reconcile_input, previous, spec),
+        failure_key=key,
+        failure=reconcile_input.failure_of(key),
     )
-    return min((time for time in times if time is not None), default=None)
+    return replace(evaluation, decision=decide(evaluation))
 
 
-def _rollout(sight: Sight, spec: Spec, upgrade_path: UpgradePath, previous: Status) -> tuple[str | None, RolloutPlan]:
-    """The configuration that the agents shall run, and how they get there."""
-    observation, settings = sight.observation, spec.upgrade.rollout
-    newest, released = observation.newest, released_digest(observation)
-    back = rollback_state_of(observation, upgrade_path.goal, sight.resource.generation) is not None
-    managed = newest is not None and newest.deployed
-    if managed and newest is not None and is_release(newest, upgrade_path.present):
-        released = upgrade_path.present.values["podAnnotations"][CONFIG_DIGEST]
-    elif not back and not (managed and upgrade_path.enters_minor):
-        # Another configuration is about to be released: whoever would be moved now would be moved twice.
-        return released, NO_ROLLOUT
+def _plan_rollout(
+    reconcile_input: ReconcileInput, previous: Status, spec: Spec, path: UpgradePath
+) -> tuple[str | None, RolloutPlan]:
+    """Return the configuration that the agents should run, and the plan of its rollout."""
+    observation, settings = reconcile_input.observation, spec.upgrade.rollout
+    newest, digest = observation.newest, released_digest(observation)
+    rolling_back = rollback_state_of(observation, path.target, reconcile_input.resource.generation) is not None
+    deployed = newest is not None and newest.deployed
+    if deployed and newest is not None and is_release(newest, path.current):
+        digest = path.current.values["podAnnotations"][CONFIG_DIGEST]
+    elif not rolling_back and not (deployed and path.enters_minor):
+        # Another configuration is about to be deployed: an agent that is restarted now would be restarted twice.
+        return digest, NO_ROLLOUT
     if settings.strategy is RolloutStrategy.ROLLING_UPDATE:
-        return released, NO_ROLLOUT
-    if back:
-        # What is gone back to has proven itself, and nodes wait for it.
+        return digest, NO_ROLLOUT
+    if rolling_back:
+        # The revision to roll back to is verified already, and nodes with failing agents are waiting for it.
         settings = settings.model_copy(update={"soak": "0s"})
     before = previous.rollout
-    if before is not None and sight.blind:
-        before = before.model_copy(update={"last_progress_at": before.last_progress_at + sight.blind})
-    return released, plan_rollout(observation, released, settings, before, sight.own_node, sight.now, back=back)
-
-
-def _checks(sight: Sight, spec: Spec, previous: Status) -> tuple[Checks, PreflightEvaluation | None]:
-    """The preflight as far as it is; what was told of an earlier generation is of another spec."""
-    current = previous.observed_generation == sight.resource.generation
-    told, timeout = previous.preflight if current else None, duration(spec.upgrade.preflight.timeout)
-    before = sight.preflight
-    if before is not None and sight.blind:
-        before = replace(before, at=before.at + sight.blind)
-    verdict = evaluate_preflight(sight.observation, before, timeout, sight.now)
-    running = sight.observation.preflight.release is not None
-    checks = Checks(told, sight.observation.preflight, verdict, taints_of(sight.observation))
-    return checks, verdict if running else None
-
-
-def _without_a_spec(sight: Sight, previous: Status, decision: Decision, asked: object) -> View:
-    """The view of a resource that is being deleted, or whose spec cannot be read."""
-    resource, observation = sight.resource, sight.observation
-    nodes = evaluate_nodes(observation, released_digest(observation), _since(sight, previous), sight.now)
-    target = resource.spec.get("version")
-    report = Report(
-        previous=previous,
-        generation=resource.generation,
-        target=target if isinstance(target, str) else None,
-        chart_ref="",
-        observation=observation,
-        decision=decision,
-        nodes=nodes,
-        now=sight.now,
-        ipam=evaluate_ipam(observation, resource.spec),
-        certificates=certificate_findings(observation, resource.spec, sight.now),
-        differences=sight.differences,
+    if before is not None and reconcile_input.unobserved_for:
+        last_progress_at = before.last_progress_at + reconcile_input.unobserved_for
+        before = before.model_copy(update={"last_progress_at": last_progress_at})
+    return digest, plan_rollout(
+        observation,
+        digest,
+        settings,
+        before,
+        reconcile_input.own_node,
+        reconcile_input.now,
+        rolling_back=rolling_back,
     )
-    return View(decision, next_status(report), nodes, previous, asked, certificates=observation.certificates)
 
 
-def _since(sight: Sight, previous: Status) -> Since:
-    """Since when nodes fail; the status remembers those it names over a restart."""
-    return {(node.name, node.reason): node.since for node in previous.nodes.unready} | dict(sight.since or {})
+def _check_preflight(reconcile_input: ReconcileInput, previous: Status, spec: Spec) -> PreflightCheck:
+    """Return the state of the preflight check; a result of an earlier generation is of another spec."""
+    observation, before = reconcile_input.observation, reconcile_input.preflight_progress
+    is_current = previous.observed_generation == reconcile_input.resource.generation
+    if before is not None and reconcile_input.unobserved_for:
+        before = replace(before, at=before.at + reconcile_input.unobserved_for)
+    timeout = duration(spec.upgrade.preflight.timeout)
+    return PreflightCheck(
+        previous.preflight if is_current else None,
+        observation.preflight,
+        evaluate_preflight(observation, before, timeout, reconcile_input.now),
+        taints_of(observation),
+    )
 
 
-def _previous(resource: Resource) -> Status:
-    """The status as last written; an empty one where another version of the operator wrote it differently."""
-    return parse_status(resource.status) or Status()
+def _recheck_at(evaluation: Evaluation, nodes: NodeReadiness) -> datetime | None:
+    """Return the next time at which the result changes although nothing else does."""
+    now, failure, preflight = evaluation.now, evaluation.failure, evaluation.preflight.in_progress
+    no_path = isinstance(evaluation, SpecEvaluation) and evaluation.upgrade_path.refusal is not None
+    times = (
+        nodes.grace_ends_at(now),
+        None if failure is None else failure.not_before,
+        evaluation.rollout.recheck_at,
+        None if preflight is None else preflight.deadline,
+        # The registry may have the missing version by then.
+        now + VERSIONS_MAX_AGE if no_path else None,
+    )
+    return min((time for time in times if time is not None and time > now), default=None)

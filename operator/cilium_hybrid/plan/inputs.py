@@ -1,23 +1,36 @@
-"""All that a decision looks at: what is wanted, what is there, and how the last try went."""
+"""The input of one reconciliation, and the evaluation that it results in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
 
 from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.api.status import Status, UnreadyReason
 from cilium_hybrid.api.v1alpha1 import FINALIZER, Spec
-from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.plan.actions import Decision, Nothing
+from cilium_hybrid.plan.observation import Difference, Lookups, Observation
 from cilium_hybrid.plan.release import ReleaseState, release_state
 from cilium_hybrid.plan.rollout.rollout import NO_ROLLOUT, RolloutPlan
-from cilium_hybrid.plan.upgrade.gates import Checks
+from cilium_hybrid.plan.upgrade.gates import PreflightCheck
 from cilium_hybrid.plan.upgrade.path import UpgradePath
+from cilium_hybrid.plan.upgrade.preflight import PreflightProgress
+from cilium_hybrid.rules.lenient_spec import LenientSpec
 from cilium_hybrid.rules.rule import Violation
+
+OUTDATED: Final = "Outdated"
+"""Marks, in `Since`, a node whose agent runs an outdated configuration, which is no reason to be unready."""
+
+Since = Mapping[tuple[str, UnreadyReason | Literal["Outdated"]], datetime]
+"""Since when a node, by name, has been unready for a reason, or outdated."""
+
+UNDECIDED: Final = Decision(Nothing(), Reason.ACCEPTED, "no decision yet")
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """The CiliumHybrid as the API server holds it."""
+    """The CiliumHybrid as the API server returns it."""
 
     generation: int
     resource_version: str
@@ -26,58 +39,115 @@ class Resource:
     finalizers: tuple[str, ...] = ()
     deleting: bool = False
     approved: str | None = None
-    """The digest that the annotation of an approval holds."""
+    """The plan digest in the approval annotation."""
     uid: str = ""
 
     @property
     def has_finalizer(self) -> bool:
-        """Whether the operator's finalizer is on it."""
+        """Whether the resource has the operator's finalizer."""
         return FINALIZER in self.finalizers
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How the last try of the same thing went wrong; `not_before` is None where only a person can mend it."""
+    """The last failed attempt; `not_before` is None if only a change of the spec can help."""
 
     reason: Reason
     message: str
     attempts: int
     not_before: datetime | None
 
-    def waits(self, now: datetime) -> bool:
-        """Whether it is too early to try again."""
+    def is_backing_off(self, now: datetime) -> bool:
+        """Whether it is too early for the next attempt."""
         return self.not_before is not None and now < self.not_before
 
-    def with_next_try(self) -> str:
-        """The message, with how often it was tried and when it is tried again."""
+    def with_next_attempt(self) -> str:
+        """Return the message with the number of attempts and the time of the next one."""
         if self.not_before is None:
             return self.message
         tried = "once" if self.attempts == 1 else f"{self.attempts} times"
-        return f"{self.message} (tried {tried}, next at {self.not_before:%H:%M:%SZ})"
+        return f"{self.message} (tried {tried}, next attempt at {self.not_before:%H:%M:%SZ})"
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """All that a decision looks at."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileInput:
+    """Everything that one reconciliation observes, or remembers from the previous one.
+
+    `lenient_spec` is the resource's spec as far as it can be read. `failure_of` returns the last failure of the same
+    input. `lookups` and `available_versions` (of the chart, from the registry) are None if they were not looked up;
+    `chart_versions` are the versions as of some hours ago. `unobserved_for` is how long the cluster could not be
+    observed before this reconciliation. `differences` between the release and the cluster are None if unknown.
+    """
+
+    resource: Resource
+    lenient_spec: LenientSpec
+    observation: Observation
+    now: datetime
+    failure_of: Callable[[object], Failure | None]
+    lookups: Lookups | None = None
+    available_versions: Sequence[CiliumVersion] | None = None
+    chart_versions: Sequence[CiliumVersion] | None = None
+    unready_since: Since = field(default_factory=dict)
+    unobserved_for: timedelta = timedelta()
+    preflight_progress: PreflightProgress | None = None
+    registries: Sequence[str] = ()
+    own_node: str | None = None
+    differences: Sequence[Difference] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What a reconciliation concludes from its input; it is built in steps, each of which adds fields.
+
+    `config_digest` is the configuration that the agents should run. `failure_key` is the input that `failure` belongs
+    to. `unready_since` is remembered for the next reconciliation. `recheck_at` is when to reconcile again even if
+    nothing changes; None if there is no need.
+    """
+
+    input: ReconcileInput
+    previous: Status
+    violations: tuple[Violation, ...] = ()
+    warnings: tuple[Violation, ...] = ()
+    config_digest: str | None = None
+    in_sync: bool = False
+    rollout: RolloutPlan = NO_ROLLOUT
+    preflight: PreflightCheck = field(default_factory=PreflightCheck)
+    failure_key: object = None
+    failure: Failure | None = None
+    decision: Decision = UNDECIDED
+    status: Status = field(default_factory=Status)
+    unready_since: Since = field(default_factory=dict)
+    recheck_at: datetime | None = None
+
+    @property
+    def observation(self) -> Observation:
+        """The observed cluster."""
+        return self.input.observation
+
+    @property
+    def now(self) -> datetime:
+        """The time of this reconciliation."""
+        return self.input.now
+
+    @property
+    def generation(self) -> int:
+        """The generation of the resource."""
+        return self.input.resource.generation
+
+    @property
+    def preflight_progress(self) -> PreflightProgress | None:
+        """The progress of the preflight check, remembered for the next reconciliation; None if none is running."""
+        return None if self.preflight.in_progress is None else self.preflight.in_progress.progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecEvaluation(Evaluation):
+    """The evaluation of a spec that can be parsed, of a resource that is not being deleted."""
 
     spec: Spec
-    observation: Observation
     upgrade_path: UpgradePath
-    violations: Sequence[Violation]
-    now: datetime
-    failure: Failure | None = None
-    has_finalizer: bool = False
-    rollout: RolloutPlan = NO_ROLLOUT
-    generation: int = 0
-    checks: Checks = field(default_factory=Checks)
-    approved: str | None = None
 
     @property
     def state(self) -> ReleaseState:
-        """Where the release is, against what comes next."""
+        """The state of the release, compared with the next release of the upgrade path."""
         return release_state(self.observation, self.upgrade_path.next)
-
-    @property
-    def in_sync(self) -> bool:
-        """Whether what is released is the whole of what the spec asks for."""
-        return not self.upgrade_path.left and self.state is ReleaseState.IN_SYNC

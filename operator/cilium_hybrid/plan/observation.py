@@ -1,4 +1,4 @@
-"""Frozen facts of one pass: all that a decision may look at."""
+"""The observed state of the cluster, frozen for one reconciliation: all that a decision may depend on."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
-from cilium_hybrid.rules.cluster import Taken
+from cilium_hybrid.rules.cluster import AddressRange
 from cilium_hybrid.rules.rule import one_line
 from cilium_hybrid.rules.text import list_names
 
@@ -18,36 +18,36 @@ NodeReady = Literal["True", "False", "Unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A Helm revision of release `cilium`, as the labels of its Secret tell it.
+    """A Helm revision of release `cilium`, read from the labels of its Secret.
 
-    `ref_digest` is of the reference that its chart was fetched by, `wish` of all that the spec asked for when it was
-    made. `copies` is the revision that it went back to.
+    `managed`: the operator made it. `ref_digest` is the digest of the chart's reference, `spec_digest` that of the
+    release that the spec asked for at the time. `rolled_back_to` is the revision that a rollback restored.
     """
 
     number: int
     status: str
-    made_at: datetime
+    created_at: datetime
     managed: bool = False
     chart_version: str = ""
     chart_digest: str = ""
     values_digest: str = ""
     ref_digest: str = ""
     spec_digest: str = ""
-    copies: int | None = None
+    rolled_back_to: int | None = None
 
     @property
     def deployed(self) -> bool:
-        """Whether it is the operator's, and deployed."""
+        """Whether the operator made it and it is deployed."""
         return self.managed and self.status == "deployed"
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """What was released, failed on named nodes, and is not tried again: which revision, of which wish."""
+    """A revision that failed on the nodes in `message` and is not tried again while the spec asks for the same."""
 
     revision: int
     generation: int
-    desired_release: str
+    spec_digest: str
     message: str
 
 
@@ -55,7 +55,7 @@ class Rejected:
 class Record:
     """What the operator must not forget; it outlives the resource.
 
-    `good`: the last revision that all agents ran well on.
+    `verified` is the last revision that ran healthily on every connected node.
     """
 
     initial_version: str
@@ -87,7 +87,7 @@ class AgentSet:
 
 @dataclass(frozen=True, slots=True)
 class CiliumOperator:
-    """The Deployment `cilium-operator`. `current`: no replica of an older one is left, and one is available."""
+    """The Deployment `cilium-operator`. `current`: an updated replica is available and no outdated one is left."""
 
     replicas: int
     available: int
@@ -98,32 +98,38 @@ class CiliumOperator:
 
 @dataclass(frozen=True, slots=True)
 class HybridNode:
-    """A node with the label of hybrid nodes. `taints` are the keys of all of them, that of Cilium's own too."""
+    """A node with the hybrid node label.
+
+    `labels` may hold only those that rollouts and rules read. `taints` are the keys of all taints. `max_pods` is the
+    pod capacity that the kubelet reports, None if it reports none.
+    """
 
     name: str
     ready: NodeReady
     message: str = ""
     kernel: str = ""
-    addresses: tuple[Taken, ...] = ()
+    addresses: tuple[AddressRange, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[str, ...] = ()
+    max_pods: int | None = None
 
     @property
     def agent_taint(self) -> bool:
-        """Whether Cilium's operator keeps pods away until the agent is Ready, or has not taken that back yet."""
+        """Whether the node has the taint that keeps pods away until the Cilium operator has seen a Ready agent."""
         return AGENT_TAINT in self.taints
 
     @property
     def cordoned(self) -> bool:
-        """Whether it takes no pod that does not ask for that."""
+        """Whether the node is marked unschedulable."""
         return CORDONED in self.taints
 
 
 @dataclass(frozen=True, slots=True)
 class AgentPod:
-    """A pod of the DaemonSet `cilium`. `started`: every container of it runs, well or not.
+    """A pod of the DaemonSet `cilium`. `started`: all its containers run, healthy or not.
 
-    `trouble`: why a container waits. `crash`: why one ended that runs again, while the pod is not Ready.
+    `failure_message`: why a container is waiting. `crash_message`: why a running container terminated before, while
+    the pod is not Ready.
     """
 
     name: str
@@ -139,7 +145,7 @@ class AgentPod:
 
 @dataclass(frozen=True, slots=True)
 class UnplacedAgent:
-    """A pod of the DaemonSet `cilium` that the scheduler cannot place on the node that it is for, in its words."""
+    """A pod of the DaemonSet `cilium` that cannot be scheduled on its node, with the scheduler's message."""
 
     node: str
     cause: str
@@ -147,7 +153,7 @@ class UnplacedAgent:
 
 @dataclass(frozen=True, slots=True)
 class CiliumNode:
-    """The CiliumNode of a node: its blocks, or why it has none."""
+    """The CiliumNode of a node: its pod CIDRs, or why it has none."""
 
     name: str
     pod_cidrs: tuple[str, ...] = ()
@@ -156,7 +162,7 @@ class CiliumNode:
 
 @dataclass(frozen=True, slots=True)
 class ForeignPod:
-    """A pod of another CNI, by namespace and name."""
+    """A pod of another CNI. `name` is its namespace and name."""
 
     name: str
     node: str
@@ -164,9 +170,9 @@ class ForeignPod:
 
 @dataclass(frozen=True, slots=True)
 class CiliumPod:
-    """A pod of Cilium's that is no agent, and the workload that made it, as `Deployment cilium-operator`.
+    """A pod of Cilium that is not an agent. `workload` is the kind and name of its owner: `Deployment cilium-operator`.
 
-    `node` is empty where it has no place yet. `trouble`: why it does not run.
+    `node` is empty while the pod is not scheduled. `failure_message`: why it does not run.
     """
 
     name: str
@@ -175,8 +181,8 @@ class CiliumPod:
     failure_message: str = ""
 
 
-class CertificateMaker(StrEnum):
-    """Who made the Secret of a certificate, and so who can make it anew."""
+class CertificateIssuer(StrEnum):
+    """Who manages the Secret of a certificate, and so who can renew it."""
 
     HELM = "Helm"
     CERT_MANAGER = "cert-manager"
@@ -185,28 +191,28 @@ class CertificateMaker(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The certificate in a Secret of Cilium's chart, by the Secret's name, and when it ends."""
+    """A certificate in a Secret of the Cilium chart, by the Secret's name."""
 
     secret: str
-    ends: datetime
-    maker: CertificateMaker = CertificateMaker.HELM
+    not_after: datetime
+    issuer: CertificateIssuer = CertificateIssuer.HELM
 
 
 @dataclass(frozen=True, slots=True)
 class PreflightPod:
-    """A pod of the preflight. `last_words` is the termination message of a container of it that ended."""
+    """A pod of the preflight. `termination_message` is that of its terminated container."""
 
     name: str
     node: str
     ready: bool
     ready_since: datetime | None = None
     failure_message: str = ""
-    last_words: str = ""
+    termination_message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyValidator:
-    """The Deployment `cilium-pre-flight-check`: its pod is ready once the target version took every policy."""
+    """The Deployment `cilium-pre-flight-check`: its pod gets Ready once every policy is valid in the target version."""
 
     replicas: int
     ready: int
@@ -216,10 +222,10 @@ class PolicyValidator:
 
 @dataclass(frozen=True, slots=True)
 class PreflightObservation:
-    """Helm release `cilium-preflight` and what it runs.
+    """Helm release `cilium-preflight` and its workloads.
 
-    `pods`, by node, are those of the DaemonSet that is there now; `nodes_observed` is whether its controller saw it,
-    None where there is none. Objects may be left without a release, and the other way round.
+    `pods`, by node, are those of the present DaemonSet. `nodes_observed` is whether the DaemonSet's controller has
+    observed it, None if there is no DaemonSet. Objects may exist without a release, and a release without objects.
     """
 
     release: Revision | None = None
@@ -228,22 +234,22 @@ class PreflightObservation:
     validator: PolicyValidator | None = None
 
     @property
-    def there(self) -> bool:
-        """Whether anything of a preflight is there, whole or not."""
+    def exists(self) -> bool:
+        """Whether any part of a preflight exists."""
         return self.release is not None or self.nodes_observed is not None or self.validator is not None
 
     @property
     def managed(self) -> bool:
-        """Whether it is the operator's to end, as what is left of any is; one that an admin runs is the admin's."""
-        return self.there and (self.release is None or self.release.managed)
+        """Whether the operator may remove it: its own, or objects without a release. An admin's own is left alone."""
+        return self.exists and (self.release is None or self.release.managed)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An object that is not as it is released.
+    """An object that differs from the release.
 
-    `fields` that differ, in the API server's words, none where the object is gone. `managers`: who has written those,
-    as the object's managedFields name them, where they say so.
+    `fields` are the paths that differ, empty if the object is missing. `managers` are the field managers that wrote
+    them, if the object's managedFields name any.
     """
 
     title: str
@@ -251,33 +257,35 @@ class Difference:
     managers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """The object, what differs and who changed it."""
+        """Return the object, what differs and who changed it."""
         if not self.fields:
-            return f"{self.title} is gone"
+            return f"{self.title} is missing"
         by = f", by {list_names(self.managers)}" if self.managers else ""
         return one_line(f"{self.title} ({list_names(self.fields)}{by})")
 
 
 @dataclass(frozen=True, slots=True)
 class Lookups:
-    """What is looked up once, before a change that depends on it, since to watch it would cost more than it is worth.
+    """What is looked up once before a change that depends on it, because watching it would be too expensive.
 
-    `pods` have an address in an added pod CIDR, off the hybrid nodes. `released_pool` is what Helm's record says.
+    `pods` are the addresses of pods on other nodes that lie in an added pod CIDR. `released_pool` holds the IPAM facts
+    of the release's values.
     """
 
-    pods: tuple[Taken, ...] = ()
+    pods: tuple[AddressRange, ...] = ()
     peering_policies: tuple[str, ...] = ()
     released_pool: PoolConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The cluster as one pass sees it.
+    """The state of the cluster in one reconciliation.
 
-    `taken`: addresses of cloud nodes and of Services. `nodes_with_pods`: where an agent pod still is, those on their
-    way out too. `definition_leaving`: the definition of CiliumHybrid itself is being deleted.
-    `secrets_namespace_leaving`: the chart's namespace is, after an uninstall. `unplaced`: why the scheduler cannot
-    place a node's agent, by node. `edits`: another value after each edit of an object of the release that is watched.
+    `taken`: addresses of cloud nodes and Services. `nodes_with_agent_pods`: nodes that have an agent pod, including
+    terminating ones. `definition_terminating`: the CRD of CiliumHybrid is being deleted.
+    `secrets_namespace_terminating`: the chart's namespace `cilium-secrets` is being deleted after an uninstall.
+    `unplaced`: why a node's agent cannot be scheduled, by node. `edits`: a value that changes with every edit of a
+    watched object of the release.
     """
 
     revisions: tuple[Revision, ...] = ()
@@ -289,9 +297,9 @@ class Observation:
     agents: Mapping[str, AgentPod] = field(default_factory=dict)
     unplaced: Mapping[str, str] = field(default_factory=dict)
     cilium_nodes: Mapping[str, CiliumNode] = field(default_factory=dict)
-    taken: tuple[Taken, ...] = ()
+    taken: tuple[AddressRange, ...] = ()
     foreign_pods: tuple[ForeignPod, ...] = ()
-    nodes_with_pods: frozenset[str] = frozenset()
+    nodes_with_agent_pods: frozenset[str] = frozenset()
     definition_terminating: bool = False
     secrets_namespace_terminating: bool = False
     preflight: PreflightObservation = PreflightObservation()
@@ -302,10 +310,10 @@ class Observation:
 
     @property
     def installed(self) -> bool:
-        """Whether there is a release; `helm uninstall --keep-history` leaves the records of one that is not."""
+        """Whether the release is installed; `helm uninstall --keep-history` leaves the revisions of one that is not."""
         return self.newest is not None and self.newest.status != "uninstalled"
 
     @property
     def newest(self) -> Revision | None:
-        """The revision that Helm goes by."""
+        """The newest revision, which is the one that Helm acts on."""
         return self.revisions[-1] if self.revisions else None

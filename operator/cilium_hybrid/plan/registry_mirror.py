@@ -1,29 +1,29 @@
-"""Every image from one registry: which repositories there are is known to the chart alone."""
+"""The registry mirror: the values that take every image of the chart from it."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from cilium_hybrid.plan.values import merged
-from cilium_hybrid.rules.rendered.images import comes_from, mirrored
+from cilium_hybrid.rules.rendered.images import is_at_mirror, mirrored_image
 
 _NAMES: Final = ("override", "repository")
-"""The keys by which a chart's values name an image; tag, digest and suffix are keys of their own."""
+"""The keys of a chart's values that name an image; tag, digest and suffix are other keys."""
 
 
 def with_mirror(values: Mapping[str, Any], defaults: Mapping[str, Any], mirror: str) -> dict[str, Any]:
-    """The values, with every image that they or the chart's defaults name taken from the mirror.
+    """Return the values with every image that they or the chart's defaults name taken from the mirror.
 
-    Nothing else is said: what is off stays off, and what a null took out of the defaults stays out.
+    Nothing else changes: what is disabled stays disabled, and a default that a null removes stays removed.
     """
     return merged(values, _images(merged(defaults, values), mirror))
 
 
-def named_from(values: Mapping[str, Any], mirror: str) -> bool:
-    """Whether the values, such as those of a release, name an image at the mirror."""
+def uses_mirror(values: Mapping[str, Any], mirror: str) -> bool:
+    """Whether the values, such as those of a release, name an image in the mirror."""
     return any(
-        named_from(value, mirror)
+        uses_mirror(value, mirror)
         if isinstance(value, Mapping)
-        else isinstance(value, str) and comes_from(value, mirror)
+        else isinstance(value, str) and is_at_mirror(value, mirror)
         for value in values.values()
     )
 
@@ -36,5 +36,5 @@ def _images(values: Mapping[str, Any], mirror: str) -> dict[str, Any]:
             if inner:
                 found[key] = inner
         elif key in _NAMES and "repository" in values and isinstance(value, str) and value:
-            found[key] = mirrored(value, mirror)
+            found[key] = mirrored_image(value, mirror)
     return found

@@ -1,4 +1,4 @@
-"""Where the Helm release is, against what is wanted: one closed vocabulary."""
+"""The state of the Helm release, compared with the release that the spec asks for."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,11 +13,11 @@ from cilium_hybrid.rules.change import Running
 RELEASE: Final = "cilium"
 NAMESPACE: Final = "kube-system"
 APPLIED: Final = frozenset({"deployed", "superseded"})
-"""Helm's words for a revision that it applied in full."""
+"""The Helm statuses of a revision that was applied completely."""
 
 
 class ReleaseState(StrEnum):
-    """Where the release is."""
+    """The state of the release."""
 
     ABSENT = "Absent"
     NOT_OWNED = "NotOwned"
@@ -30,7 +30,10 @@ class ReleaseState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DesiredRelease:
-    """What the release shall be."""
+    """The release that the spec asks for.
+
+    `mirror` is where every image comes from; the digest of the values includes it through the agents' digest.
+    """
 
     chart_ref: str
     chart_version: str
@@ -38,59 +41,58 @@ class DesiredRelease:
     values: dict[str, Any]
     values_digest: str
     mirror: str | None = None
-    """Where every image comes from; the digest of the values holds it, by that of the agents."""
 
 
 def desired_release(spec: Spec, observation: Observation) -> DesiredRelease:
-    """What the spec leads to in this cluster."""
+    """Return the release that the spec asks for in this cluster."""
     values = helm_values(spec, initial_series(observation))
     return DesiredRelease(spec.chart.ref, spec.version, spec.chart.digest, values, digest(values), spec.registry_mirror)
 
 
 def released_digest(observation: Observation) -> str | None:
-    """The configuration that a new agent would run, as the DaemonSet says."""
+    """Return the digest of the configuration that a new agent would run, read from the DaemonSet."""
     return None if observation.agent_set is None else observation.agent_set.config_digest
 
 
 def spec_digest(desired: DesiredRelease) -> str:
-    """A digest of all that is wanted, by which a wish that failed is known again."""
+    """Return a digest of the desired release, which identifies a release that failed."""
     return digest([desired.chart_ref, desired.chart_version, desired.pinned_digest, desired.values_digest])
 
 
 def initial_series(observation: Observation) -> str | None:
-    """The minor first installed in this cluster, X.Y; None where Cilium was never installed."""
+    """Return the minor version first installed in this cluster, X.Y; None if Cilium was never installed."""
     version = initial_version(observation)
     return None if version is None else CiliumVersion.parse(version).series
 
 
 def initial_version(observation: Observation) -> str | None:
-    """The chart version first installed: from the record, else the oldest revision that Helm keeps."""
+    """Return the chart version first installed: from the record, else from the oldest revision that Helm has."""
     if observation.record is not None:
         return observation.record.initial_version
     if not observation.installed:
         return None
     revisions = observation.revisions
-    # `helm uninstall --keep-history` leaves the revisions of a Cilium that is no more.
+    # `helm uninstall --keep-history` leaves the revisions of an earlier installation.
     first = max((index + 1 for index, r in enumerate(revisions) if r.status == "uninstalled"), default=0)
     return next((r.chart_version for r in revisions[first:] if r.managed and r.status in APPLIED), None)
 
 
 def last_deployed(observation: Observation) -> Revision | None:
-    """The newest revision that Helm applied in full: what runs, or should."""
+    """Return the newest revision that was applied completely: what runs, or should run."""
     if not observation.installed:
         return None
     return next((r for r in reversed(observation.revisions) if r.status in APPLIED), None)
 
 
 def last_managed(observation: Observation) -> Revision | None:
-    """The newest revision of the operator's that Helm applied in full."""
+    """Return the newest revision of the operator that was applied completely."""
     if not observation.installed:
         return None
     return next((r for r in reversed(observation.revisions) if r.managed and r.status in APPLIED), None)
 
 
 def release_state(observation: Observation, desired: DesiredRelease) -> ReleaseState:
-    """Name the state of the release."""
+    """Return the state of the release."""
     newest = observation.newest
     if newest is None or not observation.installed:
         return ReleaseState.ABSENT
@@ -104,32 +106,32 @@ def release_state(observation: Observation, desired: DesiredRelease) -> ReleaseS
 
 
 def is_managed(observation: Observation) -> bool:
-    """Whether there is no release, or one that the operator had a hand in."""
+    """Whether there is no release, or the operator made at least one of its revisions."""
     return not observation.installed or any(revision.managed for revision in observation.revisions)
 
 
 def is_release(newest: Revision, desired: DesiredRelease) -> bool:
-    """Whether a revision is of what is wanted."""
+    """Whether a revision is the desired release."""
     same = newest.chart_version == desired.chart_version and newest.values_digest == desired.values_digest
     if desired.pinned_digest is not None:
         same = same and newest.chart_digest == desired.pinned_digest
-    # Another place for the chart is a change: what it serves cannot be known without a fetch.
+    # Another chart reference is a change: its content is unknown until it is fetched.
     return same and newest.ref_digest == digest(desired.chart_ref)
 
 
-def asks_for_the_same(observation: Observation, desired: DesiredRelease) -> bool:
-    """Whether the spec still asks for what the operator released last: then somebody else's revision is not fought."""
+def spec_is_unchanged(observation: Observation, desired: DesiredRelease) -> bool:
+    """Whether the spec still asks for the operator's last release; if so, a foreign revision is left alone."""
     last = next((revision for revision in reversed(observation.revisions) if revision.managed), None)
     if last is None:
         return False
-    # A step on the way to what is asked for is of another version than that.
+    # An intermediate step of an upgrade has another version than the spec.
     return last.spec_digest == spec_digest(desired) if last.spec_digest else is_release(last, desired)
 
 
 def running(observation: Observation, released: PoolConfig | None = None) -> Running:
-    """The facts that a new spec must not contradict: what the cluster shows first, the record last.
+    """Return the facts that a new spec must not contradict: from the cluster, else from the record.
 
-    `cilium-config` counts though Helm's records are gone: an uninstall takes it away, and nothing else does.
+    `cilium-config` counts even if Helm's revisions are missing, because only an uninstall removes it.
     """
     deployed, record, pool = last_deployed(observation), observation.record, observation.pool
     version = deployed.chart_version if deployed is not None and deployed.managed else None

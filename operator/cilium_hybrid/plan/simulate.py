@@ -1,4 +1,4 @@
-"""What a spec would lead to, step by step: the same decisions as the operator's, on a cluster that is only imagined."""
+"""The steps that a spec would lead to: the operator's own decisions, on a simulated cluster."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Any, Final, assert_never
 
 from cilium_hybrid.api.status import PlanPhase, PlanStep, Status
-from cilium_hybrid.api.v1alpha1 import Approval, Preflight, Spec
+from cilium_hybrid.api.upgrade import Approval, Preflight
+from cilium_hybrid.api.v1alpha1 import FINALIZER, Spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import (
     Action,
@@ -27,21 +28,23 @@ from cilium_hybrid.plan.actions import (
     WriteRecord,
 )
 from cilium_hybrid.plan.decide import decide, refuse
-from cilium_hybrid.plan.inputs import Situation
+from cilium_hybrid.plan.inputs import ReconcileInput, Resource, SpecEvaluation
 from cilium_hybrid.plan.observation import Observation, Revision
-from cilium_hybrid.plan.registry_mirror import named_from, with_mirror
+from cilium_hybrid.plan.registry_mirror import uses_mirror, with_mirror
 from cilium_hybrid.plan.release import DesiredRelease
-from cilium_hybrid.plan.rollout.operator_deployment import without_the_old_going_first
+from cilium_hybrid.plan.rollout.operator_deployment import without_old_operator_stopped_first
 from cilium_hybrid.plan.upgrade.path import UpgradePath, find_upgrade_path
 from cilium_hybrid.plan.values import CONFIG_DIGEST, digest
-from cilium_hybrid.rules.supported_minors import notes_of
+from cilium_hybrid.rules.lenient_spec import LenientSpec
+from cilium_hybrid.rules.supported_minors import minor_of
+from cilium_hybrid.rules.text import count_of
 
-_MOST: Final = 20
-"""No spec leads to so many steps; were there a circle of decisions, it would be cut here."""
+_MAX_STEPS: Final = 20
+"""More than any spec leads to; it ends a simulation that would never end."""
 
 
 class SimulatedStepKind(StrEnum):
-    """What a step is for."""
+    """The kind of a step."""
 
     UNLOCK = "Unlock"
     INSTALL = "Install"
@@ -49,13 +52,13 @@ class SimulatedStepKind(StrEnum):
     APPROVAL = "Approval"
     PREFLIGHT = "Preflight"
     UPGRADE = "Upgrade"
-    ADD_FINALIZER = "Hold"
-    REMOVE_FINALIZER = "LetGo"
+    ADD_FINALIZER = "AddFinalizer"
+    REMOVE_FINALIZER = "RemoveFinalizer"
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedStep:
-    """One step, in words; `changed` are the paths of the values that it changes, `notes` what to know before it."""
+    """One step; `changed` are the paths of the values that it changes, `notes` the upgrade notes to read before it."""
 
     kind: SimulatedStepKind
     message: str
@@ -65,7 +68,7 @@ class SimulatedStep:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """The steps, and the decision that ends them: nothing left to do, or what blocks."""
+    """The steps, and the last decision: there is nothing left to do, or something blocks."""
 
     steps: tuple[SimulatedStep, ...]
     end: Decision
@@ -82,76 +85,84 @@ def simulate(
     available: Sequence[CiliumVersion] = (),
     planned: Status | None = None,
 ) -> Simulation:
-    """Every step from what is observed to what the spec asks for; `released` are the values that run.
+    """Return every step from the observed cluster to what the spec, which is valid, asks for.
 
-    The spec is one that breaks no rule; `generation` is the one that it has, or would get; `available` are the versions
-    that the registry has; `planned` is a status with the plan that is under way.
+    `released` are the values of the deployed release. `generation` is the one that the spec has, or would get.
+    `available` are the versions in the registry. `planned` is the status with the plan in progress, if any.
     """
     steps: list[SimulatedStep] = []
-    planned, released = planned or Status(), without_the_old_going_first(released)
-    imagined, observation = _going_well(spec, observation)
+    planned, released = planned or Status(), without_old_operator_stopped_first(released)
+    simulated, observation = _without_waiting(spec, observation)
     while True:
-        upgrade_path = find_upgrade_path(imagined, observation, planned, generation, available)
-        if upgrade_path.refusal is not None:
-            return Simulation(tuple(steps), refuse((upgrade_path.refusal,)))
-        pending = tuple(PlanStep(version=version, phase=PlanPhase.PENDING) for version in upgrade_path.versions)
-        planned = Status(plan=pending, plan_digest=upgrade_path.digest)
-        decision = decide(
-            Situation(imagined, observation, upgrade_path, (), now, has_finalizer=has_finalizer, generation=generation)
-        )
-        # What is being undone is no step on the way to what the spec asks for.
-        if isinstance(decision.action, Nothing | Rollback | LabelRollback) or len(steps) >= _MOST:
+        path = find_upgrade_path(simulated, observation, planned, generation, available)
+        if path.refusal is not None:
+            return Simulation(tuple(steps), refuse((path.refusal,)))
+        pending = tuple(PlanStep(version=version, phase=PlanPhase.PENDING) for version in path.versions)
+        planned = Status(plan=pending, plan_digest=path.digest)
+        resource = Resource(generation, "", {}, {}, finalizers=(FINALIZER,) if has_finalizer else ())
+        decision = decide(_evaluation(simulated, path, planned, resource, observation, now))
+        # A rollback is not a step towards what the spec asks for.
+        if isinstance(decision.action, Nothing | Rollback | LabelRollback) or len(steps) >= _MAX_STEPS:
             return Simulation(tuple(steps), decision)
-        asked = any(step.kind is SimulatedStepKind.APPROVAL for step in steps)
-        made = _step(decision, observation, released, upgrade_path, spec)
-        # One approval is of the whole plan.
-        steps += [step for step in made if not (asked and step.kind is SimulatedStepKind.APPROVAL)]
+        approved = any(step.kind is SimulatedStepKind.APPROVAL for step in steps)
+        following = _steps_of(decision, observation, released, path, spec)
+        # One approval covers the whole plan.
+        steps += [step for step in following if not (approved and step.kind is SimulatedStepKind.APPROVAL)]
         if isinstance(decision.action, Apply):
-            released = _as_released(decision.action.desired_release, released)
+            released = _released_values(decision.action.desired_release, released)
         observation, has_finalizer = _after(decision.action, observation, now, has_finalizer)
 
 
-def _going_well(spec: Spec, observation: Observation) -> tuple[Spec, Observation]:
-    """What is asked of a person and of the cluster on the way is taken to end well: none is waited for."""
-    easy = spec.upgrade.model_copy(update={"approval": Approval.AUTOMATIC, "preflight": Preflight(enabled=False)})
+def _without_waiting(spec: Spec, observation: Observation) -> tuple[Spec, Observation]:
+    """Assume that the plan is approved and that everything the operator waits for succeeds at once."""
+    upgrade = spec.upgrade.model_copy(update={"approval": Approval.AUTOMATIC, "preflight": Preflight(enabled=False)})
     nodes = {name: replace(node, ready="Unknown") for name, node in observation.nodes.items()}
-    well = replace(observation, nodes=nodes, secrets_namespace_terminating=False)
-    return spec.model_copy(update={"upgrade": easy}), well
+    ready = replace(observation, nodes=nodes, secrets_namespace_terminating=False)
+    return spec.model_copy(update={"upgrade": upgrade}), ready
 
 
-def _step(
-    decision: Decision, observation: Observation, released: Mapping[str, Any], upgrade_path: UpgradePath, spec: Spec
+def _evaluation(
+    spec: Spec, path: UpgradePath, planned: Status, resource: Resource, observation: Observation, now: datetime
+) -> SpecEvaluation:
+    reconcile_input = ReconcileInput(
+        resource=resource,
+        lenient_spec=LenientSpec(),
+        observation=observation,
+        now=now,
+        failure_of=lambda _: None,
+    )
+    return SpecEvaluation(input=reconcile_input, previous=planned, spec=spec, upgrade_path=path)
+
+
+def _steps_of(
+    decision: Decision, observation: Observation, released: Mapping[str, Any], path: UpgradePath, spec: Spec
 ) -> Iterator[SimulatedStep]:
     match decision.action:
-        case Apply(over=None) if not released:
-            nodes = len(observation.nodes)
-            message = f"{decision.message}, on {nodes} hybrid {'node' if nodes == 1 else 'nodes'}"
+        case Apply(replaces=None) if not released:
+            message = f"{decision.message} on {_hybrid_nodes(observation)}"
             yield SimulatedStep(SimulatedStepKind.INSTALL, message)
         case Apply(desired_release=desired):
             if spec.upgrade.approval is Approval.MANUAL:
-                yield SimulatedStep(SimulatedStepKind.APPROVAL, "spec.upgrade.approval is Manual: waiting for a person")
-            message = f"{decision.message}; {_restarts(desired, observation)}{_source(desired, released)}"
-            changed = tuple(changed_paths(released, _as_released(desired, released)))
-            if not upgrade_path.left:
+                message = "waiting for approval, because spec.upgrade.approval is Manual"
+                yield SimulatedStep(SimulatedStepKind.APPROVAL, message)
+            message = f"{decision.message}; {_restarts(desired, observation)}{_mirror(desired, released)}"
+            changed = tuple(changed_paths(released, _released_values(desired, released)))
+            if not path.remaining:
                 yield SimulatedStep(SimulatedStepKind.CONFIGURE, message, changed)
                 return
             if spec.upgrade.preflight.enabled:
-                yield SimulatedStep(
-                    SimulatedStepKind.PREFLIGHT,
-                    f"checking Cilium {desired.chart_version} on every node with a Ready agent",
-                )
-            notes = notes_of(CiliumVersion.parse(desired.chart_version)) if upgrade_path.enters_minor else ()
+                checking = f"checking Cilium {desired.chart_version} on every node with a Ready agent"
+                yield SimulatedStep(SimulatedStepKind.PREFLIGHT, checking)
+            notes = minor_of(CiliumVersion.parse(desired.chart_version)).notes if path.enters_minor else ()
             yield SimulatedStep(SimulatedStepKind.UPGRADE, message, changed, notes)
         case Unlock():
             yield SimulatedStep(SimulatedStepKind.UNLOCK, decision.message)
         case AddFinalizer():
-            message = "the resource's deletion waits from now on until Cilium is uninstalled"
-            yield SimulatedStep(SimulatedStepKind.ADD_FINALIZER, f"{decision.message}: {message}")
+            message = f"{decision.message}; deleting the resource will uninstall Cilium first"
+            yield SimulatedStep(SimulatedStepKind.ADD_FINALIZER, message)
         case RemoveFinalizer():
-            yield SimulatedStep(
-                SimulatedStepKind.REMOVE_FINALIZER,
-                f"{decision.message}: the resource's deletion waits for nothing from now on",
-            )
+            message = f"{decision.message}; deleting the resource will leave Cilium running"
+            yield SimulatedStep(SimulatedStepKind.REMOVE_FINALIZER, message)
         case (
             LabelRollback()
             | EndPreflight()
@@ -168,40 +179,43 @@ def _step(
             assert_never(unknown)
 
 
-def _as_released(desired: DesiredRelease, released: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values as far as they are known without the chart: the images that were released are named by it."""
+def _released_values(desired: DesiredRelease, released: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values as far as they are known without the chart: `released` names the images that it uses."""
     return desired.values if desired.mirror is None else with_mirror(desired.values, released, desired.mirror)
 
 
-def _source(desired: DesiredRelease, released: Mapping[str, Any]) -> str:
-    if desired.mirror is None or named_from(released, desired.mirror):
+def _mirror(desired: DesiredRelease, released: Mapping[str, Any]) -> str:
+    if desired.mirror is None or uses_mirror(released, desired.mirror):
         return ""
-    return f"; every image comes from {desired.mirror}"
+    return f"; all images come from {desired.mirror}"
 
 
 def _restarts(desired: DesiredRelease, observation: Observation) -> str:
     running = None if observation.agent_set is None else observation.agent_set.config_digest
     if desired.values["podAnnotations"][CONFIG_DIGEST] == running:
-        return "no agent restarts, and Cilium's operator where its own configuration changed"
-    nodes = len(observation.nodes)
-    return f"the agent restarts on {nodes} hybrid {'node' if nodes == 1 else 'nodes'}"
+        return "no agent restarts; the Cilium operator restarts if its configuration changes"
+    return f"the agent restarts on {_hybrid_nodes(observation)}"
+
+
+def _hybrid_nodes(observation: Observation) -> str:
+    return count_of(len(observation.nodes), "hybrid node", "hybrid nodes")
 
 
 def _after(action: Action, observation: Observation, now: datetime, has_finalizer: bool) -> tuple[Observation, bool]:
-    """The cluster once an action worked, as far as the next decision looks at it."""
+    """Return the cluster after a successful action, as far as it matters for the next decision."""
     match action:
         case Apply(desired_release=desired, revision=number):
-            made = Revision(
+            created = Revision(
                 number=number,
                 status="deployed",
-                made_at=now,
+                created_at=now,
                 managed=True,
                 chart_version=desired.chart_version,
                 chart_digest=desired.pinned_digest or "",
                 values_digest=desired.values_digest,
                 ref_digest=digest(desired.chart_ref),
             )
-            return replace(observation, revisions=(*observation.revisions, made)), has_finalizer
+            return replace(observation, revisions=(*observation.revisions, created)), has_finalizer
         case Unlock():
             *before, newest = observation.revisions
             return replace(observation, revisions=(*before, replace(newest, status="failed"))), has_finalizer
@@ -220,20 +234,20 @@ def _after(action: Action, observation: Observation, now: datetime, has_finalize
             | Uninstall()
             | Nothing()
         ):
-            # Of these only the first is met: a plan is of a resource that stays, and of what goes well.
+            # Only the first of these occurs: the resource is not deleted, and nothing fails.
             return observation, False
         case unknown:
             assert_never(unknown)
 
 
-def changed_paths(before: Mapping[str, Any], after: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """The paths at which values differ, each with what happens there; never a value, which may be secret."""
+def changed_paths(before: Mapping[str, Any], after: Mapping[str, Any], parent: str = "") -> Iterator[str]:
+    """Return the paths at which the values differ, with the kind of change; never a value, which may be secret."""
     for name in sorted({*before, *after}):
-        path = f"{above}{name}"
+        path = f"{parent}{name}"
         if path == f"podAnnotations.{CONFIG_DIGEST}":
             continue
         if name not in after:
-            yield f"{path} (taken out)"
+            yield f"{path} (removed)"
         elif name not in before:
             yield f"{path} (added)"
         elif isinstance(before[name], Mapping) and isinstance(after[name], Mapping):

@@ -1,17 +1,18 @@
-"""From a spec to Helm values, the same bytes for the same spec."""
+"""The Helm values of release `cilium`: the same spec always leads to the same values."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cilium_hybrid.api.v1alpha1 import Rollout, RolloutStrategy, Spec
+from cilium_hybrid.api.upgrade import Rollout, RolloutStrategy
+from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.rules.rendered.rules import HYBRID_LABEL, HYBRID_VALUE
 
 CONFIG_DIGEST: Final = "ciliumhybrid.io/config-digest"
 HUBBLE_PODS: Final = ("relay", "ui")
-"""Parts of Hubble with pods of their own; the agents read nothing of theirs."""
+"""Components of Hubble that run in their own pods; the agents do not read their values."""
 
 _HYBRID_NODES: Final[dict[str, Any]] = {
     "nodeAffinity": {
@@ -25,22 +26,22 @@ _HYBRID_NODES: Final[dict[str, Any]] = {
 
 
 def helm_values(spec: Spec, initial_series: str | None = None) -> dict[str, Any]:
-    """The whole values of release `cilium`; nothing of a former revision is reused.
+    """Return all values of release `cilium`; nothing of an earlier revision is reused.
 
-    `initial_series` is the minor release first installed in this cluster, X.Y; None for a first install.
+    `initial_series` is the minor version first installed in this cluster, X.Y; None for a first install.
     Source: AWS guide "Configure CNI for hybrid nodes"; for upgradeCompatibility, Cilium's upgrade guide.
     """
-    owned = merged(_owned(spec, initial_series), _hubble_placed(spec.values))
-    values = merged(spec.values, {**_without_nothing(owned), **pull_secrets(spec)})
+    owned = merged(_owned(spec, initial_series), _hubble_affinity(spec.values))
+    values = merged(spec.values, {**_without_none(owned), **pull_secrets(spec)})
     return merged(
         values, {"podAnnotations": {CONFIG_DIGEST: config_digest(spec.version, values, spec.registry_mirror)}}
     )
 
 
 def pull_secrets(spec: Spec) -> dict[str, Any]:
-    """The value of spec.imagePullSecrets, for either release; nothing where the spec names none."""
-    named = [{"name": secret.name} for secret in spec.image_pull_secrets]
-    return {"imagePullSecrets": named} if named else {}
+    """Return the value for spec.imagePullSecrets, for either release; empty if the spec has none."""
+    secrets = [{"name": secret.name} for secret in spec.image_pull_secrets]
+    return {"imagePullSecrets": secrets} if secrets else {}
 
 
 def _owned(spec: Spec, initial_series: str | None) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def _owned(spec: Spec, initial_series: str | None) -> dict[str, Any]:
                 "clusterPoolIPv4PodCIDRList": list(spec.ipam.pod_cidrs),
             },
         },
-        # A string: charts before 1.18 take no boolean here.
+        # A string, because charts before 1.18 do not accept a boolean.
         "kubeProxyReplacement": "false",
         "loadBalancer": {"serviceTopology": True},
         "operator": {
@@ -66,18 +67,18 @@ def _owned(spec: Spec, initial_series: str | None) -> dict[str, Any]:
         },
         "resources": spec.resources.agent,
         "updateStrategy": _update_strategy(spec.upgrade.rollout),
-        # The chart's own checksum is of the whole cilium-config: an appended CIDR would restart every agent.
+        # The chart's own checksum covers the whole cilium-config: an appended CIDR would restart every agent.
         "rollOutCiliumPods": False,
         "upgradeCompatibility": initial_series or CiliumVersion.parse(spec.version).series,
     }
 
 
-def _hubble_placed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Hubble's relay and UI on hybrid nodes, where they are on: values that do not name them stay as they are."""
+def _hubble_affinity(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the affinity of Hubble's relay and UI if they are enabled; else nothing, so that no value is added."""
     hubble = values.get("hubble")
-    parts = {name: hubble.get(name) for name in HUBBLE_PODS} if isinstance(hubble, Mapping) else {}
-    on = [name for name, part in parts.items() if isinstance(part, Mapping) and part.get("enabled") is True]
-    return {"hubble": {name: {"affinity": _HYBRID_NODES} for name in on}} if on else {}
+    components = {name: hubble.get(name) for name in HUBBLE_PODS} if isinstance(hubble, Mapping) else {}
+    enabled = [name for name, part in components.items() if isinstance(part, Mapping) and part.get("enabled") is True]
+    return {"hubble": {name: {"affinity": _HYBRID_NODES} for name in enabled}} if enabled else {}
 
 
 def _update_strategy(rollout: Rollout) -> dict[str, Any]:
@@ -87,17 +88,18 @@ def _update_strategy(rollout: Rollout) -> dict[str, Any]:
 
 
 def config_digest(version: str, values: Mapping[str, Any], mirror: str | None = None) -> str:
-    """Digest of what the agents read: it changes when they must restart, and only then.
+    """Return the digest of what the agents read: it changes if, and only if, they must restart.
 
-    Left out is what others alone read: the values of Cilium's operator, the pools that it cuts blocks from, the
-    values of Hubble's relay and UI, and how the agents' DaemonSet is updated. `mirror` is where their images come from.
+    It leaves out what only others read: the values of the Cilium operator, the pools that it allocates node blocks
+    from, the values of Hubble's relay and UI, and the update strategy of the agents' DaemonSet. `mirror` is the
+    registry mirror that the agents' images come from.
     """
     agents: dict[str, Any] = {key: value for key, value in values.items() if key not in {"operator", "updateStrategy"}}
     agents["ipam"] = {key: value for key, value in values["ipam"].items() if key != "operator"}
     hubble = values.get("hubble")
     if isinstance(hubble, Mapping) and hubble:
         agents["hubble"] = {key: value for key, value in hubble.items() if key not in HUBBLE_PODS}
-        # As if it had never been named: to turn the relay on restarts no agent.
+        # Same as without the key: enabling the relay restarts no agent.
         if not agents["hubble"]:
             del agents["hubble"]
     source = {} if mirror is None else {"mirror": mirror}
@@ -105,24 +107,24 @@ def config_digest(version: str, values: Mapping[str, Any], mirror: str | None = 
 
 
 def digest(value: Any) -> str:
-    """sha256:… of a JSON value, whatever the order of its keys."""
+    """Return sha256:… of a JSON value, independent of the order of its keys."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 
 
-def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Maps merged key by key, anything else replaced: lists are never joined."""
-    made = dict(under)
-    for key, value in over.items():
-        below = made.get(key)
-        made[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return made
+def merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both merged as by Helm: maps key by key; anything else, including lists, is replaced."""
+    result = dict(base)
+    for key, value in override.items():
+        below = result.get(key)
+        result[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return result
 
 
-def _without_nothing(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what the spec does not say: a null would erase the chart's default."""
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what the spec does not set: a null would erase the chart's default."""
     return {
-        key: _without_nothing(value) if isinstance(value, Mapping) else value
+        key: _without_none(value) if isinstance(value, Mapping) else value
         for key, value in values.items()
         if value is not None
     }

@@ -1,1 +1,1 @@
-"""Do it: one pass from looking to writing, over the ports."""
+"""The reconcile loop and its steps, over the ports."""

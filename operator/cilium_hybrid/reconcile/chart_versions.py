@@ -1,4 +1,4 @@
-"""Which versions the registry has, asked a few times a day beside the passes: none of them waits for it."""
+"""The versions of the chart in its registry, listed in the background a few times a day."""
 
 import asyncio
 import logging
@@ -12,48 +12,52 @@ from cilium_hybrid.ports import Charts, ChartUnavailableError
 
 log = logging.getLogger(__name__)
 
-ASKED_EVERY: Final = 12 * 3600.0
-ASKED_AGAIN: Final = 3600.0
-"""Seconds until a registry is asked again that did, or did not, say which versions it has."""
+REFRESH_SECONDS: Final = 12 * 3600.0
+RETRY_SECONDS: Final = 3600.0
 
 
 class ChartVersions:
-    """The versions of the chart that the passes last asked for. `changed` is called when they are known."""
+    """The versions of the chart that reconciliations last asked for. `changed` is called when they become known."""
 
     def __init__(
-        self, charts: Charts, changed: Callable[[], None], every: float = ASKED_EVERY, again: float = ASKED_AGAIN
+        self,
+        charts: Charts,
+        changed: Callable[[], None],
+        refresh_seconds: float = REFRESH_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        self._charts, self._changed, self._every, self._again = charts, changed, every, again
+        self._charts, self._changed = charts, changed
+        self._refresh_seconds, self._retry_seconds = refresh_seconds, retry_seconds
         self._ref: str | None = None
         self._versions: Sequence[CiliumVersion] | None = None
-        self._another = asyncio.Event()
+        self._ref_changed = asyncio.Event()
 
     def of(self, ref: str) -> Sequence[CiliumVersion] | None:
-        """The versions that `ref` has; None where that is not known, or not yet."""
+        """Return the versions of chart `ref`; None if they are not known, or not yet."""
         if ref != self._ref:
             self._ref, self._versions = ref, None
-            self._another.set()
+            self._ref_changed.set()
         return self._versions
 
     async def run(self) -> None:
-        """Ask, for ever; what goes wrong is worth no more than a line for those who look for it."""
+        """List the versions forever; a failure is only logged at debug level, because nothing depends on them."""
         while True:
-            pause = await self._ask()
+            pause = await self._list()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._another.wait(), pause)
-            self._another.clear()
+                await asyncio.wait_for(self._ref_changed.wait(), pause)
+            self._ref_changed.clear()
 
-    async def _ask(self) -> float | None:
-        """Ask once; how long to wait before the next time, None until another chart is asked for."""
+    async def _list(self) -> float | None:
+        """List the versions once and return the seconds until the next time; None: when another chart is asked for."""
         ref = self._ref
         if ref is None or not ref.startswith(OCI):
             return None
         try:
             versions = await self._charts.versions(ref)
         except ChartUnavailableError as error:
-            log.debug("no newer version is known: %s", error)
-            return self._again
+            log.debug("cannot list the chart's versions: %s", error)
+            return self._retry_seconds
         if ref == self._ref:
             self._versions = versions
             self._changed()
-        return self._every
+        return self._refresh_seconds

@@ -1,11 +1,11 @@
-"""What every log line of a pass carries."""
+"""The fields that every log line of a reconciliation has."""
 
 from contextvars import ContextVar
 from typing import Any
 
-LOG_CONTEXT: ContextVar[dict[str, Any]] = ContextVar("PASS", default={})  # noqa: B039 # replaced, never changed
+LOG_CONTEXT: ContextVar[dict[str, Any]] = ContextVar("LOG_CONTEXT", default={})  # noqa: B039 # replaced, never changed
 
 
-def note(**facts: object) -> None:
-    """Add facts to every further log line of this pass."""
-    LOG_CONTEXT.set({**LOG_CONTEXT.get(), **facts})
+def add_log_context(**fields: object) -> None:
+    """Add fields to all further log lines of this reconciliation."""
+    LOG_CONTEXT.set({**LOG_CONTEXT.get(), **fields})

@@ -1,4 +1,4 @@
-"""Whether what is released is still as it was released, looked up beside the passes: none of them waits for it."""
+"""Drift detection: the release is compared with the cluster in the background, so that no reconciliation waits."""
 
 import asyncio
 import logging
@@ -12,50 +12,55 @@ from cilium_hybrid.ports import Cluster, ClusterUnavailableError, Releases
 
 log = logging.getLogger(__name__)
 
-SETTLES: Final = 1.0
-"""Seconds from an edit to the comparison, so that many edits make one."""
+DEBOUNCE_SECONDS: Final = 1.0
+"""From an edit to the comparison, so that many edits cause only one."""
 
 
-class DriftWatch:
-    """What differs, as it was last compared.
+class DriftDetector:
+    """The differences found by the last comparison.
 
-    It is compared when another revision is there, when an object that is watched was edited, and every `every` seconds
-    for all that is not watched. `changed` is called when the answer is another one.
+    The release is compared when its revision changes, when a watched object is edited, and every `interval` seconds for
+    the objects that are not watched. `changed` is called when the result changes.
     """
 
     def __init__(
-        self, releases: Releases, cluster: Cluster, changed: Callable[[], None], every: float, settles: float = SETTLES
+        self,
+        releases: Releases,
+        cluster: Cluster,
+        changed: Callable[[], None],
+        interval: float,
+        debounce: float = DEBOUNCE_SECONDS,
     ) -> None:
         self._releases, self._cluster, self._changed = releases, cluster, changed
-        self._every, self._settles = every, settles
+        self._interval, self._debounce = interval, debounce
         self._revision: int | None = None
         self._edits: object = None
-        self._found: Sequence[Difference] | None = None
+        self._differences: Sequence[Difference] | None = None
         self._edited = asyncio.Event()
 
     def of(self, observation: Observation) -> Sequence[Difference] | None:
-        """The differences to the revision that is deployed; None where that is not known, or not yet."""
+        """Return the differences to the deployed revision; None if they are not known, or not yet."""
         revision = compared_revision(observation)
         if (revision, observation.edits) != (self._revision, self._edits):
             if revision != self._revision:
-                self._found = None
+                self._differences = None
             self._revision, self._edits = revision, observation.edits
             self._edited.set()
-        return self._found
+        return self._differences
 
     async def run(self) -> None:
-        """Compare, for ever; where the API server does not answer, the next time is soon enough."""
+        """Compare forever; if the API server does not answer, the next comparison is soon enough."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._every):
+                async with asyncio.timeout(self._interval):
                     await self._edited.wait()
-            await asyncio.sleep(self._settles)
+            await asyncio.sleep(self._debounce)
             self._edited.clear()
             try:
                 await self._compare()
             except Exception:
-                # What is only told must never end what is done.
-                log.exception("what is released could not be compared; the next time looks again")
+                # Drift is only reported, so an error here must not end the operator.
+                log.exception("cannot compare the release with the cluster; retrying in %g s", self._interval)
 
     async def _compare(self) -> None:
         revision = self._revision
@@ -63,11 +68,11 @@ class DriftWatch:
             return
         try:
             manifests = await self._releases.manifests(revision)
-            found = await self._cluster.differences(manifests)
+            differences = await self._cluster.differences(manifests)
         except ClusterUnavailableError as error:
-            log.debug("what is released was not compared: %s", error)
+            log.debug("cannot compare the release with the cluster: %s", error)
             return
-        # A pass may have released something else meanwhile.
-        if manifests and revision == self._revision and found != self._found:
-            self._found = found
+        # Another revision may have been deployed meanwhile.
+        if manifests and revision == self._revision and differences != self._differences:
+            self._differences = differences
             self._changed()

@@ -1,4 +1,4 @@
-"""Carry out one action. What goes wrong comes back as a failure with a reason, or as StaleError: look again."""
+"""The execution of one action. A failure is returned with its reason; StaleError means: observe again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,8 +28,8 @@ from cilium_hybrid.plan.inputs import Failure, Resource
 from cilium_hybrid.plan.observation import Revision
 from cilium_hybrid.plan.registry_mirror import with_mirror
 from cilium_hybrid.plan.release import DesiredRelease
-from cilium_hybrid.plan.rollout.operator_deployment import with_the_old_going_first
-from cilium_hybrid.plan.upgrade.path import VERSIONS_LAST
+from cilium_hybrid.plan.rollout.operator_deployment import with_old_operator_stopped_first
+from cilium_hybrid.plan.upgrade.path import VERSIONS_MAX_AGE
 from cilium_hybrid.plan.upgrade.preflight import PREFLIGHT
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import (
@@ -41,7 +41,7 @@ from cilium_hybrid.ports import (
     Cluster,
     ClusterUnavailableError,
     FetchedChart,
-    HelmEndedError,
+    HelmInterruptedError,
     PolicyRejectedError,
     PortError,
     Preflights,
@@ -53,9 +53,9 @@ from cilium_hybrid.rules.rendered.rules import manifest_rules, preflight_rules
 from cilium_hybrid.rules.rule import Violation, all_violations, join_violations
 from cilium_hybrid.rules.text import first_and_count
 
-FIRST_PAUSE: Final = timedelta(seconds=5)
-LONGEST_PAUSE: Final = timedelta(minutes=10)
-LONGEST_PAUSE_API: Final = timedelta(seconds=10)
+MIN_BACKOFF: Final = timedelta(seconds=5)
+MAX_BACKOFF: Final = timedelta(minutes=10)
+MAX_API_BACKOFF: Final = timedelta(seconds=10)
 
 _REASONS: Final[dict[type[PortError], Reason]] = {
     ChartUnavailableError: Reason.CHART_UNAVAILABLE,
@@ -63,42 +63,42 @@ _REASONS: Final[dict[type[PortError], Reason]] = {
     ValuesRefusedError: Reason.INVALID_VALUES,
     PolicyRejectedError: Reason.POLICY_REJECTED,
     ApplyFailedError: Reason.APPLY_FAILED,
-    HelmEndedError: Reason.APPLY_FAILED,
+    HelmInterruptedError: Reason.APPLY_FAILED,
     UninstallFailedError: Reason.DELETION_BLOCKED,
     ClusterUnavailableError: Reason.API_UNAVAILABLE,
 }
-# The same input fails the same way: only a person can mend these.
-_FINAL: Final = (ChartRefusedError, ValuesRefusedError)
+# The same input fails the same way, so these are not retried.
+_NOT_RETRIED: Final = (ChartRefusedError, ValuesRefusedError)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """The versions that the registry had when a generation asked for them."""
+class _ListedVersions:
+    """The versions that were in the registry when a generation asked for them."""
 
     generation: int
     versions: Sequence[CiliumVersion]
-    until: datetime
+    valid_until: datetime
 
 
 class Executor:
-    """The only writer beside the status."""
+    """Writes everything but the status."""
 
     def __init__(
         self, charts: Charts, releases: Releases, preflights: Preflights, cluster: Cluster, clock: Clock
     ) -> None:
         self._charts, self._releases, self._preflights = charts, releases, preflights
         self._cluster, self._clock = cluster, clock
-        self._found: _Found | None = None
+        self._listed: _ListedVersions | None = None
 
     def versions(self, resource: Resource) -> Sequence[CiliumVersion] | None:
-        """What the registry had when it was asked for this generation; None where it was not, or long ago."""
-        found = self._found
-        if found is None or found.generation != resource.generation or self._clock.now() >= found.until:
+        """Return the versions listed for this generation; None if they were not, or too long ago."""
+        listed = self._listed
+        if listed is None or listed.generation != resource.generation or self._clock.now() >= listed.valid_until:
             return None
-        return found.versions
+        return listed.versions
 
     async def execute(self, action: Action, resource: Resource, attempts: int) -> Failure | None:
-        """Do it; `attempts` is how often the same failed before. StaleError passes through."""
+        """Execute the action and return its failure; `attempts` is how often the same failed before; StaleError."""
         try:
             match action:
                 case Apply():
@@ -106,28 +106,28 @@ class Executor:
                 case StartPreflight():
                     return await self._start_preflight(action)
                 case _:
-                    await self._do(action, resource)
+                    await self._execute_other(action, resource)
         except tuple(_REASONS) as error:
-            final = isinstance(error, _FINAL)
-            longest = LONGEST_PAUSE_API if isinstance(error, ClusterUnavailableError) else LONGEST_PAUSE
-            not_before = None if final else self._clock.now() + min(pause(attempts), longest)
+            longest = MAX_API_BACKOFF if isinstance(error, ClusterUnavailableError) else MAX_BACKOFF
+            retried = not isinstance(error, _NOT_RETRIED)
+            not_before = self._clock.now() + min(backoff(attempts), longest) if retried else None
             return Failure(_REASONS[type(error)], str(error), attempts + 1, not_before)
         return None
 
     async def end_preflight(self) -> Failure | None:
-        """Take away what a resource that is gone left; StaleError passes through."""
+        """Remove the preflight check that a deleted resource left behind, and return the failure; StaleError."""
         try:
             await self._end_preflight()
         except tuple(_REASONS) as error:
-            return Failure(_REASONS[type(error)], str(error), 1, self._clock.now() + FIRST_PAUSE)
+            return Failure(_REASONS[type(error)], str(error), 1, self._clock.now() + MIN_BACKOFF)
         return None
 
-    async def _do(self, action: Action, resource: Resource) -> None:
+    async def _execute_other(self, action: Action, resource: Resource) -> None:
         match action:
             case LabelRollback() | Rollback() | Uninstall() | Unlock():
-                await self._do_to_release(action)
+                await self._change_release(action)
             case RestartAgents(pods=pods):
-                await self._cluster.end_agents(pods)
+                await self._cluster.delete_agent_pods(pods)
             case WriteRecord(record=record):
                 await self._cluster.write_record(record)
             case AddFinalizer():
@@ -137,7 +137,7 @@ class Executor:
                 await self._cluster.write_finalizers(resource, others)
             case ListVersions(chart_ref=ref):
                 versions = await self._charts.versions(ref)
-                self._found = _Found(resource.generation, versions, self._clock.now() + VERSIONS_LAST)
+                self._listed = _ListedVersions(resource.generation, versions, self._clock.now() + VERSIONS_MAX_AGE)
             case EndPreflight():
                 await self._end_preflight()
             case Apply() | StartPreflight() | Nothing():
@@ -145,10 +145,10 @@ class Executor:
             case unknown:
                 assert_never(unknown)
 
-    async def _do_to_release(self, action: LabelRollback | Rollback | Uninstall | Unlock) -> None:
+    async def _change_release(self, action: LabelRollback | Rollback | Uninstall | Unlock) -> None:
         match action:
             case LabelRollback(revision=revision):
-                await self._releases.claim(revision)
+                await self._releases.label_rollback(revision)
             case Rollback(to=to, revision=revision):
                 await self._releases.rollback(to, revision)
             case Uninstall(revision=revision):
@@ -161,54 +161,55 @@ class Executor:
     async def _apply(self, action: Apply) -> Failure | None:
         desired = action.desired_release
         values: Mapping[str, Any] = desired.values
-        if action.one_place:
-            values = with_the_old_going_first(values)
+        if action.single_operator_node:
+            values = with_old_operator_stopped_first(values)
         chart = await self._charts.fetch(desired.chart_ref, desired.chart_version, desired.pinned_digest)
-        values = await self._from_the_mirror(chart, values, desired.mirror)
+        values = await self._with_mirror(chart, values, desired.mirror)
         manifests = await self._charts.render(chart, values)
-        if (refused := _refused(all_violations(manifest_rules(desired.mirror), manifests))) is not None:
+        if (refused := _render_refused(all_violations(manifest_rules(desired.mirror), manifests))) is not None:
             return refused
-        if action.over is not None:
-            await self._dry_run(manifests, action.over)
+        if action.replaces is not None:
+            await self._dry_run(manifests, action.replaces)
         expected = replace(
             _expected(desired, chart, action.revision, self._clock.now()), spec_digest=action.spec_digest
         )
         await self._releases.apply(chart, values, expected)
         return None
 
-    async def _from_the_mirror(
+    async def _with_mirror(
         self, chart: FetchedChart, values: Mapping[str, Any], mirror: str | None
     ) -> Mapping[str, Any]:
         return values if mirror is None else with_mirror(values, await self._charts.defaults(chart), mirror)
 
     async def _dry_run(self, manifests: Sequence[Mapping[str, Any]], present: int) -> None:
-        """A policy that rejects what comes would stop Helm half-way; one that rejects what runs, the way back."""
-        for objects, whose in ((manifests, "what comes next"), (await self._releases.manifests(present), "what runs")):
+        """Dry-run both revisions: an admission policy could stop Helm halfway, or block a rollback."""
+        running = await self._releases.manifests(present)
+        for objects, which in ((manifests, "the new objects"), (running, "the running objects")):
             if rejected := await self._cluster.dry_run(objects):
-                raise PolicyRejectedError(
-                    f"the API server would reject {whose}: {first_and_count(rejected)}; nothing was changed: correct the policy"
-                )
+                found = first_and_count(rejected)
+                message = f"the API server would reject {which}: {found}; nothing was changed; fix the admission policy"
+                raise PolicyRejectedError(message)
 
     async def _end_preflight(self) -> None:
         try:
             await self._preflights.end()
         except UninstallFailedError as error:
-            # What is said of an uninstall is said of Cilium's.
+            # A failed uninstall is reported as one of Cilium.
             raise ApplyFailedError(str(error)) from None
 
     async def _start_preflight(self, action: StartPreflight) -> Failure | None:
         desired = action.desired_release
         chart = await self._charts.fetch(desired.chart_ref, desired.chart_version, desired.pinned_digest)
-        values = await self._from_the_mirror(chart, action.values, desired.mirror)
+        values = await self._with_mirror(chart, action.values, desired.mirror)
         manifests = await self._charts.render(chart, values, PREFLIGHT)
-        if (refused := _refused(all_violations(preflight_rules(desired.mirror), manifests))) is not None:
+        if (refused := _render_refused(all_violations(preflight_rules(desired.mirror), manifests))) is not None:
             return refused
         await self._preflights.start(chart, values, _expected(desired, chart, 1, self._clock.now()))
         return None
 
 
-def _refused(violations: Sequence[Violation]) -> Failure | None:
-    """All of them are named: condition Valid speaks of the spec alone."""
+def _render_refused(violations: Sequence[Violation]) -> Failure | None:
+    """Name all violations in the failure, because condition Valid is only about the spec."""
     return Failure(Reason.RENDER_REFUSED, join_violations(violations), 1, None) if violations else None
 
 
@@ -216,7 +217,7 @@ def _expected(desired: DesiredRelease, chart: FetchedChart, number: int, now: da
     return Revision(
         number=number,
         status="deployed",
-        made_at=now,
+        created_at=now,
         managed=True,
         chart_version=desired.chart_version,
         chart_digest=chart.digest,
@@ -225,7 +226,7 @@ def _expected(desired: DesiredRelease, chart: FetchedChart, number: int, now: da
     )
 
 
-def pause(attempts: int) -> timedelta:
-    """How long to wait after so many failures before: 5 s, doubled each time, ten minutes at most."""
-    doubled: timedelta = FIRST_PAUSE * 2 ** min(attempts, 10)
-    return min(doubled, LONGEST_PAUSE)
+def backoff(attempts: int) -> timedelta:
+    """Return the pause after so many earlier failures: 5 s, doubled each time, at most ten minutes."""
+    doubled: timedelta = MIN_BACKOFF * 2 ** min(attempts, 10)
+    return min(doubled, MAX_BACKOFF)

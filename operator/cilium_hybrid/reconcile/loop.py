@@ -1,4 +1,4 @@
-"""The loop: one pass after another, at each wake and at the slow resync. Nothing ends it but cancellation."""
+"""The reconcile loop: it reconciles when triggered and at every resync, until it is cancelled."""
 
 import itertools
 import logging
@@ -9,29 +9,29 @@ from typing import Final
 from cilium_hybrid.ports import Clock, Telemetry
 from cilium_hybrid.reconcile.context import LOG_CONTEXT
 from cilium_hybrid.reconcile.reconciler import Reconciler
-from cilium_hybrid.reconcile.wakes import Wakes
+from cilium_hybrid.reconcile.trigger import Trigger
 
 log = logging.getLogger(__name__)
 
-AFTER_A_FAULT: Final = timedelta(seconds=30)
+RETRY_AFTER_ERROR: Final = timedelta(seconds=30)
 
 
-async def run_reconciliations(
-    reconciler: Reconciler, wakes: Wakes, clock: Clock, telemetry: Telemetry, resync_seconds: float
+async def run_reconcile_loop(
+    reconciler: Reconciler, trigger: Trigger, clock: Clock, telemetry: Telemetry, resync_seconds: float
 ) -> None:
-    """Run passes for ever. A fault of ours is logged in full and tried again, never let end the operator."""
+    """Reconcile forever. An unexpected error is logged with its traceback and retried; it never ends the operator."""
     for number in itertools.count(1):
-        LOG_CONTEXT.set({"pass": number})
+        LOG_CONTEXT.set({"reconciliation": number})
         started = time.monotonic()
-        telemetry.began()
+        telemetry.reconcile_started()
         try:
-            again = await reconciler.reconcile()
+            next_at = await reconciler.reconcile()
         except Exception:
-            log.exception("a pass failed; the next one looks again")
-            telemetry.fault()
-            again = clock.now() + AFTER_A_FAULT
-        telemetry.passed(time.monotonic() - started)
+            log.exception("reconciliation failed; retrying in %g s", RETRY_AFTER_ERROR.total_seconds())
+            telemetry.reconcile_failed()
+            next_at = clock.now() + RETRY_AFTER_ERROR
+        telemetry.reconcile_finished(time.monotonic() - started)
         timeout = resync_seconds
-        if again is not None:
-            timeout = min(timeout, max(0.0, (again - clock.now()).total_seconds()))
-        await wakes.wait(timeout)
+        if next_at is not None:
+            timeout = min(timeout, max(0.0, (next_at - clock.now()).total_seconds()))
+        await trigger.wait(timeout)

@@ -1,1 +1,1 @@
-"""May we? Pure judgements of specs, changes and manifests; each violation has a reason and a sentence."""
+"""Rules on specs, changes and rendered manifests: pure functions that yield violations."""

@@ -1,4 +1,4 @@
-"""Rules that a spec must keep against the Cilium that already runs."""
+"""Rules on a spec against the Cilium that already runs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,13 +9,14 @@ from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.rules.lenient_spec import LenientSpec
 from cilium_hybrid.rules.rule import Rule, Violation
+from cilium_hybrid.rules.version_steps import version_step_violation
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What runs: chart version and IPAM facts, as far as they can be seen; `source` is where those stand.
+    """The Cilium that runs, as far as it is known: chart version, IPAM facts and the `source` of these.
 
-    `ran`: the versions that this cluster ran.
+    `ran` holds the versions that this cluster ran before.
     """
 
     version: str | None = None
@@ -26,59 +27,50 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What runs, and what the spec asks for."""
+class SpecChange:
+    """The Cilium that runs, and the new spec."""
 
     running: Running
     spec: LenientSpec
 
 
-def pod_cidrs_only_grow(change: Change) -> Iterator[Violation]:
-    """Nodes keep their blocks for life, so a pool is never taken away (cilium.io, cluster-pool IPAM)."""
-    for index, (cidr, there) in enumerate(zip_longest(change.running.pod_cidrs, change.spec.pod_cidrs)):
-        if cidr is not None and (there is None or there.text != cidr):
+def pod_cidrs_are_append_only(change: SpecChange) -> Iterator[Violation]:
+    """Nodes keep their blocks for life, so a pod CIDR cannot be removed (cilium.io, cluster-pool IPAM)."""
+    for index, (cidr, new) in enumerate(zip_longest(change.running.pod_cidrs, change.spec.pod_cidrs)):
+        if cidr is not None and (new is None or new.text != cidr):
+            becomes = "removed" if new is None else f"replaced by {new}"
             yield Violation(
                 Reason.POD_CIDR_REMOVED,
                 f"spec.ipam.podCIDRs[{index}]",
-                f"{cidr} is in use ({change.running.source}) and {there or 'nothing'} stands in its place",
-                f"put {cidr} back, and append new CIDRs at the end",
+                f"{cidr} is in use ({change.running.source}) and cannot be {becomes}",
+                f"restore {cidr} here, and append new CIDRs at the end",
             )
 
 
-def the_mask_stays(change: Change) -> Iterator[Violation]:
-    """A block cut to another mask would overlap those in use (cilium.io, cluster-pool IPAM)."""
-    running, wanted = change.running.mask_size, change.spec.mask_size
-    if running is not None and wanted is not None and running != wanted:
+def mask_size_is_immutable(change: SpecChange) -> Iterator[Violation]:
+    """Blocks of another size would overlap those in use (cilium.io, cluster-pool IPAM)."""
+    running, target = change.running.mask_size, change.spec.mask_size
+    if running is not None and target is not None and running != target:
         yield Violation(
             Reason.MASK_CHANGED,
             "spec.ipam.maskSize",
-            f"cannot change from {running} to {wanted}, because every node's block was cut to /{running} "
+            f"Invalid value: {target}: cannot change from {running}, because all node blocks are /{running} "
             f"({change.running.source})",
-            f"write {running}",
+            f"use {running}",
         )
 
 
-def a_version_goes_by_tested_steps(change: Change) -> Iterator[Violation]:
-    """Cilium tests upgrade and rollback between consecutive minor releases alone (cilium.io, upgrade guide)."""
-    wanted, text = change.spec.version, change.running.version
-    if text is None or wanted is None or str(wanted) == text:
+def version_step_is_supported(change: SpecChange) -> Iterator[Violation]:
+    """The version can follow the one that runs; see `version_step_violation`."""
+    running, target = change.running.version, change.spec.version
+    if running is None or target is None or str(target) == running:
         return
-    running = CiliumVersion.parse(text)
-    down = running.minor - wanted.minor
-    if wanted.major != running.major:
-        yield _refused(Reason.VERSION_UNSUPPORTED, running, wanted, "no step between major releases is tested")
-    elif down > 1:
-        one = f"{running.major}.{running.minor - 1}"
-        yield _refused(
-            Reason.VERSION_SKIPPED, running, wanted, f"at most one minor release down is tested, which is {one}"
-        )
-    elif down == 1 and str(wanted) not in change.running.ran:
-        yield _refused(Reason.VERSION_UNSUPPORTED, running, wanted, f"this cluster never ran {wanted}")
+    if (violation := version_step_violation(CiliumVersion.parse(running), target, change.running.ran)) is not None:
+        yield violation
 
 
-def _refused(reason: Reason, running: CiliumVersion, wanted: CiliumVersion, why: str) -> Violation:
-    message = f"cannot go from {running} to {wanted}, because {why}"
-    return Violation(reason, "spec.version", message, f"write {running}")
-
-
-CHANGE_RULES: Final[tuple[Rule[Change], ...]] = (pod_cidrs_only_grow, the_mask_stays, a_version_goes_by_tested_steps)
+CHANGE_RULES: Final[tuple[Rule[SpecChange], ...]] = (
+    pod_cidrs_are_append_only,
+    mask_size_is_immutable,
+    version_step_is_supported,
+)

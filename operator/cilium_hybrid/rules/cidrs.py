@@ -1,4 +1,4 @@
-"""Rules on the CIDRs of a spec. They stand in the CRD as CEL too, and give the same verdict."""
+"""Rules on the CIDRs of a spec. The CRD has the same rules in CEL, with the same result."""
 
 from collections.abc import Iterator
 from ipaddress import IPv4Network
@@ -7,113 +7,117 @@ from typing import Final
 
 from cilium_hybrid.api.cel import PRIVATE
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.api.v1alpha1 import LONGEST_MASK, MAX_CIDR_LENGTH
+from cilium_hybrid.api.fields import MAX_CIDR_LENGTH, MAX_MASK_SIZE
 from cilium_hybrid.rules.lenient_spec import LenientSpec
 from cilium_hybrid.rules.rule import Rule, Violation
+from cilium_hybrid.rules.text import format_value, list_names
 
-FOREIGN_NETWORKS: Final = {
-    "nodeCIDRs": "the nodes' network",
-    "vpcCIDRs": "the VPC",
-    "serviceCIDRs": "the Services' network",
+FORBIDDEN_NETWORKS: Final = {
+    "nodeCIDRs": "remote node network",
+    "vpcCIDRs": "VPC CIDR",
+    "serviceCIDRs": "Service CIDR",
 }
-_PRIVATE: Final = tuple(IPv4Network(network) for network in PRIVATE)
+"""What the CIDRs of spec.networks are that pod CIDRs must not overlap, by field."""
+RESERVED_ADDRESSES: Final = 4
+"""Addresses of a node block that no pod gets: network, broadcast, router and health endpoint (Cilium's IPAM)."""
+_PRIVATE_NETWORKS: Final = tuple(IPv4Network(network) for network in PRIVATE)
 
 
-def cidrs_are_ipv4_networks(spec: LenientSpec) -> Iterator[Violation]:
+def pods_per_node(mask_size: int) -> int:
+    """Return how many pods get an address from a node block of this prefix length."""
+    return max((1 << (32 - mask_size)) - RESERVED_ADDRESSES, 0)
+
+
+def cidrs_are_ipv4(spec: LenientSpec) -> Iterator[Violation]:
     """EKS hybrid nodes are IPv4 only (EKS user guide, networking for hybrid nodes)."""
     for cidr in chain(spec.pod_cidrs, *spec.networks.values()):
-        # One that is too long is a fault of form, and once is enough.
+        # The schema reports texts that are too long.
         if cidr.network is None and len(cidr.text) <= MAX_CIDR_LENGTH:
-            yield Violation(Reason.INVALID_SPEC, cidr.path, f"{cidr} is no IPv4 CIDR", "write one such as 10.85.0.0/16")
+            message = f"Invalid value: {format_value(cidr.text)}: must be an IPv4 CIDR"
+            yield Violation(Reason.INVALID_SPEC, cidr.path, message, "use a CIDR such as 10.85.0.0/16")
 
 
-def cidrs_begin_with_their_first_address(spec: LenientSpec) -> Iterator[Violation]:
-    """Cilium would clear host bits without a word, and run another pool than the one that is written."""
+def cidrs_have_no_host_bits(spec: LenientSpec) -> Iterator[Violation]:
+    """Cilium would clear host bits silently, and run another pool than the one in the spec."""
     for cidr in chain(spec.pod_cidrs, *spec.networks.values()):
         if cidr.network is not None and not cidr.canonical:
-            yield Violation(
-                Reason.INVALID_SPEC,
-                cidr.path,
-                f"{cidr} has bits set to the right of its prefix",
-                f"write {cidr.network}",
-            )
+            message = f"Invalid value: {format_value(cidr.text)}: has host bits set"
+            yield Violation(Reason.INVALID_SPEC, cidr.path, message, f"use {cidr.network}")
 
 
 def pod_cidrs_are_private(spec: LenientSpec) -> Iterator[Violation]:
     """AWS allows RFC 1918 and 100.64.0.0/10 (EKS user guide, networking for hybrid nodes)."""
     for cidr, network in spec.pools():
-        if not any(network.subnet_of(private) for private in _PRIVATE):
-            yield Violation(
-                Reason.INVALID_SPEC, cidr.path, f"{network} is not private", f"take one inside {', '.join(PRIVATE)}"
-            )
+        if not any(network.subnet_of(private) for private in _PRIVATE_NETWORKS):
+            message = f"Invalid value: {format_value(cidr.text)}: is not a private network"
+            yield Violation(Reason.INVALID_SPEC, cidr.path, message, f"use a CIDR inside {', '.join(PRIVATE)}")
 
 
 def pod_cidrs_do_not_overlap(spec: LenientSpec) -> Iterator[Violation]:
-    """Cilium's operator stops at its start when pools overlap."""
+    """The Cilium operator exits at startup if pod CIDRs overlap."""
     pools = list(spec.pools())
     for index, (cidr, network) in enumerate(pools):
-        earlier = next((other for other, taken in pools[:index] if network.overlaps(taken)), None)
+        earlier = next((other for other, earlier_network in pools[:index] if network.overlaps(earlier_network)), None)
         if earlier is not None:
             yield Violation(
                 Reason.POD_CIDR_OVERLAP,
                 cidr.path,
-                f"{cidr} overlaps {earlier} of {earlier.path}: two nodes could be given the same block",
-                "take one of them out",
+                f"{cidr} overlaps {earlier} ({earlier.path}), so two nodes could get the same block",
+                "remove one of them",
             )
 
 
-def pod_cidrs_hold_a_block(spec: LenientSpec) -> Iterator[Violation]:
-    """Cilium accepts a pool smaller than a block, and then every node gets 'allocator full'."""
+def pod_cidrs_fit_a_node_block(spec: LenientSpec) -> Iterator[Violation]:
+    """Cilium accepts a pool that is smaller than a node block, and then fails on every node with "allocator full"."""
     mask = spec.mask_size
     for cidr, network in spec.pools():
         if mask is not None and network.prefixlen > mask:
-            fitting = network.prefixlen <= LONGEST_MASK
-            mask_too = f", or a maskSize of at least {network.prefixlen}" if fitting else ""
+            can_raise = network.prefixlen <= MAX_MASK_SIZE
+            or_raise = f", or a maskSize of at least {network.prefixlen}" if can_raise else ""
             yield Violation(
                 Reason.INVALID_SPEC,
                 cidr.path,
-                f"{network} holds no block of /{mask}",
-                f"take a larger CIDR{mask_too}",
+                f"{network} is smaller than a node block (/{mask})",
+                f"use a larger CIDR{or_raise}",
             )
 
 
-def pod_cidrs_keep_clear_of_declared_networks(spec: LenientSpec) -> Iterator[Violation]:
-    """A pod with the address of a node, a Service or a machine in the VPC cuts that one off from every hybrid node."""
+def pod_cidrs_do_not_overlap_declared_networks(spec: LenientSpec) -> Iterator[Violation]:
+    """Hybrid nodes cannot reach a node, a Service or a machine in the VPC whose address is in a pod CIDR."""
     for cidr, network in spec.pools():
-        for name, whose in FOREIGN_NETWORKS.items():
-            for declared, other in spec.declared(name):
+        for name, kind in FORBIDDEN_NETWORKS.items():
+            for declared, other in spec.declared_networks(name):
                 if network.overlaps(other):
                     yield Violation(
                         Reason.POD_CIDR_OVERLAP,
                         cidr.path,
-                        f"{network} overlaps {other}, {whose} ({declared.path})",
-                        f"take a CIDR outside {other}",
+                        f"{network} overlaps {kind} {other} ({declared.path})",
+                        f"use a CIDR outside {other}",
                     )
 
 
-def pod_cidrs_lie_in_the_remote_pod_networks(spec: LenientSpec) -> Iterator[Violation]:
-    """The control plane and the VPC route to pods by the remote pod networks of the EKS cluster alone."""
-    remote = spec.declared("remotePodCIDRs")
+def pod_cidrs_are_in_remote_pod_networks(spec: LenientSpec) -> Iterator[Violation]:
+    """The control plane and the VPC route only the EKS cluster's remote pod networks to pods on hybrid nodes."""
+    remote = spec.declared_networks("remotePodCIDRs")
     for cidr, network in spec.pools() if remote else ():
         if not any(network.subnet_of(other) for _, other in remote):
             yield Violation(
                 Reason.INVALID_SPEC,
                 cidr.path,
-                f"{network} lies in none of spec.networks.remotePodCIDRs ({', '.join(str(r) for _, r in remote[:3])}"
-                f"{', …' if len(remote) > 3 else ''})",  # noqa: PLR2004 # as many as are named
-                "take one inside them, or add it to the EKS cluster's remote pod networks and to the list",
+                f"{network} is not inside spec.networks.remotePodCIDRs ({list_names([str(r) for _, r in remote])})",
+                "use a CIDR inside them, or add it to the EKS cluster's remote pod networks and to this list",
             )
 
 
 CIDR_RULES: Final[tuple[Rule[LenientSpec], ...]] = (
-    cidrs_are_ipv4_networks,
-    cidrs_begin_with_their_first_address,
+    cidrs_are_ipv4,
+    cidrs_have_no_host_bits,
     pod_cidrs_are_private,
     pod_cidrs_do_not_overlap,
-    pod_cidrs_hold_a_block,
+    pod_cidrs_fit_a_node_block,
 )
 ADDED_CIDR_RULES: Final[tuple[Rule[LenientSpec], ...]] = (
-    pod_cidrs_keep_clear_of_declared_networks,
-    pod_cidrs_lie_in_the_remote_pod_networks,
+    pod_cidrs_do_not_overlap_declared_networks,
+    pod_cidrs_are_in_remote_pod_networks,
 )
-"""Rules that only a CIDR that does not run yet can break; one that runs could not be taken out."""
+"""Rules that refuse only pod CIDRs that do not run yet; one that runs cannot be removed."""

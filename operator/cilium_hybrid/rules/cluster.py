@@ -1,4 +1,4 @@
-"""Rules of a spec against the live cluster: who has the addresses, what the nodes can run, who else is there."""
+"""Rules on a spec in a live cluster: addresses in use, what the nodes can run, other CNIs, and their kubelets."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,178 +7,245 @@ from ipaddress import IPv4Network
 from typing import Final
 
 from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.api.fields import MAX_MASK_SIZE, MIN_MASK_SIZE
+from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.rules.change import Running
-from cilium_hybrid.rules.lenient_spec import LenientSpec
+from cilium_hybrid.rules.cidrs import pods_per_node
+from cilium_hybrid.rules.lenient_spec import LenientSpec, read_lenient_spec
 from cilium_hybrid.rules.rule import Rule, Violation, all_violations
-from cilium_hybrid.rules.spec import ValidationResult, of_added
-from cilium_hybrid.rules.supported_minors import is_at_least, kernel_of
+from cilium_hybrid.rules.spec import ValidationResult, refuse_only_added_cidrs, validate_spec
+from cilium_hybrid.rules.supported_minors import first_minor, minor_of
+from cilium_hybrid.rules.text import count_of, list_names
 
-NAMED: Final = 3
-"""So many names stand in one message; the rest is counted."""
+BGP_PEERING_POLICY: Final = "CiliumBGPPeeringPolicy"
+_BGP_CLUSTER_CONFIG: Final = "CiliumBGPClusterConfig"
+"""What replaces it."""
+DEFAULT_MAX_PODS: Final = 110
+"""maxPods of a kubelet that does not set it (kubernetes.io, KubeletConfiguration v1beta1)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """Addresses that somebody has, first and last as integers."""
+class AddressRange:
+    """Addresses in use, first and last as integers, and what uses them."""
 
     owner: str
     first: int
     last: int
 
     @classmethod
-    def of(cls, owner: str, text: str) -> "Taken | None":
-        """Read an address or a CIDR; None where it is no IPv4."""
+    def parse(cls, owner: str, text: str) -> "AddressRange | None":
+        """Parse an address or a CIDR; None if it is not IPv4."""
         try:
             network = IPv4Network(text, strict=False)
         except ValueError:
             return None
         return cls(owner, int(network.network_address), int(network.broadcast_address))
 
+    @property
+    def prefix_length(self) -> int:
+        """The prefix length of the range as a CIDR."""
+        return 32 - (self.last - self.first).bit_length()
+
+    @property
+    def cidr(self) -> str:
+        """The range as a CIDR, or as an address if it is only one."""
+        return str(IPv4Network((self.first, self.prefix_length))).removesuffix("/32")
+
     def __str__(self) -> str:
-        networks = IPv4Network((self.first, 32 - (self.last - self.first).bit_length()))
-        return f"{str(networks).removesuffix('/32')}, {self.owner}"
+        return f"{self.cidr}, {self.owner}"
+
+
+def parse_address_ranges(entries: Iterable[tuple[str, str]]) -> tuple[AddressRange, ...]:
+    """Return the ranges of pairs of owner and address or CIDR, without those that are not IPv4."""
+    return tuple(found for owner, text in entries if (found := AddressRange.parse(owner, text)) is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterFacts:
-    """The cluster around a spec. `kernels` are of hybrid nodes, `foreign_cni` are pods on them, by node."""
+    """What rules know about a cluster; all facts are empty without one.
 
-    taken: Sequence[Taken] = ()
+    `blocks` are those of CiliumNodes, `kernels` and `max_pods` (of the kubelet) those of hybrid nodes, and
+    `foreign_cni` pods on hybrid nodes, each by node.
+    """
+
+    used_addresses: Sequence[AddressRange] = ()
     blocks: Mapping[str, Sequence[str]] = field(default_factory=dict)
     kernels: Mapping[str, str] = field(default_factory=dict)
+    max_pods: Mapping[str, int] = field(default_factory=dict)
     foreign_cni: Mapping[str, str] = field(default_factory=dict)
     peering_policies: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class SpecInCluster:
-    """A spec, what runs, and the cluster around both."""
+class ClusterRuleInput:
+    """A spec, the Cilium that runs, and the cluster."""
 
     spec: LenientSpec
     running: Running
     cluster: ClusterFacts
 
 
-def pod_cidrs_keep_clear_of_addresses_in_use(case: SpecInCluster) -> Iterator[Violation]:
-    """Whoever has an address of a pool is cut off from every hybrid node."""
-    for cidr, network in case.spec.pools():
+def pod_cidrs_contain_no_used_addresses(inputs: ClusterRuleInput) -> Iterator[Violation]:
+    """Hybrid nodes cannot reach anything outside Cilium that has an address in a pod CIDR."""
+    for cidr, network in inputs.spec.pools():
         first, last = int(network.network_address), int(network.broadcast_address)
-        found = [str(taken) for taken in case.cluster.taken if taken.first <= last and first <= taken.last]
+        found = [str(used) for used in inputs.cluster.used_addresses if used.first <= last and first <= used.last]
         if found:
             yield Violation(
                 Reason.POD_CIDR_OVERLAP,
                 cidr.path,
-                f"{network} holds addresses that are in use: {_some(found, '; ')}",
-                "take a CIDR that nothing else uses",
+                f"{network} contains addresses in use: {list_names(found, separator='; ')}",
+                "use a CIDR that nothing else uses",
             )
 
 
-def blocks_in_use_stay(case: SpecInCluster) -> Iterator[Violation]:
-    """A node keeps its block, whatever became of the release: a pool that does not hold it would give it away again."""
-    if case.running.pod_cidrs and case.running.mask_size is not None:
-        # The rules on changes hold it to what runs; there may be thousands of blocks.
+def node_blocks_are_in_pod_cidrs(inputs: ClusterRuleInput) -> Iterator[Violation]:
+    """A node keeps its block even without a release; a pool that does not contain it would assign it again."""
+    if inputs.running.pod_cidrs:
+        # The rules on changes keep these; there may be thousands of blocks.
         return
-    pools = [(int(n.network_address), int(n.broadcast_address)) for _, n in case.spec.pools()]
+    pools = [(int(n.network_address), int(n.broadcast_address)) for _, n in inputs.spec.pools()]
     outside: dict[str, str] = {}
-    cut: dict[int, str] = {}
-    for node, texts in case.cluster.blocks.items():
-        for block in filter(None, (Taken.of(node, text) for text in texts)):
-            if not any(first <= block.first and block.last <= last for first, last in pools):
-                outside[node] = str(block).partition(",")[0]
-            length = 32 - (block.last - block.first).bit_length()
-            cut.setdefault(length, node)
-    if outside and pools and not case.running.pod_cidrs:
+    for block in _blocks(inputs.cluster):
+        if not any(first <= block.first and block.last <= last for first, last in pools):
+            outside[block.owner] = block.cidr
+    if outside and pools:
+        blocks = list_names([f"{block} of CiliumNode {node}" for node, block in outside.items()])
         yield Violation(
             Reason.POD_CIDR_REMOVED,
             "spec.ipam.podCIDRs",
-            f"{_counted('node has a block', 'nodes have blocks', len(outside))} outside of them: "
-            f"{_some([f'{block} of CiliumNode {node}' for node, block in outside.items()])}",
-            "put the CIDR of those blocks back, or delete those CiliumNodes where Cilium runs no longer",
-        )
-    mask = case.spec.mask_size
-    others = [(length, node) for length, node in cut.items() if mask is not None and length != mask]
-    if others and case.running.mask_size is None:
-        length, node = others[0]
-        yield Violation(
-            Reason.MASK_CHANGED,
-            "spec.ipam.maskSize",
-            f"cannot be {mask}, because the block of CiliumNode {node} was cut to /{length}",
-            f"write {length}, or delete the CiliumNodes where Cilium runs no longer",
+            f"{count_of(len(outside), 'node has a block', 'nodes have blocks')} outside these CIDRs: {blocks}",
+            "restore the CIDR of these blocks, or delete the CiliumNodes of nodes that no longer run Cilium",
         )
 
 
-def kernels_are_new_enough(case: SpecInCluster) -> Iterator[Violation]:
-    """Agents of Cilium 1.18 and later do not start on kernels before 5.10 (Cilium's upgrade guide; AWS guide)."""
-    version = case.spec.version
-    asked = None if version is None else kernel_of(version)
-    if version is None or asked is None or case.running.version == str(version):
+def mask_size_matches_node_blocks(inputs: ClusterRuleInput) -> Iterator[Violation]:
+    """Blocks of another size would overlap those that nodes still have."""
+    mask = inputs.spec.mask_size
+    if mask is None or inputs.running.mask_size is not None:
         return
-    old = [f"{node} ({kernel})" for node, kernel in case.cluster.kernels.items() if _older(kernel, asked)]
+    for block in _blocks(inputs.cluster):
+        if block.prefix_length != mask:
+            yield Violation(
+                Reason.MASK_CHANGED,
+                "spec.ipam.maskSize",
+                f"Invalid value: {mask}: the block of CiliumNode {block.owner} is a /{block.prefix_length}",
+                f"use {block.prefix_length}, or delete the CiliumNodes of nodes that no longer run Cilium",
+            )
+            return
+
+
+def _blocks(cluster: ClusterFacts) -> Iterator[AddressRange]:
+    for node, texts in cluster.blocks.items():
+        yield from parse_address_ranges((node, text) for text in texts)
+
+
+def kernels_are_new_enough(inputs: ClusterRuleInput) -> Iterator[Violation]:
+    """Agents do not start on a kernel older than their minor requires (Cilium's upgrade guide; AWS guide)."""
+    version = inputs.spec.version
+    required = None if version is None else minor_of(version).kernel
+    if version is None or required is None or inputs.running.version == str(version):
+        return
+    old = {node: kernel for node, kernel in inputs.cluster.kernels.items() if _is_older(kernel, required)}
     if old:
+        too_new = first_minor(lambda minor: any(_is_older(kernel, minor.kernel) for kernel in old.values()))
+        named = list_names([f"{node} ({kernel})" for node, kernel in old.items()])
         yield Violation(
             Reason.KERNEL_TOO_OLD,
             "spec.version",
-            f"{version} needs Linux {asked[0]}.{asked[1]} on every hybrid node, and {_some(old)} "
-            f"{'has' if len(old) == 1 else 'have'} an older one",
-            "upgrade the operating system of those nodes, or stay on 1.17",
+            f"{version} needs Linux {required[0]}.{required[1]} or newer on every hybrid node, but "
+            f"{named} {'has' if len(old) == 1 else 'have'} an older kernel",
+            f"upgrade the operating system of these nodes, or stay below {too_new}",
         )
 
 
-def no_other_cni_is_there(case: SpecInCluster) -> Iterator[Violation]:
-    """Two CNIs on a node take the pods' traffic from one another."""
-    found = [f"{pod} on {node}" for node, pod in case.cluster.foreign_cni.items()]
+def no_other_cni_runs_on_hybrid_nodes(inputs: ClusterRuleInput) -> Iterator[Violation]:
+    """Two CNIs on a node break each other's pod traffic."""
+    found = [f"{pod} on {node}" for node, pod in inputs.cluster.foreign_cni.items()]
     if found:
         yield Violation(
             Reason.FOREIGN_CNI,
             "spec",
-            f"another CNI has pods on hybrid nodes: {_some(found)}",
-            "keep it off them by a node affinity, or take it away",
+            f"another CNI has pods on hybrid nodes: {list_names(found)}",
+            "exclude hybrid nodes with a node affinity, or uninstall it",
         )
 
 
-def peering_policies_were_migrated(case: SpecInCluster) -> Iterator[Violation]:
-    """Cilium 1.19 took CiliumBGPPeeringPolicy away: its sessions would end (Cilium's upgrade guide, 1.19)."""
-    version, found = case.spec.version, case.cluster.peering_policies
-    if found and version is not None and is_at_least(version, "1.19"):
+def bgp_peering_policies_are_migrated(inputs: ClusterRuleInput) -> Iterator[Violation]:
+    """A minor that removed CiliumBGPPeeringPolicy ends its BGP sessions (Cilium's upgrade guide)."""
+    version, found = inputs.spec.version, inputs.cluster.peering_policies
+    if found and version is not None and BGP_PEERING_POLICY in minor_of(version).removed_crds:
+        removed_in = first_minor(lambda minor: BGP_PEERING_POLICY in minor.removed_crds)
+        # They are replaced before the upgrade, so with the API version of the Cilium that runs.
+        present = version if inputs.running.version is None else CiliumVersion.parse(inputs.running.version)
+        api_version = minor_of(present).api_versions.get(_BGP_CLUSTER_CONFIG)
+        replacement = _BGP_CLUSTER_CONFIG + (f" ({api_version})" if api_version else "")
         yield Violation(
             Reason.VERSION_UNSUPPORTED,
             "spec.version",
-            f"{version} knows no CiliumBGPPeeringPolicy, and there {'is' if len(found) == 1 else 'are'} {_some(found)}",
-            "write them anew as CiliumBGPClusterConfig and delete them, or stay below 1.19",
+            f"{version} does not support {BGP_PEERING_POLICY}, and the cluster has {list_names(found)}",
+            f"replace them with {replacement} and delete them, or stay below {removed_in}",
         )
 
 
-CLUSTER_RULES: Final[tuple[Rule[SpecInCluster], ...]] = (
-    blocks_in_use_stay,
+def node_blocks_have_room_for_max_pods(inputs: ClusterRuleInput) -> Iterator[Violation]:
+    """Pods that the scheduler places on a node without a free address stay in ContainerCreating.
+
+    Without a node that reports its maxPods, the kubelet's default is assumed.
+    """
+    mask, installed = inputs.spec.mask_size, inputs.running.mask_size
+    if mask is None or not MIN_MASK_SIZE <= mask <= MAX_MASK_SIZE or installed not in {None, mask}:
+        return
+    room, max_pods = pods_per_node(mask), inputs.cluster.max_pods
+    short = [f"{node} ({number})" for node, number in sorted(max_pods.items()) if number > room]
+    if short or (not max_pods and room < DEFAULT_MAX_PODS):
+        needed = max(max_pods.values(), default=DEFAULT_MAX_PODS)
+        kubelets = (
+            f"maxPods of the kubelet on {list_names(short)}" if short else f"default maxPods ({DEFAULT_MAX_PODS})"
+        )
+        yield Violation(
+            Reason.INVALID_SPEC,
+            "spec.ipam.maskSize",
+            f"/{mask} leaves {room} pod addresses on a node, fewer than the {kubelets}",
+            _room_fix(room, needed, immutable=installed is not None),
+        )
+
+
+def _room_fix(room: int, needed: int, *, immutable: bool) -> str:
+    fitting = [mask for mask in range(MIN_MASK_SIZE, MAX_MASK_SIZE + 1) if pods_per_node(mask) >= needed]
+    if immutable or not fitting:
+        return f"set maxPods of the kubelet to {room} or less"
+    return f"use {fitting[-1]} or less, or set maxPods of the kubelet to {room} or less"
+
+
+CLUSTER_RULES: Final[tuple[Rule[ClusterRuleInput], ...]] = (
+    node_blocks_are_in_pod_cidrs,
+    mask_size_matches_node_blocks,
     kernels_are_new_enough,
-    no_other_cni_is_there,
-    peering_policies_were_migrated,
+    no_other_cni_runs_on_hybrid_nodes,
+    bgp_peering_policies_are_migrated,
 )
-ADDED_CIDR_CLUSTER_RULES: Final[tuple[Rule[SpecInCluster], ...]] = (pod_cidrs_keep_clear_of_addresses_in_use,)
-"""Rules that only a CIDR that does not run yet can break."""
+ADDED_CIDR_CLUSTER_RULES: Final[tuple[Rule[ClusterRuleInput], ...]] = (pod_cidrs_contain_no_used_addresses,)
+"""Rules that refuse only pod CIDRs that do not run yet."""
+CLUSTER_WARNINGS: Final[tuple[Rule[ClusterRuleInput], ...]] = (node_blocks_have_room_for_max_pods,)
+"""Rules that warn and never refuse. They are evaluated offline too, with no facts."""
 
 
-def validate_in_cluster(case: SpecInCluster) -> ValidationResult:
-    """What the cluster has against a spec; an overlap with a pool that runs is found and told, and blocks nothing."""
-    overlaps = all_violations(ADDED_CIDR_CLUSTER_RULES, case)
-    return of_added(overlaps, case.spec, case.running) + ValidationResult(all_violations(CLUSTER_RULES, case))
+def validate_in_cluster(inputs: ClusterRuleInput) -> ValidationResult:
+    """Validate a spec against the cluster; an overlap with a pool that already runs is only a warning."""
+    overlaps = all_violations(ADDED_CIDR_CLUSTER_RULES, inputs)
+    result = ValidationResult(all_violations(CLUSTER_RULES, inputs), all_violations(CLUSTER_WARNINGS, inputs))
+    return refuse_only_added_cidrs(overlaps, inputs.spec, inputs.running) + result
 
 
-def _some(names: Sequence[str], separator: str = ", ") -> str:
-    more = len(names) - NAMED
-    return separator.join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+def validate_offline(raw: object) -> ValidationResult:
+    """Validate a spec without a cluster."""
+    spec = read_lenient_spec(raw)
+    inputs = ClusterRuleInput(spec, Running(), ClusterFacts())
+    return validate_spec(raw, spec) + ValidationResult((), all_violations(CLUSTER_WARNINGS, inputs))
 
 
-def _counted(one: str, many: str, number: int) -> str:
-    return f"{number} {one if number == 1 else many}"
-
-
-def _older(kernel: str, asked: tuple[int, int]) -> bool:
-    """Whether a kernel such as 4.18.0-553.el8 is older; one that cannot be read is not."""
+def _is_older(kernel: str, required: tuple[int, int] | None) -> bool:
+    """Whether a kernel such as 4.18.0-553.el8 is older; False if the text cannot be parsed or nothing is required."""
     match = re.match(r"(\d+)\.(\d+)", kernel)
-    return match is not None and (int(match[1]), int(match[2])) < asked
-
-
-def all_taken(entries: Iterable[tuple[str, str]]) -> tuple[Taken, ...]:
-    """Owners and addresses as they are found, without those that are no IPv4."""
-    return tuple(taken for owner, text in entries if (taken := Taken.of(owner, text)) is not None)
+    return match is not None and required is not None and (int(match[1]), int(match[2])) < required

@@ -1,7 +1,7 @@
-"""The ways around: extraConfig, extraArgs and extraEnv are free, except where they shadow what is refused elsewhere.
+"""Restricted keys in extraConfig, extraArgs and extraEnv, which could override what the operator sets.
 
-Cilium reads each key of `cilium-config` as an argument --key and as a variable CILIUM_KEY as well, and the chart writes
-extraConfig behind its own keys, where it wins.
+Cilium reads each key of `cilium-config` also from an argument --key and an environment variable CILIUM_KEY, and the
+chart writes extraConfig after its own keys, so that it takes precedence.
 """
 
 import re
@@ -79,36 +79,33 @@ UNSUPPORTED_KEYS: Final = frozenset(
 _API_SERVER: Final = frozenset({"KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "KUBECONFIG"})
 
 
-def nothing_is_set_from_the_side(spec: LenientSpec) -> Iterator[Violation]:
-    """What `values` may not say, extraConfig, extraArgs and extraEnv may not say either."""
-    for path, name, key in _written(spec.values):
+def extra_config_sets_no_restricted_keys(spec: LenientSpec) -> Iterator[Violation]:
+    """A setting that is restricted in spec.values is restricted in extraConfig, extraArgs and extraEnv too."""
+    for path, name, key in _settings(spec.values):
         if key in OWNED_KEYS or name in _API_SERVER:
-            yield _refused(path, f"{name} shadows what the operator sets", "take it out")
+            yield Violation(Reason.INVALID_VALUES, path, f"{name} overrides a setting of the operator", "remove it")
         elif key in UNSUPPORTED_KEYS and not spec.allow_unsupported:
-            message = f"{name} changes what AWS supports on hybrid nodes only as it is"
-            yield _refused(path, message, "take it out, or set spec.allowUnsupported to true")
+            message = f"{name} changes a setting that AWS does not support changing on hybrid nodes"
+            fix = "remove it, or set spec.allowUnsupported to true"
+            yield Violation(Reason.INVALID_VALUES, path, message, fix)
 
 
-def _refused(path: str, message: str, fix: str) -> Violation:
-    return Violation(Reason.INVALID_VALUES, path, message, fix)
-
-
-def _written(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Path, name as written, and key of `cilium-config`, of everything that is set beside the chart's own values."""
+def _settings(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield the path, the name as written, and the key of `cilium-config` of each extra setting."""
     config = values.get("extraConfig")
     for name in config if isinstance(config, Mapping) else ():
-        # Cilium takes its keys in capitals too.
+        # Cilium ignores the case of keys.
         yield f"spec.values.extraConfig.{name}", str(name), str(name).lower()
-    for where in ("", "operator", "envoy"):
-        inside = values if not where else values.get(where)
-        if not isinstance(inside, Mapping):
+    for component in ("", "operator", "envoy"):
+        component_values = values if not component else values.get(component)
+        if not isinstance(component_values, Mapping):
             continue
-        path = ".".join(filter(None, ("spec.values", where)))
-        for index, argument in enumerate(_list(inside.get("extraArgs"))):
+        path = ".".join(filter(None, ("spec.values", component)))
+        for index, argument in enumerate(_list(component_values.get("extraArgs"))):
             if isinstance(argument, str) and argument.startswith("-"):
                 name = re.split("[= ]", argument, maxsplit=1)[0]
                 yield f"{path}.extraArgs[{index}]", name, name.lstrip("-").lower()
-        for index, variable in enumerate(_list(inside.get("extraEnv"))):
+        for index, variable in enumerate(_list(component_values.get("extraEnv"))):
             name = str(variable.get("name")) if isinstance(variable, Mapping) else ""
             yield f"{path}.extraEnv[{index}]", name, name.removeprefix("CILIUM_").lower().replace("_", "-")
 

@@ -1,4 +1,4 @@
-"""Paths of the chart's values that are not free: owned by the operator, of a feature to come, or unsupported by AWS.
+"""Restricted paths of spec.values: owned by the operator, of a feature it does not manage, or unsupported by AWS.
 
 Sources: AWS guide "Configure CNI for hybrid nodes"; Cilium's Helm reference.
 """
@@ -9,30 +9,30 @@ from typing import Any, Final
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.rules.chart_keys import keys_are_known
-from cilium_hybrid.rules.extra_config import nothing_is_set_from_the_side
+from cilium_hybrid.rules.extra_config import extra_config_sets_no_restricted_keys
 from cilium_hybrid.rules.lenient_spec import LenientSpec
 from cilium_hybrid.rules.rule import Rule, Violation
-from cilium_hybrid.rules.schema_errors import shown
-from cilium_hybrid.rules.supported_minors import is_at_least
+from cilium_hybrid.rules.supported_minors import first_minor, minor_of
+from cilium_hybrid.rules.text import format_value
 
-LARGEST: Final = 256 * 1024
-"""In bytes of JSON: a Secret of Helm holds 1 MiB, and the chart and its manifests take half of it."""
-DEEPEST: Final = 32
+MAX_BYTES: Final = 256 * 1024
+"""In bytes of JSON. Helm's release Secret holds 1 MiB, and the chart and its manifests take half of it."""
+MAX_DEPTH: Final = 32
 
-_OWNED: Final = "take it out: the operator sets it"
-_PLACED: Final = "take it out: the operator keeps Cilium on the hybrid nodes"
-_ALLOW: Final = "take it out, or set spec.allowUnsupported to true"
-_UNQUOTED: Final = "write it without quotes: to the chart any text is true"
-_LATER: Final = "take it out: this version of the operator does not manage that feature"
+_OWNED: Final = "remove it, because the operator sets it"
+_PLACED: Final = "remove it, because the operator keeps Cilium on hybrid nodes"
+_ALLOW: Final = "remove it, or set spec.allowUnsupported to true"
+_UNQUOTED: Final = "remove the quotes"
+_UNMANAGED: Final = "remove it, because this version of the operator does not manage this feature"
 
 OWNED_PATHS: Final[Mapping[str, str]] = {
     "affinity": _PLACED,
     "agent": _OWNED,
     "agentNotReadyTaintKey": _OWNED,
-    "cleanBpfState": "take it out: it cuts every connection of a node",
-    "cleanState": "take it out: it cuts every connection of a node",
+    "cleanBpfState": "remove it, because it interrupts all connections of a node",
+    "cleanState": "remove it, because it interrupts all connections of a node",
     "cni.uninstall": _OWNED,
-    "enableIPv4Masquerade": "write spec.masquerade",
+    "enableIPv4Masquerade": "use spec.masquerade",
     "envoy.affinity": _PLACED,
     "envoy.nodeSelector": _PLACED,
     "envoy.rollOutPods": _OWNED,
@@ -40,40 +40,40 @@ OWNED_PATHS: Final[Mapping[str, str]] = {
     "hubble.relay.nodeSelector": _PLACED,
     "hubble.ui.affinity": _PLACED,
     "hubble.ui.nodeSelector": _PLACED,
-    "ipam": "write spec.ipam",
-    "k8s.apiServerURLs": _LATER,
-    "k8sServiceHost": _LATER,
-    "k8sServiceHostRef": _LATER,
-    "k8sServicePort": _LATER,
-    "kubeConfigPath": "take it out: Cilium reaches the API server as its ServiceAccount",
+    "ipam": "use spec.ipam",
+    "k8s.apiServerURLs": _UNMANAGED,
+    "k8sServiceHost": _UNMANAGED,
+    "k8sServiceHostRef": _UNMANAGED,
+    "k8sServicePort": _UNMANAGED,
+    "kubeConfigPath": "remove it, because Cilium authenticates to the API server with its ServiceAccount",
     "loadBalancer.serviceTopology": _OWNED,
-    "namespaceOverride": "take it out: Cilium is installed in kube-system",
+    "namespaceOverride": "remove it, because Cilium is installed in kube-system",
     "nodeSelector": _PLACED,
     "operator.affinity": _PLACED,
     "operator.enabled": _OWNED,
     "operator.nodeSelector": _PLACED,
-    "operator.resources": "write spec.resources.operator",
+    "operator.resources": "use spec.resources.operator",
     "operator.rollOutPods": _OWNED,
-    "operator.unmanagedPodWatcher.restart": "take it out: it restarts pods of cloud nodes, and is kept off",
+    "operator.unmanagedPodWatcher.restart": "remove it, because it would restart pods on cloud nodes",
     "podAnnotations.ciliumhybrid.io/config-digest": _OWNED,
     "preflight": _OWNED,
-    "resources": "write spec.resources.agent",
+    "resources": "use spec.resources.agent",
     "rollOutCiliumPods": _OWNED,
-    "tunnel": "write tunnelProtocol: the chart refuses it",
+    "tunnel": "use tunnelProtocol, because the chart rejects tunnel",
     "updateStrategy": _OWNED,
-    "upgradeCompatibility": "take it out: it is the minor release first installed here, and the operator remembers it",
+    "upgradeCompatibility": "remove it, because the operator sets it to the minor release that was installed first",
 }
 
-FEATURES: Final[Mapping[str, tuple[object, ...]]] = {
+UNMANAGED_FEATURES: Final[Mapping[str, tuple[object, ...]]] = {
     "bgpControlPlane.enabled": (False,),
     "envoy.enabled": (False,),
     "gatewayAPI.enabled": (False,),
     "ingressController.enabled": (False,),
     "kubeProxyReplacement": (False, "false"),
 }
-"""Switches of features that this version does not manage, and how they may stand."""
+"""Features that this version does not manage: the path of their value, and what it may be."""
 
-SUPPORTED: Final[Mapping[str, tuple[object, ...]]] = {
+SUPPORTED_VALUES: Final[Mapping[str, tuple[object, ...]]] = {
     "alibabacloud.enabled": (False,),
     "authentication.mutual.spire.enabled": (False,),
     "autoDirectNodeRoutes": (False,),
@@ -103,155 +103,172 @@ SUPPORTED: Final[Mapping[str, tuple[object, ...]]] = {
     "routingMode": ("", "tunnel"),
     "tunnelProtocol": ("", "vxlan"),
 }
-"""Paths at which AWS supports these values alone."""
+"""Paths for which AWS supports only these values."""
 
-UNLISTED: Final = ("hubble.relay.enabled", "hubble.ui.enabled")
-"""Switches that work on hybrid nodes and are not in the list of what AWS supports."""
+UNSUPPORTED_FEATURES: Final = ("hubble.relay.enabled", "hubble.ui.enabled")
+"""Features that work on hybrid nodes, but that AWS does not list as supported."""
 
 
-def _above(path: str) -> Iterator[str]:
-    """The paths above one; the name of an annotation holds dots of its own."""
+def _parents(path: str) -> Iterator[str]:
+    """Yield the parent paths of a path; the name of an annotation contains dots itself."""
     names = path.split(".", 1) if "/" in path else path.split(".")
     return (".".join(names[:count]) for count in range(1, len(names)))
 
 
-MAPS: Final = tuple(sorted({above for path in (*OWNED_PATHS, *FEATURES, *SUPPORTED) for above in _above(path)}))
-"""Paths that others of these stand below."""
+RESTRICTED_PATHS: Final = (*OWNED_PATHS, *UNMANAGED_FEATURES, *SUPPORTED_VALUES)
+PARENT_PATHS: Final = tuple(sorted({parent for path in RESTRICTED_PATHS for parent in _parents(path)}))
+"""Parents of restricted paths."""
 
-_NOWHERE: Final = object()
-
-
-def maps_are_left_maps(spec: LenientSpec) -> Iterator[Violation]:
-    """A null in the place of a map, such as one whose keys are all commented out, erases the chart's own keys too."""
-    for path in MAPS:
-        value = _at(spec.values, path)
-        if value is not _NOWHERE and not isinstance(value, Mapping):
-            message = f"is {shown(value)} where the chart has a map"
-            yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", message, "take it out")
+_UNSET: Final = object()
 
 
-def owned_paths_are_left_alone(spec: LenientSpec) -> Iterator[Violation]:
-    """What the operator owns is not overridden from the side; a null would erase it, and is refused as well."""
-    for path, instead in OWNED_PATHS.items():
-        if _at(spec.values, path) is not _NOWHERE:
-            yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", "cannot be set here", instead)
+def parents_of_restricted_paths_are_maps(spec: LenientSpec) -> Iterator[Violation]:
+    """A null instead of a map, such as a map whose keys are all commented out, would erase the chart's own keys."""
+    for path in PARENT_PATHS:
+        value = _value_at(spec.values, path)
+        if value is not _UNSET and not isinstance(value, Mapping):
+            message = f"Invalid value: {format_value(value)}: must be a map"
+            yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", message, "remove it")
 
 
-def features_to_come_are_off(spec: LenientSpec) -> Iterator[Violation]:
-    """A feature that is half managed would be half there: its objects are not among the operator's rights."""
-    for path, harmless in FEATURES.items():
-        value = _at(spec.values, path)
-        if value is not _NOWHERE and value not in harmless:
-            fix = _UNQUOTED if _is_harmless_in_quotes(value, harmless) else _LATER
-            yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", f"is {shown(value)}", fix)
+def owned_paths_are_not_set(spec: LenientSpec) -> Iterator[Violation]:
+    """Values that the operator sets cannot be overridden; a null is refused too, because it would erase them."""
+    for path, fix in OWNED_PATHS.items():
+        if _value_at(spec.values, path) is not _UNSET:
+            yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", "cannot be set in spec.values", fix)
 
 
-def values_are_supported_by_aws(spec: LenientSpec) -> Iterator[Violation]:
-    """Outside this list AWS does not support Cilium on hybrid nodes (EKS user guide, Cilium capabilities)."""
-    for path, supported in SUPPORTED.items() if not spec.allow_unsupported else ():
-        value = _at(spec.values, path)
-        # By type too: 0 is no False to the chart.
-        if value is not _NOWHERE and not any(
-            value is one or (value == one and type(value) is str) for one in supported
-        ):
-            if _is_harmless_in_quotes(value, supported):
-                message, fix = f"is {shown(value)}", _UNQUOTED
+def unmanaged_features_are_disabled(spec: LenientSpec) -> Iterator[Violation]:
+    """The operator has no permissions for the objects of these features, so they would be installed only in part."""
+    for path, allowed in UNMANAGED_FEATURES.items():
+        value = _value_at(spec.values, path)
+        if value is not _UNSET and value not in allowed:
+            if _is_quoted_boolean(value, allowed):
+                yield _quoted(path, value)
             else:
-                message, fix = f"is {shown(value)}, which AWS does not support on hybrid nodes", _ALLOW
-            yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", message, fix)
+                yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", f"is {format_value(value)}", _UNMANAGED)
 
 
-def ingress_and_gateway_have_what_they_need(spec: LenientSpec) -> Iterator[Violation]:
-    """From 1.19 on there is no node port without kube-proxy replacement; VTEP runs without Cilium's proxy."""
-    on = [name for name in ("ingressController", "gatewayAPI") if _at(spec.values, f"{name}.enabled") is True]
-    replaced = _at(spec.values, "kubeProxyReplacement") in {True, "true"} if on else False
-    for name in on:
+def unsupported_values_need_allow_unsupported(spec: LenientSpec) -> Iterator[Violation]:
+    """AWS supports Cilium on hybrid nodes only with these values (EKS user guide, Cilium capabilities)."""
+    for path, supported in SUPPORTED_VALUES.items() if not spec.allow_unsupported else ():
+        value = _value_at(spec.values, path)
+        # Compare the type too: for the chart, 0 is not false.
+        if value is _UNSET or any(value is one or (value == one and type(value) is str) for one in supported):
+            continue
+        if _is_quoted_boolean(value, supported):
+            yield _quoted(path, value)
+        else:
+            message = f"is {format_value(value)}, which AWS does not support on hybrid nodes"
+            yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", message, _ALLOW)
+
+
+def ingress_and_gateway_requirements_are_met(spec: LenientSpec) -> Iterator[Violation]:
+    """Some minors serve no node port without kube-proxy replacement; VTEP requires that the L7 proxy is off."""
+    enabled = [
+        name for name in ("ingressController", "gatewayAPI") if _value_at(spec.values, f"{name}.enabled") is True
+    ]
+    replaced = _value_at(spec.values, "kubeProxyReplacement") in {True, "true"} if enabled else False
+    for name in enabled:
         path = f"spec.values.{name}.enabled"
-        if spec.version is not None and is_at_least(spec.version, "1.19") and not replaced:
+        if spec.version is not None and minor_of(spec.version).ingress_needs_kube_proxy_replacement and not replaced:
+            since = first_minor(lambda minor: minor.ingress_needs_kube_proxy_replacement)
             yield Violation(
                 Reason.INVALID_VALUES,
                 path,
-                f"is true without kube-proxy replacement, and from 1.19 on nothing else serves its node port "
-                f"({spec.version})",
-                "take it out",
+                f"is true without kube-proxy replacement, which serves its node port from Cilium {since} on "
+                f"(version {spec.version})",
+                "remove it",
             )
-        if _at(spec.values, "vtep.enabled") is True:
+        if _value_at(spec.values, "vtep.enabled") is True:
             yield Violation(
                 Reason.INVALID_VALUES,
                 path,
-                "is true beside vtep.enabled, which runs without the proxy that ingress and gateway are made of",
-                "take one of them out",
+                "is true, but vtep.enabled is true too and needs l7Proxy: false; Ingress and Gateway need the proxy",
+                "remove one of them",
             )
 
 
-def vtep_runs_without_the_proxy(spec: LenientSpec) -> Iterator[Violation]:
-    """AWS's gateway for hybrid nodes asks for both settings (EKS user guide, hybrid nodes gateway)."""
-    if _at(spec.values, "vtep.enabled") is True and _at(spec.values, "l7Proxy") is not False:
+def vtep_requires_l7_proxy_disabled(spec: LenientSpec) -> Iterator[Violation]:
+    """The EKS Hybrid Nodes gateway needs both settings (EKS user guide, hybrid nodes gateway)."""
+    if _value_at(spec.values, "vtep.enabled") is True and _value_at(spec.values, "l7Proxy") is not False:
         yield Violation(
-            Reason.INVALID_VALUES, "spec.values.vtep.enabled", "is true while l7Proxy is on", "set l7Proxy to false"
+            Reason.INVALID_VALUES,
+            "spec.values.vtep.enabled",
+            "is true, but l7Proxy is not false",
+            "set l7Proxy to false",
         )
 
 
-def values_fit_into_a_release(spec: LenientSpec) -> Iterator[Violation]:
-    """A release that does not fit into its Secret fails when Helm writes it."""
-    if _deeper(spec.values, DEEPEST):
-        message = f"are nested deeper than {DEEPEST} levels"
-        yield Violation(Reason.INVALID_VALUES, "spec.values", message, "no value of the chart is so deep")
+def values_fit_in_a_release_secret(spec: LenientSpec) -> Iterator[Violation]:
+    """Helm fails to write a release that is too large for its Secret."""
+    if _is_nested_deeper(spec.values, MAX_DEPTH):
+        message = f"are nested deeper than {MAX_DEPTH} levels"
+        yield Violation(
+            Reason.INVALID_VALUES, "spec.values", message, "remove levels; no value of the chart is that deep"
+        )
         return
     size = len(json.dumps(spec.values, default=str))
-    if size > LARGEST:
-        message = f"take {size} bytes, and a Helm release has room for {LARGEST}"
-        yield Violation(Reason.INVALID_VALUES, "spec.values", message, "take out what is not Cilium's")
+    if size > MAX_BYTES:
+        message = f"Too long: {size} bytes of JSON: must have at most {MAX_BYTES}"
+        yield Violation(
+            Reason.INVALID_VALUES, "spec.values", message, "remove everything that is not a value of Cilium"
+        )
 
 
-def unlisted_features_are_told(spec: LenientSpec) -> Iterator[Violation]:
-    """Hubble works; whoever turns it on shall know that AWS does not answer for it."""
-    for path in UNLISTED:
-        if _at(spec.values, path) is True:
-            message = "is on, and not among what AWS supports on hybrid nodes"
-            yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", message, "be ready to support it yourself")
+def features_unsupported_by_aws_are_reported(spec: LenientSpec) -> Iterator[Violation]:
+    """Hubble works, but AWS does not support it; this is a warning."""
+    for path in UNSUPPORTED_FEATURES:
+        if _value_at(spec.values, path) is True:
+            message = "is enabled but AWS does not support it on hybrid nodes"
+            yield Violation(Reason.INVALID_VALUES, f"spec.values.{path}", message, "disable it if you need AWS support")
 
 
-def _is_harmless_in_quotes(value: object, harmless: tuple[object, ...]) -> bool:
-    """Whether a text says what would do no harm as a boolean."""
-    return (value == "false" and False in harmless) or (value == "true" and True in harmless)
+def _is_quoted_boolean(value: object, allowed: tuple[object, ...]) -> bool:
+    """Whether a string would be allowed as a boolean."""
+    return (value == "false" and False in allowed) or (value == "true" and True in allowed)
 
 
-def _at(values: Mapping[str, Any], path: str) -> object:
-    """What stands at a path; _NOWHERE where there is nothing, or no map in the place of one of its parents."""
-    # The digest's annotation has dots in its name: a name that is there as it stands is taken whole.
+def _quoted(path: str, value: object) -> Violation:
+    message = f"is {format_value(value)}, and the chart treats every string as true"
+    return Violation(Reason.INVALID_VALUES, f"spec.values.{path}", message, _UNQUOTED)
+
+
+def _value_at(values: Mapping[str, Any], path: str) -> object:
+    """Return the value at a path; _UNSET if there is none, or if a parent is not a map."""
+    # The name of the digest annotation contains dots, so try the whole path as one name first.
     if path in values:
         return values[path]
     head, _, rest = path.partition(".")
     if head not in values or not rest:
-        return _NOWHERE
+        return _UNSET
     child = values[head]
-    return _at(child, rest) if isinstance(child, Mapping) else _NOWHERE
+    return _value_at(child, rest) if isinstance(child, Mapping) else _UNSET
 
 
-def _deeper(value: object, levels: int) -> bool:
-    """Whether maps and lists are nested deeper; without recursion, for they may be very deep."""
-    here: list[Any] = [value]
+def _is_nested_deeper(value: object, levels: int) -> bool:
+    """Whether maps and lists are nested deeper than `levels`; without recursion, because they may be very deep."""
+    level: list[Any] = [value]
     for _ in range(levels):
-        here = [
+        level = [
             inner
-            for outer in here
+            for outer in level
             for inner in (outer.values() if isinstance(outer, Mapping) else outer)
             if isinstance(inner, Mapping | list)
         ]
-        if not here:
+        if not level:
             return False
     return True
 
 
 VALUES_RULES: Final[tuple[Rule[LenientSpec], ...]] = (
-    values_fit_into_a_release,
-    maps_are_left_maps,
-    owned_paths_are_left_alone,
-    features_to_come_are_off,
-    values_are_supported_by_aws,
-    nothing_is_set_from_the_side,
-    ingress_and_gateway_have_what_they_need,
-    vtep_runs_without_the_proxy,
+    values_fit_in_a_release_secret,
+    parents_of_restricted_paths_are_maps,
+    owned_paths_are_not_set,
+    unmanaged_features_are_disabled,
+    unsupported_values_need_allow_unsupported,
+    extra_config_sets_no_restricted_keys,
+    ingress_and_gateway_requirements_are_met,
+    vtep_requires_l7_proxy_disabled,
 )
-VALUES_WARNINGS: Final[tuple[Rule[LenientSpec], ...]] = (unlisted_features_are_told, keys_are_known)
+VALUES_WARNINGS: Final[tuple[Rule[LenientSpec], ...]] = (features_unsupported_by_aws_are_reported, keys_are_known)

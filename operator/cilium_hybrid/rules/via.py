@@ -1,4 +1,4 @@
-"""Rules on the versions that a spec names on the way to its own."""
+"""Rules on spec.upgrade.via, the versions that an upgrade passes through."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -9,33 +9,34 @@ from cilium_hybrid.rules.lenient_spec import LenientSpec
 from cilium_hybrid.rules.rule import Violation
 
 
-def the_steps_lead_up(spec: LenientSpec) -> Iterator[Violation]:
-    """Each version is newer than the one before it, and older than the one that they lead to."""
+def via_is_in_ascending_order(spec: LenientSpec) -> Iterator[Violation]:
+    """Each version is newer than the one before, and older than spec.version."""
     versions = [step.version for step in spec.via if step.version is not None]
     if spec.version is not None:
-        yield from misplaced(versions, spec.version)
+        yield from via_order_violations(versions, spec.version)
 
 
-def pinned_steps_have_digests(spec: LenientSpec) -> Iterator[Violation]:
-    """A spec that names its chart by a digest trusts no other chart of the registry either."""
+def via_has_digests_if_the_chart_has(spec: LenientSpec) -> Iterator[Violation]:
+    """With spec.chart.digest, the charts of the other versions must not be trusted without a digest either."""
     for index, step in enumerate(spec.via):
         if spec.pinned and not step.pinned:
             path = f"spec.upgrade.via[{index}]"
-            message = "names no digest, and spec.chart.digest holds every chart to one"
-            yield Violation(Reason.INVALID_SPEC, path, message, "write the digest of its chart")
+            yield Violation(
+                Reason.INVALID_SPEC, path, "has no digest, but spec.chart.digest is set", "set the digest of its chart"
+            )
 
 
-def misplaced(via: Sequence[CiliumVersion], wanted: CiliumVersion) -> Iterator[Violation]:
-    """Versions that lead from nowhere to the wanted one."""
-    for step, after in pairwise((*via, wanted)):
-        if step.major != wanted.major:
-            yield of_via(f"{step} is of another major release than {wanted}", "take it out")
-        elif step >= wanted:
-            yield of_via(f"{step} is not older than spec.version, which is {wanted}", "take it out")
-        elif step >= after:
-            yield of_via(f"{step} stands before {after}, which is not newer", "write the older version first")
+def via_order_violations(via: Sequence[CiliumVersion], target: CiliumVersion) -> Iterator[Violation]:
+    """Yield the versions of spec.upgrade.via that do not lead to the target."""
+    for version, following in pairwise((*via, target)):
+        if version.major != target.major:
+            yield via_violation(f"{version} has another major version than spec.version ({target})", "remove it")
+        elif version >= target:
+            yield via_violation(f"{version} is not older than spec.version ({target})", "remove it")
+        elif version >= following:
+            yield via_violation(f"{version} is before {following}, but is not older", "list older versions first")
 
 
-def of_via(message: str, fix: str) -> Violation:
-    """A fault of the versions on the way."""
+def via_violation(message: str, fix: str) -> Violation:
+    """Return a violation of spec.upgrade.via."""
     return Violation(Reason.VERSION_UNSUPPORTED, "spec.upgrade.via", message, fix)

@@ -16,18 +16,18 @@ def helm() -> Path:
 
 @pytest.fixture(scope="session")
 def charts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Every version, packaged once."""
+    """Return the archive of every version of the test chart, packaged once."""
     archives = package_all(tmp_path_factory.mktemp("charts"))
     return {archive.stem.removeprefix("cilium-"): archive for archive in archives}
 
 
 @pytest.fixture(scope="session")
 def aws(helm: Path, charts: dict[str, Path]) -> Callable[[str], Rendered]:
-    """The main release with the values of the AWS guide, rendered once a version."""
+    """Return the main release with the values of the AWS guide, rendered once for each version."""
     return cache(lambda version: render(helm, charts[version], AWS_VALUES))
 
 
 @pytest.fixture(scope="session")
 def preflight(helm: Path, charts: dict[str, Path]) -> Callable[[str], Rendered]:
-    """The preflight release, rendered once a version."""
+    """Return the preflight release, rendered once for each version."""
     return cache(lambda version: render(helm, charts[version], PREFLIGHT_VALUES))

@@ -1,4 +1,4 @@
-"""What Helm makes of the whole chart is no drift, in any version, after an upgrade and after a rollback."""
+"""A release of the whole chart has no drift, in any version, after an upgrade and after a rollback."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from cilium_hybrid.plan.values import helm_values
 from contract.kube import with_watches
 from testbed.cluster import Cluster
 
-CILIUMS_OWN = sorted(Path(os.environ.get("CILIUM_CHARTS", "nowhere")).glob("cilium-*.tgz"))
+REAL_CHARTS = sorted(Path(os.environ.get("CILIUM_CHARTS", "nowhere")).glob("cilium-*.tgz"))
 MANY = {
     "envoy": {"enabled": True},
     "hubble": {"relay": {"enabled": True}, "ui": {"enabled": True}},
@@ -44,7 +44,7 @@ def _differences(cluster: Cluster, revision: int) -> Sequence[Difference]:
     return with_watches(cluster.kubeconfig, use)
 
 
-def _nothing_differs(cluster: Cluster, archives: Sequence[Path]) -> None:
+def _assert_no_drift(cluster: Cluster, archives: Sequence[Path]) -> None:
     for number, archive in enumerate(archives, start=1):
         spec = a_spec(version=archive.stem.removeprefix("cilium-"), values=MANY)
         values = json.dumps(helm_values(spec))
@@ -56,10 +56,10 @@ def _nothing_differs(cluster: Cluster, archives: Sequence[Path]) -> None:
     assert _differences(cluster, len(archives) + 1) == ()
 
 
-def test_the_stand_in(cluster: Cluster, charts: dict[str, Path]) -> None:
-    _nothing_differs(cluster, sorted(charts.values()))
+def test_the_test_chart_has_no_drift(cluster: Cluster, charts: dict[str, Path]) -> None:
+    _assert_no_drift(cluster, sorted(charts.values()))
 
 
-@pytest.mark.skipif(not CILIUMS_OWN, reason="CILIUM_CHARTS names no folder with Cilium's own")
-def test_ciliums_own(cluster: Cluster) -> None:
-    _nothing_differs(cluster, CILIUMS_OWN)
+@pytest.mark.skipif(not REAL_CHARTS, reason="CILIUM_CHARTS names no folder with charts of Cilium")
+def test_ciliums_charts_have_no_drift(cluster: Cluster) -> None:
+    _assert_no_drift(cluster, REAL_CHARTS)

@@ -1,4 +1,4 @@
-"""With a mirror every image of both releases comes from there, with the stand-in and with Cilium's chart."""
+"""With a mirror, all images of both releases are from it, with the test chart and with Cilium's chart."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from cilium_hybrid.plan.values import helm_values
 from cilium_hybrid.rules.rendered.rules import manifest_rules, preflight_rules
 from cilium_hybrid.rules.rule import all_violations
 
-CILIUMS_OWN = sorted(Path(os.environ.get("CILIUM_CHARTS", "nowhere")).glob("cilium-*.tgz"))
+REAL_CHARTS = sorted(Path(os.environ.get("CILIUM_CHARTS", "nowhere")).glob("cilium-*.tgz"))
 MIRROR = "mirror.example.com/ecr-public"
 SECRETS = [{"name": "mirror"}]
 ENVOY = {"envoy": {"enabled": True}}
@@ -28,7 +28,7 @@ MANY: dict[str, Any] = {
     "nodeinit": {"enabled": True},
 }
 
-every_chart = pytest.mark.parametrize("chart", [*versions(), *CILIUMS_OWN], ids=lambda chart: Path(chart).name)
+every_chart = pytest.mark.parametrize("chart", [*versions(), *REAL_CHARTS], ids=lambda chart: Path(chart).name)
 
 
 def archive_of(charts: Mapping[str, Path], chart: str | Path) -> Path:
@@ -41,7 +41,7 @@ def spec_of(archive: Path, values: Mapping[str, Any] | None = None) -> Any:
 
 
 def name_of(name: str) -> str:
-    """The name of an object; the chart ends that of a Job with a sum of all that is in it, its image too."""
+    """Return the name of an object, without the hash of its content that the chart appends to the name of a Job."""
     return name.rpartition("-")[0] if name.startswith("Job ") else name
 
 
@@ -60,7 +60,7 @@ def images(rendered: Rendered) -> dict[str, list[str]]:
 
 
 def at_the_mirror(image: str) -> str:
-    """What a person would write by hand for an image of these charts, whose hosts all have a dot."""
+    """Return the name at the mirror of an image of these charts, whose hosts all contain a dot."""
     return f"{MIRROR}/{image.partition('/')[2]}"
 
 
@@ -74,15 +74,15 @@ def check(plain: Rendered, made: Rendered) -> None:
 
 
 @every_chart
-@pytest.mark.parametrize("values", [{}, HUBBLE, MANY], ids=["the smallest spec", "Hubble", "as much as there is"])
-def test_every_image_of_cilium_is_the_same_one_at_the_mirror(
+@pytest.mark.parametrize("values", [{}, HUBBLE, MANY], ids=["minimal spec", "Hubble", "many features"])
+def test_every_image_of_cilium_is_from_the_mirror(
     helm: Path, charts: Mapping[str, Path], chart: str | Path, values: dict[str, Any]
 ) -> None:
     archive = archive_of(charts, chart)
-    # What a spec may not turn on yet is laid over here: the mirror shall know it when it may.
-    whole = helm_values(spec_of(archive, values)) | {key: values[key] for key in values if key == "envoy"}
-    plain = render(helm, archive, whole)
-    made = render(helm, archive, with_mirror(whole, read(archive, "values.yaml"), MIRROR))
+    # A spec cannot enable Envoy yet, but its images must be mirrored too.
+    values_with_envoy = helm_values(spec_of(archive, values)) | {key: values[key] for key in values if key == "envoy"}
+    plain = render(helm, archive, values_with_envoy)
+    made = render(helm, archive, with_mirror(values_with_envoy, read(archive, "values.yaml"), MIRROR))
     broken = {broken.message for broken in all_violations(manifest_rules(MIRROR), list(made.objects.values()))}
 
     check(plain, made)
@@ -91,8 +91,8 @@ def test_every_image_of_cilium_is_the_same_one_at_the_mirror(
 
 
 @every_chart
-@pytest.mark.parametrize("own", [{}, ENVOY], ids=["as it is started", "with Envoy"])
-def test_every_image_of_the_preflight_is_the_same_one_at_the_mirror(
+@pytest.mark.parametrize("own", [{}, ENVOY], ids=["default", "with Envoy"])
+def test_every_image_of_the_preflight_is_from_the_mirror(
     helm: Path, charts: Mapping[str, Path], chart: str | Path, own: dict[str, Any]
 ) -> None:
     archive = archive_of(charts, chart)
@@ -105,13 +105,13 @@ def test_every_image_of_the_preflight_is_the_same_one_at_the_mirror(
 
 
 @every_chart
-def test_a_chart_without_the_mirror_is_refused_by_the_names_of_its_images(
+def test_a_release_without_the_mirror_is_refused_with_the_names_of_its_images(
     helm: Path, charts: Mapping[str, Path], chart: str | Path
 ) -> None:
     archive = archive_of(charts, chart)
     plain = render(helm, archive, helm_values(spec_of(archive)))
-    said = [broken.message for broken in all_violations(manifest_rules(MIRROR), list(plain.objects.values()))]
+    messages = [broken.message for broken in all_violations(manifest_rules(MIRROR), list(plain.objects.values()))]
 
-    named = {message.split('"')[1] for message in said if "registryMirror" in message}
+    named = {message.split('"')[1] for message in messages if "registryMirror" in message}
 
     assert named == {image.partition("@")[0] for those in images(plain).values() for image in those}

@@ -1,4 +1,4 @@
-"""Which objects a release brings, under which names and labels."""
+"""The objects of each release, with their names and labels."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ def minor(version: str) -> int:
 
 
 @every_version
-def test_the_main_release_brings_exactly_the_objects_of_its_minor(aws: Render, version: str) -> None:
+def test_the_main_release_has_exactly_the_objects_of_its_minor(aws: Render, version: str) -> None:
     main = EXPECTED["main"]
     labelled = main["labelled"] + (main["labelledFrom119"] if minor(version) >= 19 else [])
 
@@ -31,33 +31,31 @@ def test_the_main_release_brings_exactly_the_objects_of_its_minor(aws: Render, v
 
 
 @every_version
-def test_preflight_brings_exactly_five_objects(preflight: Render, version: str) -> None:
+def test_the_preflight_has_exactly_five_objects(preflight: Render, version: str) -> None:
     expected = EXPECTED["preflight"]
 
     assert set(preflight(version).objects) == {*expected["labelled"], *expected["unlabelled"]}
 
 
 @every_version
-def test_preflight_never_touches_an_object_of_the_main_release(aws: Render, preflight: Render, version: str) -> None:
+def test_the_preflight_shares_no_object_with_the_main_release(aws: Render, preflight: Render, version: str) -> None:
     assert not set(aws(version).objects) & set(preflight(version).objects)
 
 
 @every_version
 @pytest.mark.parametrize("release", ["main", "preflight"])
-def test_an_object_is_labelled_as_part_of_cilium_or_not_at_all(
-    request: pytest.FixtureRequest, version: str, release: str
-) -> None:
+def test_an_object_has_all_labels_of_cilium_or_none(request: pytest.FixtureRequest, version: str, release: str) -> None:
     rendered: Rendered = request.getfixturevalue("aws" if release == "main" else "preflight")(version)
     names = EXPECTED[release]["labelled"] + EXPECTED[release].get("labelledFrom119", [])
     expected = {PART_OF: "cilium"} | ({CHART: f"cilium-{version}"} if minor(version) >= 20 else {})
 
-    told = {
+    found = {
         name: {label: value for label, value in labels.items() if label in {PART_OF, CHART}}
         for name, tree in rendered.objects.items()
         if (labels := tree["metadata"].get("labels", {}))
     }
 
-    assert {name: labels for name, labels in told.items() if labels} == {
+    assert {name: labels for name, labels in found.items() if labels} == {
         name: expected for name in names if name in rendered.objects
     }
 
@@ -78,17 +76,17 @@ def test_every_workload_selects_its_own_pods(aws: Render, preflight: Render, ver
 
 
 @pytest.mark.parametrize(
-    ("values", "gone"),
+    ("values", "removed"),
     [
         pytest.param(
             {"hubble": {"enabled": False}},
             {"Service hubble-peer", "Secret cilium-ca", "Secret hubble-server-certs"},
-            id="hubble off",
+            id="Hubble disabled",
         ),
         pytest.param(
             {"tls": {"secretsNamespace": {"create": False}}},
             {"Namespace cilium-secrets"},
-            id="somebody else's namespace for secrets",
+            id="an existing namespace for Secrets",
         ),
         pytest.param(
             {"upgradeCompatibility": "1.16"},
@@ -101,18 +99,18 @@ def test_every_workload_selects_its_own_pods(aws: Render, preflight: Render, ver
         pytest.param({"upgradeCompatibility": "1.17"}, set(), id="first installed as 1.17"),
     ],
 )
-def test_a_value_takes_objects_away(
-    helm: Path, charts: dict[str, Path], aws: Render, values: dict[str, Any], gone: set[str]
+def test_a_value_removes_objects(
+    helm: Path, charts: dict[str, Path], aws: Render, values: dict[str, Any], removed: set[str]
 ) -> None:
     rendered = render(helm, charts["1.18.8-1"], AWS_VALUES | values)
 
-    lost = set(aws("1.18.8-1").objects) - set(rendered.objects)
+    missing = set(aws("1.18.8-1").objects) - set(rendered.objects)
 
-    assert {f"{name.split()[0]} {name.rpartition('/')[2].split()[-1]}" for name in lost} == gone
+    assert {f"{name.split()[0]} {name.rpartition('/')[2].split()[-1]}" for name in missing} == removed
 
 
 @pytest.mark.parametrize(
-    ("values", "brought"),
+    ("values", "added"),
     [
         pytest.param(
             {"bgpControlPlane": {"enabled": True}},
@@ -153,7 +151,7 @@ def test_a_value_takes_objects_away(
                 "RoleBinding cilium-secrets/cilium-gateway-secrets",
                 "RoleBinding cilium-secrets/cilium-operator-gateway-secrets",
             },
-            id="Gateway API, whose definitions are not there yet",
+            id="Gateway API without its CRDs",
         ),
         pytest.param(
             {"hubble": {"relay": {"enabled": True}}},
@@ -164,7 +162,7 @@ def test_a_value_takes_objects_away(
                 "Service kube-system/hubble-relay",
                 "ServiceAccount kube-system/hubble-relay",
             },
-            id="Hubble's relay",
+            id="Hubble Relay",
         ),
         pytest.param(
             {"hubble": {"relay": {"enabled": True}, "ui": {"enabled": True}}},
@@ -181,29 +179,27 @@ def test_a_value_takes_objects_away(
                 "ServiceAccount kube-system/hubble-relay",
                 "ServiceAccount kube-system/hubble-ui",
             },
-            id="Hubble's relay and UI",
+            id="Hubble Relay and UI",
         ),
     ],
 )
-def test_a_value_brings_objects(
-    helm: Path, charts: dict[str, Path], aws: Render, values: dict[str, Any], brought: set[str]
+def test_a_value_adds_objects(
+    helm: Path, charts: dict[str, Path], aws: Render, values: dict[str, Any], added: set[str]
 ) -> None:
     rendered = render(helm, charts["1.18.8-1"], AWS_VALUES | values)
 
-    assert set(rendered.objects) - set(aws("1.18.8-1").objects) == brought
+    assert set(rendered.objects) - set(aws("1.18.8-1").objects) == added
 
 
-def test_a_render_makes_new_keys_under_the_authority_it_is_given(helm: Path, charts: dict[str, Path]) -> None:
+def test_a_render_generates_new_certificates_with_the_given_ca(helm: Path, charts: dict[str, Path]) -> None:
     def secrets(values: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
         objects = render(helm, charts["1.18.8-1"], AWS_VALUES | values).objects
-        authority, leaf = (
-            objects[f"Secret kube-system/{name}"]["data"] for name in ("cilium-ca", "hubble-server-certs")
-        )
-        return authority, leaf
+        ca, leaf = (objects[f"Secret kube-system/{name}"]["data"] for name in ("cilium-ca", "hubble-server-certs"))
+        return ca, leaf
 
-    authority, leaf = secrets({})
-    given = {"cert": authority["ca.crt"], "key": authority["ca.key"]}
-    same_authority, other_leaf = secrets({"tls": {"ca": given}})
+    ca, leaf = secrets({})
+    given = {"cert": ca["ca.crt"], "key": ca["ca.key"]}
+    same_ca, other_leaf = secrets({"tls": {"ca": given}})
 
-    assert same_authority["ca.crt"] == leaf["ca.crt"] == other_leaf["ca.crt"] == authority["ca.crt"]
+    assert same_ca["ca.crt"] == leaf["ca.crt"] == other_leaf["ca.crt"] == ca["ca.crt"]
     assert leaf["tls.crt"] != other_leaf["tls.crt"]

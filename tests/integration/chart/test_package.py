@@ -1,4 +1,4 @@
-"""What is in an archive, and that it is the same every time."""
+"""The content of the archives of the test chart, and that they are reproducible."""
 
 import tarfile
 from pathlib import Path
@@ -9,7 +9,7 @@ from chart.package import package, package_all, versions
 from chart.rendering import read
 
 
-def test_there_are_several_versions_of_every_minor_on_the_way(tmp_path: Path) -> None:
+def test_the_versions_of_the_test_chart(tmp_path: Path) -> None:
     assert versions() == [
         "1.17.13-1",
         "1.17.15-1",
@@ -20,11 +20,11 @@ def test_there_are_several_versions_of_every_minor_on_the_way(tmp_path: Path) ->
         "1.19.4-1",
         "1.20.0-0",
     ]
-    assert [archive.name for archive in package_all(tmp_path)] == [f"cilium-{it}.tgz" for it in versions()]
+    assert [archive.name for archive in package_all(tmp_path)] == [f"cilium-{version}.tgz" for version in versions()]
 
 
 @pytest.mark.parametrize("version", versions())
-def test_an_archive_has_the_same_bytes_every_time(tmp_path: Path, version: str) -> None:
+def test_an_archive_is_reproducible(tmp_path: Path, version: str) -> None:
     (tmp_path / "again").mkdir()
 
     first, again = package(version, tmp_path), package(version, tmp_path / "again")
@@ -33,14 +33,14 @@ def test_an_archive_has_the_same_bytes_every_time(tmp_path: Path, version: str) 
 
 
 @pytest.mark.parametrize("version", versions())
-def test_the_chart_and_the_application_have_the_version_of_the_archive(charts: dict[str, Path], version: str) -> None:
+def test_chart_and_app_version_match_the_archive(charts: dict[str, Path], version: str) -> None:
     chart = read(charts[version], "Chart.yaml")
 
     assert (chart["name"], chart["version"], chart["appVersion"]) == ("cilium", version, version)
     assert chart["kubeVersion"] == ">= 1.21.0-0"
 
 
-def test_an_archive_tells_nothing_of_the_machine_that_made_it(charts: dict[str, Path]) -> None:
+def test_an_archive_has_no_metadata_of_the_build_machine(charts: dict[str, Path]) -> None:
     with tarfile.open(charts["1.18.8-1"]) as tar:
         entries = tar.getmembers()
 

@@ -1,4 +1,4 @@
-"""The stand-in beside Cilium's own chart of the same minor, where CILIUM_CHARTS names a folder that has it."""
+"""Compares the test chart with Cilium's chart of the same minor, if CILIUM_CHARTS names a folder that has it."""
 
 import os
 from collections.abc import Iterator
@@ -14,19 +14,19 @@ from chart.rendering import AWS_VALUES, HYBRID_NODES, PREFLIGHT_VALUES, Rendered
 
 pytestmark = pytest.mark.skipif(
     "CILIUM_CHARTS" not in os.environ,
-    reason="CILIUM_CHARTS names no folder with cilium-<version>.tgz of Cilium's own",
+    reason="CILIUM_CHARTS names no folder with cilium-<version>.tgz",
 )
 
 Tree = dict[str, Any]
 Grant = tuple[str, str, str, str]
 
-# Cilium's chart, and the version of the stand-in that is held against it.
+# The version of Cilium's chart, and the version of the test chart that is compared with it.
 PAIRS = {"1.17.17": "1.17.15-1", "1.18.12": "1.18.8-1", "1.19.6": "1.19.4-1", "1.20.0": "1.20.0-0"}
 
 CHECKSUM = "cilium.io/cilium-configmap-checksum"
 GATEWAY = "gateway.networking.k8s.io/v1/GatewayClass"
 
-# Every feature at once that changes what is rendered.
+# Every feature that changes what is rendered.
 FEATURES: Tree = AWS_VALUES | {
     "operator": AWS_VALUES["operator"] | {"rollOutPods": True, "extraEnv": [{"name": "A", "value": "1"}]},
     "bgpControlPlane": {"enabled": True},
@@ -62,13 +62,13 @@ RELEASES: dict[str, Tree] = {
     "preflight": PREFLIGHT_VALUES,
 }
 
-# Keys of cilium-config whose value the stand-in has wrong, as it does not follow this feature.
+# Keys of cilium-config with another value in the test chart, which does not implement this feature.
 CONFIG_DIFFERENCES = {("features", "1.20.0"): {"bpf-lb-algorithm-annotation"}}
 
 
 @dataclass(frozen=True, slots=True)
 class Charts:
-    """Cilium's chart and the stand-in, of one minor."""
+    """Cilium's chart and the test chart of one minor."""
 
     version: str
     real: Path
@@ -91,7 +91,7 @@ def release(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def both(helm: Path, pair: Charts, release: str) -> tuple[Rendered, Rendered]:
-    """The same values rendered by Cilium's chart and by the stand-in."""
+    """Return the same values rendered by Cilium's chart and by the test chart."""
     return _both(helm, pair, release)
 
 
@@ -108,20 +108,20 @@ def test_the_objects_and_their_labels_are_the_same(both: tuple[Rendered, Rendere
 
 
 def test_the_workloads_have_the_same_shape(both: tuple[Rendered, Rendered]) -> None:
-    # Envoy's arguments and its configuration are its own business.
+    # The arguments and configuration of Envoy do not matter.
     real, own = ({name: shape(tree) for name, tree in side.workloads.items() if "envoy" not in name} for side in both)
 
     assert own == real
 
 
-def test_the_same_rights_are_granted(both: tuple[Rendered, Rendered]) -> None:
-    # What grants more than the operator may itself is refused, so a right that is missing here would hide that.
+def test_the_same_permissions_are_granted(both: tuple[Rendered, Rendered]) -> None:
+    # The API server refuses grants that the operator does not have; a missing permission would hide this.
     real, own = ({name: set(grants(tree)) for name, tree in side.objects.items()} for side in both)
 
     assert own == real
 
 
-def test_the_same_accounts_are_bound(both: tuple[Rendered, Rendered]) -> None:
+def test_the_same_service_accounts_are_bound(both: tuple[Rendered, Rendered]) -> None:
     real, own = (
         {name: (tree["roleRef"], tree["subjects"]) for name, tree in side.objects.items() if "roleRef" in tree}
         for side in both
@@ -139,14 +139,14 @@ def test_the_configuration_is_the_same(both: tuple[Rendered, Rendered], pair: Ch
     assert different == CONFIG_DIFFERENCES.get((release, pair.version), set())
 
 
-def test_every_value_is_one_of_ciliums_and_has_its_type(pair: Charts) -> None:
+def test_every_value_exists_in_ciliums_chart_with_the_same_type(pair: Charts) -> None:
     real, own = (read(archive, "values.schema.json") for archive in (pair.real, pair.own))
 
-    assert list(untrue(own, real)) == []
+    assert list(schema_differences(own, real)) == []
 
 
-def test_the_defaults_are_ciliums(pair: Charts) -> None:
-    # An image is AWS' here, and the name of a repository of theirs has no digest to go with it.
+def test_the_defaults_are_those_of_ciliums_chart(pair: Charts) -> None:
+    # Images are AWS builds here, without a digest.
     real, own = (dict(leaves(read(archive, "values.yaml"))) for archive in (pair.real, pair.own))
 
     assert {key: value for key, value in own.items() if key in real and "image" not in key} == {
@@ -155,27 +155,27 @@ def test_the_defaults_are_ciliums(pair: Charts) -> None:
 
 
 def labels(tree: Tree) -> Tree:
-    """Labels without the version, which is another one here."""
+    """Return the labels without the version, which differs."""
     found = tree["metadata"].get("labels") or {}
     return {label: value if label != "helm.sh/chart" else "cilium" for label, value in found.items()}
 
 
 def shape(workload: Tree) -> Any:
-    """All of a workload but its images and what runs in containers that only prepare a node."""
+    """Return a workload without images and without the commands of init containers."""
     tree = deepcopy(workload)
     tree["metadata"]["labels"] = labels(tree)
     template = tree["spec"]["template"]
     template["metadata"]["labels"] = labels(template)
     annotations = template["metadata"].get("annotations") or {}
     if CHECKSUM in annotations:
-        annotations[CHECKSUM] = "a sum of another ConfigMap"
+        annotations[CHECKSUM] = "checksum"
     spec = template["spec"]
-    preparing = spec.get("initContainers", [])
-    for container in spec["containers"] + preparing:
+    init_containers = spec.get("initContainers", [])
+    for container in spec["containers"] + init_containers:
         del container["image"]
-        # It cleans up after AWS' own CNI.
+        # It removes iptables rules of the AWS VPC CNI.
         container.get("lifecycle", {}).pop("postStart", None)
-        if container in preparing or "pre-flight" in workload["metadata"]["name"]:
+        if container in init_containers or "pre-flight" in workload["metadata"]["name"]:
             container.pop("command", None)
             container.pop("args", None)
     for volume in spec.get("volumes", []):
@@ -185,7 +185,7 @@ def shape(workload: Tree) -> Any:
 
 
 def ordered(tree: Any) -> Any:
-    """Drop what is empty, and sort lists of named things, whose order has no meaning."""
+    """Drop nulls, and sort lists of named items, whose order does not matter."""
     if isinstance(tree, dict):
         return {key: ordered(value) for key, value in tree.items() if value is not None}
     if isinstance(tree, list):
@@ -196,7 +196,7 @@ def ordered(tree: Any) -> Any:
 
 
 def grants(role: Tree) -> Iterator[Grant]:
-    """Every single right of a role: group, resource, name, verb."""
+    """Yield every permission of a role: group, resource, name, verb."""
     for rule in role.get("rules") or []:
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
@@ -205,16 +205,16 @@ def grants(role: Tree) -> Iterator[Grant]:
                         yield group, resource, name, verb
 
 
-def untrue(own: Tree, real: Tree, path: str = "") -> Iterator[str]:
-    """Where one schema is not contained in the other."""
+def schema_differences(own: Tree, real: Tree, path: str = "") -> Iterator[str]:
+    """Yield where one schema is not contained in the other."""
     kinds = [tree["type"] if isinstance(tree.get("type"), list) else [tree.get("type")] for tree in (own, real)]
     if set(kinds[0]) != set(kinds[1]):
         yield f"{path} is {kinds[0]}, in Cilium's chart {kinds[1]}"
     for key, tree in own.get("properties", {}).items():
         if key in real.get("properties", {}):
-            yield from untrue(tree, real["properties"][key], f"{path}.{key}")
+            yield from schema_differences(tree, real["properties"][key], f"{path}.{key}")
         else:
-            yield f"{path}.{key} is no value of Cilium's chart"
+            yield f"{path}.{key} does not exist in Cilium's chart"
 
 
 def leaves(values: Tree, path: str = "") -> Iterator[tuple[str, Any]]:

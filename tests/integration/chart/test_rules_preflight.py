@@ -1,4 +1,4 @@
-"""What a preflight renders passes its own rules, with the stand-in and with Cilium's chart."""
+"""A rendered preflight passes its own rules, with the test chart and with Cilium's chart."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from cilium_hybrid.rules.rendered.allowlist import PREFLIGHT_NODE_ACCESS, PREFLI
 from cilium_hybrid.rules.rendered.rules import PREFLIGHT_RULES
 from cilium_hybrid.rules.rule import all_violations
 
-CILIUMS_OWN = sorted(Path(os.environ.get("CILIUM_CHARTS", "nowhere")).glob("cilium-*.tgz"))
+REAL_CHARTS = sorted(Path(os.environ.get("CILIUM_CHARTS", "nowhere")).glob("cilium-*.tgz"))
 MIRROR: dict[str, Any] = {
     "image": {"repository": "mirror/cilium", "useDigest": False},
     "imagePullSecrets": [{"name": "mirror"}],
@@ -23,12 +23,12 @@ MIRROR: dict[str, Any] = {
 CHECKS = ("DaemonSet kube-system/cilium-pre-flight-check", "Deployment kube-system/cilium-pre-flight-check")
 
 Render = Callable[..., Rendered]
-every_chart = pytest.mark.parametrize("chart", [*versions(), *CILIUMS_OWN], ids=lambda chart: Path(chart).name)
+every_chart = pytest.mark.parametrize("chart", [*versions(), *REAL_CHARTS], ids=lambda chart: Path(chart).name)
 
 
 @pytest.fixture
 def rendered(helm: Path, charts: Mapping[str, Path]) -> Render:
-    """What the operator would release as a preflight of a chart with `spec.values`, or with values of its own."""
+    """Return the preflight that the operator would release with `spec.values`, with `own` values on top."""
 
     def rendered(chart: str | Path, values: Mapping[str, Any], **own: Any) -> Rendered:
         archive = chart if isinstance(chart, Path) else charts[chart]
@@ -48,7 +48,7 @@ def pod(rendered: Rendered, workload: str) -> dict[str, Any]:
 
 
 @every_chart
-def test_exactly_what_is_known_is_made_and_accepted(rendered: Render, chart: str | Path) -> None:
+def test_the_allowlist_has_exactly_the_rendered_objects(rendered: Render, chart: str | Path) -> None:
     made = rendered(chart, {})
     paths = {volume["hostPath"]["path"] for volume in pod(made, CHECKS[0])["volumes"]}
 
@@ -63,7 +63,7 @@ def test_exactly_what_is_known_is_made_and_accepted(rendered: Render, chart: str
 
 @every_chart
 @pytest.mark.parametrize("workload", CHECKS)
-def test_the_image_comes_from_where_the_agents_have_theirs(
+def test_the_preflight_uses_the_image_of_the_agents(
     helm: Path, charts: Mapping[str, Path], rendered: Render, chart: str | Path, workload: str
 ) -> None:
     archive = chart if isinstance(chart, Path) else charts[chart]
@@ -82,13 +82,13 @@ def test_the_image_comes_from_where_the_agents_have_theirs(
 @pytest.mark.parametrize(
     ("own", "expected"),
     [
-        pytest.param({"preflight": {"enabled": True}}, set(CHECKS), id="on cloud nodes too"),
+        pytest.param({"preflight": {"enabled": True}}, set(CHECKS), id="no node selector"),
         pytest.param(
-            {"operator": {"enabled": True}}, {"Deployment kube-system/cilium-operator"}, id="Cilium's operator with it"
+            {"operator": {"enabled": True}}, {"Deployment kube-system/cilium-operator"}, id="with the Cilium operator"
         ),
     ],
 )
-def test_anything_else_would_be_refused(
+def test_other_values_would_be_refused(
     rendered: Render, chart: str | Path, own: dict[str, Any], expected: set[str]
 ) -> None:
     assert expected <= set(refused(rendered(chart, {}, **own)))

@@ -1,4 +1,4 @@
-"""What the values do to the configuration, and which of them the chart refuses."""
+"""How values change the configuration, and which values the chart refuses."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Render = Callable[[str], Rendered]
 every_version = pytest.mark.parametrize("version", versions())
 every_minor = pytest.mark.parametrize("version", ["1.17.15-1", "1.18.8-1", "1.19.4-1", "1.20.0-0"])
 
-# Without Hubble no keys are made, which is most of what a render takes.
+# Generating keys for Hubble takes most of the time of a render.
 QUICK_VALUES = AWS_VALUES | {"hubble": {"enabled": False}}
 
 
@@ -27,8 +27,8 @@ def has(values: dict[str, Any], path: str) -> bool:
 
 
 @every_version
-def test_the_configuration_tells_what_was_asked_for(aws: Render, version: str) -> None:
-    asked = {
+def test_the_configuration_has_the_values(aws: Render, version: str) -> None:
+    expected = {
         "ipam": "cluster-pool",
         "cluster-pool-ipv4-cidr": "10.85.0.0/16",
         "cluster-pool-ipv4-mask-size": "25",
@@ -41,11 +41,11 @@ def test_the_configuration_tells_what_was_asked_for(aws: Render, version: str) -
         "agent-not-ready-taint-key": "node.cilium.io/agent-not-ready",
     }
 
-    assert asked.items() <= aws(version).config.items()
+    assert expected.items() <= aws(version).config.items()
     assert all(isinstance(value, str) for value in aws(version).config.values())
 
 
-def test_several_pools_are_one_text(helm: Path, charts: dict[str, Path]) -> None:
+def test_several_pod_cidrs_are_one_string(helm: Path, charts: dict[str, Path]) -> None:
     pools = {"clusterPoolIPv4PodCIDRList": ["10.85.0.0/16", "10.86.0.0/16"], "clusterPoolIPv4MaskSize": 25}
     rendered = render(helm, charts["1.18.8-1"], QUICK_VALUES | {"ipam": {"operator": pools}})
 
@@ -74,7 +74,7 @@ def test_a_minor_changes_the_configuration(aws: Render, key: str, per_minor: lis
     [
         pytest.param("1.18", set(), id="the chart's own minor"),
         pytest.param("1.17", set(), id="a minor that changed nothing"),
-        pytest.param("1.16", {"enable-policy-secrets-sync"}, id="before secrets were synchronised"),
+        pytest.param("1.16", {"enable-policy-secrets-sync"}, id="before policy secrets were synchronized"),
         pytest.param(
             "1.17.9-0",
             {
@@ -85,7 +85,7 @@ def test_a_minor_changes_the_configuration(aws: Render, key: str, per_minor: lis
                 "enable-policy-secrets-sync",
                 "operator-api-serve-addr",
             },
-            id="a version as AWS writes it is older than everything",
+            id="an AWS version, which is older than everything",
         ),
     ],
 )
@@ -98,9 +98,7 @@ def test_upgrade_compatibility_keeps_old_behaviour(
 
 
 @every_minor
-def test_extra_config_is_appended_even_where_it_shadows_a_key(
-    helm: Path, charts: dict[str, Path], version: str
-) -> None:
+def test_extra_config_is_appended_even_if_it_overrides_a_key(helm: Path, charts: dict[str, Path], version: str) -> None:
     rendered = render(helm, charts[version], QUICK_VALUES | {"extraConfig": {"ipam": "kubernetes"}})
 
     assert re.findall(r"^  ipam: (.*)$", rendered.text, re.MULTILINE) == ['"cluster-pool"', "kubernetes"]
@@ -124,17 +122,22 @@ def test_unknown_values_are_ignored(helm: Path, charts: dict[str, Path], aws: Re
             "1.18.8-1",
             {"ipam": {"operator": {"clusterPoolIPv4MaskSize": "25"}}},
             "/ipam/operator/clusterPoolIPv4MaskSize",
-            id="a mask that is text",
+            id="a quoted mask size",
         ),
-        pytest.param("1.17.15-1", {"bgpControlPlane": True}, "/bgpControlPlane", id="AWS' older advice for BGP"),
-        pytest.param("1.18.8-1", {"kubeProxyReplacement": 1}, "/kubeProxyReplacement", id="1.18 types it"),
+        pytest.param(
+            "1.17.15-1",
+            {"bgpControlPlane": True},
+            "/bgpControlPlane",
+            id="a boolean for BGP, as in older AWS documentation",
+        ),
+        pytest.param("1.18.8-1", {"kubeProxyReplacement": 1}, "/kubeProxyReplacement", id="typed since 1.18"),
         pytest.param(
             "1.19.4-1",
             {"loadBalancer": {"serviceTopology": "true"}},
             "/loadBalancer/serviceTopology",
-            id="1.19 types it",
+            id="typed since 1.19",
         ),
-        pytest.param("1.17.15-1", {"agent": "false"}, "/agent", id="a boolean that is text"),
+        pytest.param("1.17.15-1", {"agent": "false"}, "/agent", id="a quoted boolean"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_rejected(
@@ -144,7 +147,7 @@ def test_a_value_of_the_wrong_type_is_rejected(
         render(helm, charts[version], QUICK_VALUES | values)
 
 
-def test_the_topology_of_services_has_no_type_before_119(helm: Path, charts: dict[str, Path]) -> None:
+def test_service_topology_has_no_type_before_1_19(helm: Path, charts: dict[str, Path]) -> None:
     values = QUICK_VALUES | {"loadBalancer": {"serviceTopology": "true"}}
 
     assert render(helm, charts["1.18.8-1"], values).config["enable-service-topology"] == "true"
@@ -158,7 +161,7 @@ def test_kube_proxy_replacement_is_true_or_false(helm: Path, charts: dict[str, P
 
 
 @pytest.mark.parametrize("value", [True, "true"])
-def test_kube_proxy_replacement_may_be_text_or_not(helm: Path, charts: dict[str, Path], value: Any) -> None:
+def test_kube_proxy_replacement_can_be_a_string_or_a_boolean(helm: Path, charts: dict[str, Path], value: Any) -> None:
     for version in ("1.17.15-1", "1.18.8-1"):
         rendered = render(helm, charts[version], QUICK_VALUES | {"kubeProxyReplacement": value})
         assert rendered.config["kube-proxy-replacement"] == "true"
@@ -177,7 +180,7 @@ def test_kube_proxy_replacement_may_be_text_or_not(helm: Path, charts: dict[str,
         ("1.18.8-1", {"k8sServiceHost": "eks", "k8sServiceHostRef": {"name": "of-eks"}}, "k8sServiceHostRef"),
     ],
 )
-def test_the_templates_refuse(
+def test_the_templates_refuse_invalid_combinations(
     helm: Path, charts: dict[str, Path], version: str, values: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(RenderError, match=message):
@@ -197,7 +200,7 @@ def test_the_templates_refuse(
         ("bgpControlPlane.enabled", [17, 18, 19, 20]),
     ],
 )
-def test_a_minor_knows_its_own_keys(charts: dict[str, Path], path: str, minors: list[int]) -> None:
+def test_the_keys_of_each_minor(charts: dict[str, Path], path: str, minors: list[int]) -> None:
     known = {
         int(version.split(".")[1]) for version, archive in charts.items() if has(read(archive, "values.yaml"), path)
     }

@@ -1,4 +1,4 @@
-"""How the pods of a release run: where, with what image, and when they are replaced."""
+"""The pods of a release: their placement, images and update strategy."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,31 +27,31 @@ def images(workload: dict[str, Any]) -> set[str]:
     return {container["image"] for container in spec["containers"] + spec.get("initContainers", [])}
 
 
-def beside_no_other(labels: dict[str, str]) -> list[dict[str, Any]]:
+def anti_affinity_terms(labels: dict[str, str]) -> list[dict[str, Any]]:
     return [{"labelSelector": {"matchLabels": labels}, "topologyKey": "kubernetes.io/hostname"}]
 
 
 @every_version
-def test_the_agent_and_the_operator_run_on_hybrid_nodes_one_each(aws: Render, version: str) -> None:
+def test_agents_and_operator_run_on_hybrid_nodes_one_per_node(aws: Render, version: str) -> None:
     required = "requiredDuringSchedulingIgnoredDuringExecution"
     rendered = aws(version)
 
     assert pod(rendered.agent)["affinity"] == HYBRID_NODES | {
-        "podAntiAffinity": {required: beside_no_other({"k8s-app": "cilium"})}
+        "podAntiAffinity": {required: anti_affinity_terms({"k8s-app": "cilium"})}
     }
     assert pod(rendered.operator)["affinity"] == HYBRID_NODES | {
-        "podAntiAffinity": {required: beside_no_other({"io.cilium/app": "operator"})}
+        "podAntiAffinity": {required: anti_affinity_terms({"io.cilium/app": "operator"})}
     }
 
 
 @every_version
-def test_preflight_runs_beside_agents_and_its_selector_is_merged(preflight: Render, version: str) -> None:
-    beside_agents = {
-        "podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": beside_no_other({"k8s-app": "cilium"})}
+def test_the_preflight_runs_next_to_agents_and_its_selector_is_merged(preflight: Render, version: str) -> None:
+    next_to_agents = {
+        "podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": anti_affinity_terms({"k8s-app": "cilium"})}
     }
 
     for workload in preflight(version).workloads.values():
-        assert pod(workload)["affinity"] == beside_agents
+        assert pod(workload)["affinity"] == next_to_agents
         assert pod(workload)["nodeSelector"] == {
             "kubernetes.io/os": "linux",
             "eks.amazonaws.com/compute-type": "hybrid",
@@ -67,7 +67,7 @@ def test_every_workload_is_on_the_host_network_of_linux_nodes(aws: Render, prefl
 
 
 @every_version
-def test_the_rollout_is_as_in_cilium(aws: Render, version: str) -> None:
+def test_the_update_strategies_are_those_of_cilium(aws: Render, version: str) -> None:
     agent, operator = aws(version).agent["spec"], aws(version).operator["spec"]
 
     assert agent["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}}
@@ -78,7 +78,7 @@ def test_the_rollout_is_as_in_cilium(aws: Render, version: str) -> None:
     }
 
 
-def test_an_only_operator_goes_before_the_next_comes(helm: Path, charts: dict[str, Path]) -> None:
+def test_a_single_operator_is_stopped_before_its_replacement_starts(helm: Path, charts: dict[str, Path]) -> None:
     operator = render(helm, charts["1.18.8-1"], {"operator": {"replicas": 1}}).operator
 
     assert operator["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == "100%"
@@ -98,47 +98,49 @@ def test_an_only_operator_goes_before_the_next_comes(helm: Path, charts: dict[st
                 {"key": "node.cloudprovider.kubernetes.io/uninitialized", "operator": "Exists"},
                 AGENT_NOT_READY,
             ],
-            id="1.18 tolerates only what a new node carries",
+            id="1.18 tolerates only the taints of a new node",
         ),
         pytest.param(
             "1.18.3-0",
             {"operator": {"tolerations": [EXISTS]}},
             [EXISTS, AGENT_NOT_READY],
-            id="a list of one's own replaces the default",
+            id="a configured list replaces the default",
         ),
     ],
 )
-def test_the_operator_tolerates(
+def test_the_tolerations_of_the_operator(
     helm: Path, charts: dict[str, Path], version: str, values: dict[str, Any], expected: list[Any]
 ) -> None:
     assert pod(render(helm, charts[version], values).operator)["tolerations"] == expected
 
 
 @pytest.mark.parametrize(("version", "failures"), [("1.17.15-1", 105), ("1.18.8-1", 300), ("1.20.0-0", 300)])
-def test_an_agent_has_its_minors_time_to_start(aws: Render, version: str, failures: int) -> None:
+def test_the_startup_probe_of_each_minor(aws: Render, version: str, failures: int) -> None:
     probe = pod(aws(version).agent)["containers"][0]["startupProbe"]
 
     assert (probe["failureThreshold"], probe["periodSeconds"]) == (failures, 2)
 
 
-def test_pods_are_rolled_on_a_change_of_configuration_only_where_asked(
+def test_pods_are_restarted_on_a_configuration_change_only_if_configured(
     helm: Path, charts: dict[str, Path], aws: Render
 ) -> None:
     rolls = AWS_VALUES | {"rollOutCiliumPods": True, "operator": AWS_VALUES["operator"] | {"rollOutPods": True}}
     first = render(helm, charts["1.18.8-1"], rolls)
     second = render(helm, charts["1.18.8-1"], rolls | {"debug": {"enabled": True}})
 
-    def sums(rendered: Rendered) -> set[str | None]:
+    def checksums(rendered: Rendered) -> set[str | None]:
         workloads = (rendered.agent, rendered.operator)
         return {workload["spec"]["template"]["metadata"]["annotations"].get(CHECKSUM) for workload in workloads}
 
-    assert sums(aws("1.18.8-1")) == {None}
-    assert len(sums(first)) == len(sums(second)) == 1
-    assert sums(first) != sums(second)
+    assert checksums(aws("1.18.8-1")) == {None}
+    assert len(checksums(first)) == len(checksums(second)) == 1
+    assert checksums(first) != checksums(second)
 
 
 @pytest.mark.parametrize("version", ["1.17.15-1", "1.18.8-1", "1.19.4-1", "1.20.0-0"])
-def test_the_address_of_the_api_reaches_agent_and_operator(helm: Path, charts: dict[str, Path], version: str) -> None:
+def test_agent_and_operator_get_the_address_of_the_api_server(
+    helm: Path, charts: dict[str, Path], version: str
+) -> None:
     values = AWS_VALUES | {"kubeProxyReplacement": "true", "k8sServiceHost": "eks", "k8sServicePort": 443}
     rendered = render(helm, charts[version], values)
 
@@ -149,7 +151,7 @@ def test_the_address_of_the_api_reaches_agent_and_operator(helm: Path, charts: d
 
 
 @every_version
-def test_images_are_those_of_aws(aws: Render, preflight: Render, version: str) -> None:
+def test_images_are_aws_builds(aws: Render, preflight: Render, version: str) -> None:
     registry = "public.ecr.aws/eks/cilium"
     tags = {"1.18.9-1": "v1.18.9-1-broken"}
     preflight_tags = {"1.18.10-1": "v1.18.10-1-broken"}
@@ -160,7 +162,7 @@ def test_images_are_those_of_aws(aws: Render, preflight: Render, version: str) -
         assert images(workload) == {f"{registry}/cilium:{preflight_tags.get(version, f'v{version}')}"}
 
 
-def test_preflight_pulls_the_image_of_envoy_where_envoy_runs_from_118_on(helm: Path, charts: dict[str, Path]) -> None:
+def test_the_preflight_pulls_the_envoy_image_from_1_18_on(helm: Path, charts: dict[str, Path]) -> None:
     def containers(version: str) -> list[str]:
         rendered = render(helm, charts[version], PREFLIGHT_VALUES | {"envoy": {"enabled": True}})
         daemon_set = rendered.objects["DaemonSet kube-system/cilium-pre-flight-check"]

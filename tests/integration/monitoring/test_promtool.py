@@ -1,4 +1,4 @@
-"""The alerts and the dashboard as Prometheus itself reads them."""
+"""The alert rules and the dashboard, checked by promtool."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from testbed.binaries import ensure
 from testbed.operator import ROOT
 
 MONITORING = ROOT / "deploy" / "monitoring"
-PLAYED = Path(__file__).with_name("alerts.yaml")
+ALERT_TESTS = Path(__file__).with_name("alerts.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -32,26 +32,26 @@ def _alerts() -> dict[str, Any]:
     return groups
 
 
-def test_alerts_fire_when_they_shall_and_no_others(promtool: Path, tmp_path: Path) -> None:
+def test_alerts_fire_as_expected_and_no_others_do(promtool: Path, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(_alerts()))
-    played = Path(shutil.copy(PLAYED, tmp_path))
+    tests = Path(shutil.copy(ALERT_TESTS, tmp_path))
 
     _promtool(promtool, "check", "rules", "--lint=all", "--lint-fatal", tmp_path / "rules.yaml")
-    _promtool(promtool, "test", "rules", played)
+    _promtool(promtool, "test", "rules", tests)
 
 
-def test_every_alert_is_seen_to_fire() -> None:
-    played = PLAYED.read_text()
+def test_every_alert_has_a_test_in_which_it_fires() -> None:
+    tests = ALERT_TESTS.read_text()
 
     assert not [
         rule["alert"]
         for group in _alerts()["groups"]
         for rule in group["rules"]
-        if f'ALERTS{{alertname="{rule["alert"]}", alertstate="firing"' not in played
+        if f'ALERTS{{alertname="{rule["alert"]}", alertstate="firing"' not in tests
     ]
 
 
-def test_every_panel_asks_what_prometheus_understands(promtool: Path, tmp_path: Path) -> None:
+def test_every_panel_has_valid_queries(promtool: Path, tmp_path: Path) -> None:
     panels = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
     queries = [target["expr"].replace("$__rate_interval", "5m") for panel in panels for target in panel["targets"]]
     rules = [{"record": f"panel:{number}", "expr": query} for number, query in enumerate(queries)]
@@ -60,5 +60,5 @@ def test_every_panel_asks_what_prometheus_understands(promtool: Path, tmp_path: 
     _promtool(promtool, "check", "rules", tmp_path / "rules.yaml")
 
 
-def test_the_metrics_are_named_as_is_usual(promtool: Path) -> None:
+def test_the_metrics_follow_the_naming_conventions(promtool: Path) -> None:
     _promtool(promtool, "check", "metrics", stdin=everything().text)

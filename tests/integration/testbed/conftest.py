@@ -1,4 +1,4 @@
-"""What the testbed's own tests share."""
+"""Fixtures of the testbed's own tests."""
 
 from pathlib import Path
 
@@ -9,6 +9,6 @@ import testbed
 
 @pytest.fixture(autouse=True)
 def _importable_by_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Python programs that a test starts import the testbed."""
+    """Let Python child processes import the testbed."""
     assert testbed.__file__ is not None
     monkeypatch.setenv("PYTHONPATH", str(Path(testbed.__file__).parents[1]))

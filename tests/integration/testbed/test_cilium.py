@@ -1,4 +1,4 @@
-"""The stand-in for Cilium's processes, on the least that looks like Cilium."""
+"""The stand-in for the processes of Cilium, with a minimal release."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from testbed.processes import wait_until
 CILIUM = (Path(__file__).parent / "cilium.yaml").read_text()
 FIRST, SECOND, THIRD = (hybrid_name(number) for number in (1, 2, 3))
 TAINT = "node.cilium.io/agent-not-ready"
-VALIDATED = """
+VALIDATOR = """
 apiVersion: v1
 kind: Pod
 metadata: {name: validator, namespace: kube-system, labels: {k8s-app: cilium-pre-flight-check-deployment}}
@@ -26,19 +26,19 @@ spec:
 POLICIES = """
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
-metadata: {name: good, namespace: default, labels: {of: validator}}
+metadata: {name: good, namespace: default, labels: {test: validator}}
 spec: {endpointSelector: {}}
 ---
 apiVersion: cilium.io/v2
 kind: CiliumClusterwideNetworkPolicy
-metadata: {name: bad, labels: {of: validator}}
+metadata: {name: bad, labels: {test: validator}}
 spec: {endpointSelector: {}, labels: wrong}
 """
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Two hybrid nodes with a block each, and no block for a third."""
+    """Two hybrid nodes, and a pool without a block for a third."""
     with Cluster.start(tmp_path_factory.mktemp("cluster"), hybrid=2, cloud=1) as cluster:
         cluster.apply(CILIUM)
         wait_until(
@@ -62,7 +62,8 @@ def container(cluster: Cluster, node: str) -> dict[str, Any]:
 
 
 def blocks(cluster: Cluster) -> dict[str, list[str]]:
-    return {one["metadata"]["name"]: one["spec"]["ipam"].get("podCIDRs", []) for one in cluster.objects("ciliumnodes")}
+    nodes = cluster.objects("ciliumnodes")
+    return {node["metadata"]["name"]: node["spec"]["ipam"].get("podCIDRs", []) for node in nodes}
 
 
 def error(cluster: Cluster, node: str) -> str | None:
@@ -81,33 +82,34 @@ def agent_ready(cluster: Cluster, node: str) -> bool:
     return pod is not None and is_ready(pod)
 
 
-def test_agents_bring_their_nodes_up(cluster: Cluster) -> None:
-    assert {tuple(given) for given in blocks(cluster).values()} == {("10.100.0.0/26",), ("10.100.0.64/26",)}
+def test_agents_make_their_nodes_ready(cluster: Cluster) -> None:
+    assert {tuple(cidrs) for cidrs in blocks(cluster).values()} == {("10.100.0.0/26",), ("10.100.0.64/26",)}
     for name in (FIRST, SECOND):
-        up = {one["type"]: one["reason"] for one in cluster.get("node", name)["status"]["conditions"]}
-        assert up["NetworkUnavailable"] == "CiliumIsUp"
+        conditions = cluster.get("node", name)["status"]["conditions"]
+        reasons = {condition["type"]: condition["reason"] for condition in conditions}
+        assert reasons["NetworkUnavailable"] == "CiliumIsUp"
     wait_until(lambda: not taints(cluster, FIRST) and not taints(cluster, SECOND), timeout=10, what="no taint")
 
 
 @pytest.mark.parametrize(
-    ("how", "reason", "started"),
+    ("fault", "reason", "started"),
     [("crash", "CrashLoopBackOff", False), ("pull", "ImagePullBackOff", False), ("never-ready", None, True)],
 )
 def test_a_broken_agent_until_it_is_mended(
-    cluster: Cluster, how: AgentFault, reason: str | None, *, started: bool
+    cluster: Cluster, fault: AgentFault, reason: str | None, *, started: bool
 ) -> None:
-    cluster.break_agent(FIRST, how)
+    cluster.break_agent(FIRST, fault)
     wait_until(lambda: not agent_ready(cluster, FIRST), timeout=10, what="the agent is not ready")
     broken = container(cluster, FIRST)
     assert broken["state"].get("waiting", {}).get("reason") == reason
     assert broken["started"] is started
     wait_until(lambda: taints(cluster, FIRST) == [TAINT], timeout=10, what="a taint")
-    assert is_ready(cluster.get("node", FIRST)), "its network is still installed"
+    assert is_ready(cluster.get("node", FIRST)), "the CNI configuration is still installed"
     on_first = f"--field-selector=spec.nodeName={FIRST}"
     cluster.kubectl("delete", "pod", "-n", "kube-system", "-l", "k8s-app=cilium", on_first)
-    wait_until(lambda: container(cluster, FIRST).get("started") is started, timeout=10, what="the next one starts")
+    wait_until(lambda: container(cluster, FIRST).get("started") is started, timeout=10, what="the next agent starts")
     assert not agent_ready(cluster, FIRST)
-    cluster.mend_agent(FIRST)
+    cluster.repair_agent(FIRST)
     wait_until(lambda: agent_ready(cluster, FIRST), timeout=10, what="the agent is ready again")
 
 
@@ -116,7 +118,7 @@ def test_a_crashing_agent_is_restarted_again_and_again(cluster: Cluster) -> None
     cluster.break_agent(FIRST, "crash")
     wait_until(lambda: container(cluster, FIRST)["restartCount"] >= before + 2, timeout=15, what="two restarts")
     assert "failed to start" in container(cluster, FIRST)["lastState"]["terminated"]["message"]
-    cluster.mend_agent(FIRST)
+    cluster.repair_agent(FIRST)
     wait_until(lambda: agent_ready(cluster, FIRST), timeout=10, what="the agent is ready again")
 
 
@@ -128,11 +130,15 @@ def test_a_broken_image_crashes_everywhere(cluster: Cluster) -> None:
         what="the first new agent crashes",
     )
     cluster.apply(CILIUM)
-    wait_until(lambda: all(agent_ready(cluster, node) for node in (FIRST, SECOND)), timeout=20, what="both are back")
+    wait_until(
+        lambda: all(agent_ready(cluster, node) for node in (FIRST, SECOND)),
+        timeout=20,
+        what="both agents are ready again",
+    )
 
 
 @pytest.mark.parametrize(
-    ("version", "says"),
+    ("version", "message"),
     [
         pytest.param(
             "1.17.1", "Validating CiliumClusterwideNetworkPolicy 'bad': unexpected validation error: spec", id="1.17"
@@ -140,7 +146,7 @@ def test_a_broken_image_crashes_everywhere(cluster: Cluster) -> None:
         pytest.param("1.18.1", "type=CiliumClusterwideNetworkPolicy name=bad", id="1.18"),
     ],
 )
-def test_a_validator_fails_until_the_policy_that_it_refuses_is_gone(cluster: Cluster, version: str, says: str) -> None:
+def test_a_validator_fails_until_the_invalid_policy_is_deleted(cluster: Cluster, version: str, message: str) -> None:
     def validator() -> Any:
         return cluster.get("pod", "validator", "kube-system")
 
@@ -148,22 +154,24 @@ def test_a_validator_fails_until_the_policy_that_it_refuses_is_gone(cluster: Clu
         return int(validator()["status"].get("containerStatuses", [{}])[0].get("restartCount", 0))
 
     cluster.apply(POLICIES)
-    cluster.apply(VALIDATED % (FIRST, version))
+    cluster.apply(VALIDATOR % (FIRST, version))
     try:
-        wait_until(lambda: restarts() >= 2, timeout=15, what="it is tried again")
+        wait_until(lambda: restarts() >= 2, timeout=15, what="two restarts")
         (failed,) = validator()["status"]["containerStatuses"]
         cluster.kubectl("delete", "ciliumclusterwidenetworkpolicy", "bad")
-        wait_until(lambda: is_ready(validator()), timeout=15, what="what is left is valid")
+        wait_until(lambda: is_ready(validator()), timeout=15, what="the validator is ready")
     finally:
         cluster.kubectl("delete", "pod", "validator", "-n", "kube-system", "--now")
-        cluster.kubectl("delete", "ciliumnetworkpolicies,ciliumclusterwidenetworkpolicies", "-A", "-l", "of=validator")
+        cluster.kubectl(
+            "delete", "ciliumnetworkpolicies,ciliumclusterwidenetworkpolicies", "-A", "-l", "test=validator"
+        )
 
     assert failed["state"]["waiting"]["reason"] == "CrashLoopBackOff"
-    assert says in failed["lastState"]["terminated"]["message"]
+    assert message in failed["lastState"]["terminated"]["message"]
     assert "default/good" in failed["lastState"]["terminated"]["message"]
 
 
-def test_the_network_stays_when_the_agent_goes(cluster: Cluster) -> None:
+def test_a_node_keeps_its_network_without_an_agent(cluster: Cluster) -> None:
     before = blocks(cluster)
     cluster.kubectl("delete", "daemonset", "cilium", "-n", "kube-system")
     wait_until(lambda: agent(cluster, FIRST) is None, timeout=10, what="no agent")
@@ -171,23 +179,21 @@ def test_the_network_stays_when_the_agent_goes(cluster: Cluster) -> None:
     cluster.lose_cni(FIRST)
     wait_until(lambda: cluster.ready_nodes() == 2, timeout=10, what="a node without its network")
     cluster.apply(CILIUM)
-    wait_until(lambda: cluster.ready_nodes() == 3, timeout=10, what="it is back")
+    wait_until(lambda: cluster.ready_nodes() == 3, timeout=10, what="the node is ready again")
     assert blocks(cluster) == before
 
 
-def test_a_pool_ends_and_an_operator_started_later_sees_its_sequel(cluster: Cluster) -> None:
+def test_a_cilium_operator_uses_an_appended_cidr_after_its_restart(cluster: Cluster) -> None:
     before = blocks(cluster)
     cluster.add_node(THIRD)
     wait_until(lambda: THIRD in blocks(cluster) and error(cluster, THIRD), timeout=15, what="an error")
     assert error(cluster, THIRD) == "allocator full"
     assert not is_ready(cluster.get("node", THIRD))
 
-    longer = {"data": {"cluster-pool-ipv4-cidr": "10.100.0.0/25 10.101.0.0/25"}}
-    cluster.kubectl(
-        "patch", "configmap", "cilium-config", "-n", "kube-system", "--type=merge", "-p", json.dumps(longer)
-    )
+    patch = {"data": {"cluster-pool-ipv4-cidr": "10.100.0.0/25 10.101.0.0/25"}}
+    cluster.kubectl("patch", "configmap", "cilium-config", "-n", "kube-system", "--type=merge", "-p", json.dumps(patch))
     cluster.kubectl("delete", "ciliumnode", THIRD)
-    wait_until(lambda: THIRD in blocks(cluster) and error(cluster, THIRD), timeout=15, what="the same error anew")
+    wait_until(lambda: THIRD in blocks(cluster) and error(cluster, THIRD), timeout=15, what="the same error again")
 
     cluster.kubectl("rollout", "restart", "deployment/cilium-operator", "-n", "kube-system")
     wait_until(lambda: cluster.ready_nodes() == 4, timeout=20, what="the third node is ready")
@@ -195,15 +201,15 @@ def test_a_pool_ends_and_an_operator_started_later_sees_its_sequel(cluster: Clus
     assert error(cluster, THIRD) is None
 
 
-def test_the_block_of_a_removed_node_is_free(cluster: Cluster) -> None:
-    freed = blocks(cluster)[SECOND]
+def test_the_block_of_a_removed_node_is_reused(cluster: Cluster) -> None:
+    block = blocks(cluster)[SECOND]
     cluster.remove_node(SECOND)
-    wait_until(lambda: SECOND not in blocks(cluster), timeout=10, what="its CiliumNode is gone")
+    wait_until(lambda: SECOND not in blocks(cluster), timeout=10, what="its CiliumNode is deleted")
     cluster.add_node("mi-next")
-    wait_until(lambda: blocks(cluster).get("mi-next") == freed, timeout=10, what="the next node has its block")
+    wait_until(lambda: blocks(cluster).get("mi-next") == block, timeout=10, what="the next node has its block")
 
 
-def test_the_stand_in_goes_on_after_a_kill_and_without_the_api_server(cluster: Cluster) -> None:
+def test_the_stand_in_survives_a_kill_and_an_api_server_outage(cluster: Cluster) -> None:
     before = blocks(cluster)
     cluster.processes["cilium"].kill()
     cluster.processes["cilium"].start()

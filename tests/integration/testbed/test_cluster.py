@@ -1,4 +1,4 @@
-"""A cluster of real processes: its nodes, its users, its faults, and that nothing of it is left."""
+"""A cluster of real processes: its nodes, users and faults, and that all its processes end."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from testbed.nodes import is_ready
 from testbed.processes import CommandError, Identity, run, wait_until
 
 HYBRID, CLOUD = "mi-0000000000000001", "ip-192-168-0-1"
-PARTS = {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelets", "cilium"}
+PROCESSES = {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelets", "cilium"}
 POD = """
 apiVersion: v1
 kind: Pod
@@ -32,8 +32,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def condition(node: dict[str, Any], kind: str = "Ready") -> tuple[str, str, str]:
-    one = next(one for one in node["status"]["conditions"] if one["type"] == kind)
-    return one["status"], one["reason"], one["message"]
+    found = next(entry for entry in node["status"]["conditions"] if entry["type"] == kind)
+    return found["status"], found["reason"], found["message"]
 
 
 def taints(node: dict[str, Any]) -> set[str]:
@@ -44,7 +44,7 @@ def hosts(cluster: Cluster, selector: str) -> set[str]:
     return {pod["spec"]["nodeName"] for pod in cluster.objects("pods", "kube-system", selector=selector)}
 
 
-def test_a_hybrid_node_boots_without_a_network(cluster: Cluster) -> None:
+def test_a_hybrid_node_starts_without_a_network(cluster: Cluster) -> None:
     node = cluster.get("node", HYBRID)
     status, reason, message = condition(node)
     assert (status, reason) == ("False", "KubeletNotReady")
@@ -55,19 +55,19 @@ def test_a_hybrid_node_boots_without_a_network(cluster: Cluster) -> None:
     assert node["status"]["addresses"][0] == {"type": "InternalIP", "address": "10.200.0.1"}
 
 
-def test_a_cloud_node_is_ready_at_once(cluster: Cluster) -> None:
+def test_a_cloud_node_is_ready_immediately(cluster: Cluster) -> None:
     node = cluster.get("node", CLOUD)
     assert is_ready(node)
     assert node["spec"]["providerID"].startswith("aws:///")
     wait_until(lambda: not taints(cluster.get("node", CLOUD)), timeout=10, what="no taint")
 
 
-def test_the_pods_of_eks_are_where_eks_has_them(cluster: Cluster) -> None:
+def test_the_eks_pods_run_on_the_same_nodes_as_in_eks(cluster: Cluster) -> None:
     assert hosts(cluster, "k8s-app=aws-node") == {CLOUD}
     assert hosts(cluster, "k8s-app=kube-proxy") >= {CLOUD, HYBRID}
 
 
-def test_a_service_account_may_what_rbac_lets_it(cluster: Cluster) -> None:
+def test_rbac_applies_to_a_service_account(cluster: Cluster) -> None:
     cluster.kubectl("create", "serviceaccount", "reader", "-n", "kube-system")
     cluster.kubectl("create", "clusterrole", "reader", "--verb=list", "--resource=nodes")
     cluster.kubectl(
@@ -79,14 +79,14 @@ def test_a_service_account_may_what_rbac_lets_it(cluster: Cluster) -> None:
         cluster.kubectl("get", "pods", f"--kubeconfig={config}")
 
 
-def test_the_audit_log_tells_who_did_what(cluster: Cluster) -> None:
+def test_the_audit_log_contains_the_user(cluster: Cluster) -> None:
     cluster.kubectl("create", "configmap", "audited")
-    who = {
+    users = {
         event["user"]["username"]
         for event in cluster.audit_events()
         if event["verb"] == "create" and event["objectRef"].get("name") == "audited"
     }
-    assert who == {"testbed:admin"}
+    assert users == {"testbed:admin"}
 
 
 def test_a_node_joins_and_leaves(cluster: Cluster) -> None:
@@ -105,33 +105,33 @@ def test_a_node_joins_and_leaves(cluster: Cluster) -> None:
 
 
 def test_a_pod_runs_and_a_broken_one_does_not(cluster: Cluster) -> None:
-    for name in ("whole", "broken"):
+    for name in ("healthy", "broken"):
         cluster.apply(POD.format(name=name, node=CLOUD, image=name))
-    wait_until(lambda: is_ready(cluster.get("pod", "whole", "default")), timeout=10, what="the whole one is ready")
+    wait_until(lambda: is_ready(cluster.get("pod", "healthy", "default")), timeout=10, what="the healthy pod is ready")
     broken = cluster.get("pod", "broken", "default")
     assert broken["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff"
-    cluster.kubectl("delete", "pod", "whole", "broken")
+    cluster.kubectl("delete", "pod", "healthy", "broken")
 
 
-def test_a_node_is_lost_until_it_is_back(cluster: Cluster) -> None:
-    cluster.apply(POD.format(name="away", node=CLOUD, image="any"))
-    wait_until(lambda: is_ready(cluster.get("pod", "away", "default")), timeout=10, what="the pod is ready")
+def test_a_disconnected_node_is_unknown_until_it_is_reconnected(cluster: Cluster) -> None:
+    cluster.apply(POD.format(name="disconnected", node=CLOUD, image="any"))
+    wait_until(lambda: is_ready(cluster.get("pod", "disconnected", "default")), timeout=10, what="the pod is ready")
     cluster.disconnect(CLOUD)
     wait_until(
         lambda: "node.kubernetes.io/unreachable" in taints(cluster.get("node", CLOUD)),
         timeout=10,
-        what="the taint of a lost node",
+        what="the taint of an unreachable node",
     )
-    lost = ("Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.")
-    assert condition(cluster.get("node", CLOUD)) == lost
-    assert not is_ready(cluster.get("pod", "away", "default"))
-    cluster.kubectl("delete", "pod", "away", "--wait=false")
+    unknown = ("Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.")
+    assert condition(cluster.get("node", CLOUD)) == unknown
+    assert not is_ready(cluster.get("pod", "disconnected", "default"))
+    cluster.kubectl("delete", "pod", "disconnected", "--wait=false")
     cluster.apply(POD.format(name="other", node=HYBRID, image="any"))
     wait_until(lambda: is_ready(cluster.get("pod", "other", "default")), timeout=10, what="pods elsewhere run")
-    assert "deletionTimestamp" in cluster.get("pod", "away", "default")["metadata"]
+    assert "deletionTimestamp" in cluster.get("pod", "disconnected", "default")["metadata"]
     cluster.reconnect(CLOUD)
-    wait_until(lambda: cluster.ready_nodes() == 1, timeout=10, what="the node is back")
-    wait_until(lambda: cluster.get("pod", "away", "default") is None, timeout=10, what="its pod is gone")
+    wait_until(lambda: cluster.ready_nodes() == 1, timeout=10, what="the node is ready again")
+    wait_until(lambda: cluster.get("pod", "disconnected", "default") is None, timeout=10, what="its pod is deleted")
     wait_until(
         lambda: all(is_ready(pod) for pod in cluster.objects("pods", "kube-system")),
         timeout=10,
@@ -139,7 +139,7 @@ def test_a_node_is_lost_until_it_is_back(cluster: Cluster) -> None:
     )
 
 
-def test_the_api_server_hangs_and_goes_on(cluster: Cluster) -> None:
+def test_the_api_server_can_be_paused_and_resumed(cluster: Cluster) -> None:
     cluster.pause_api_server()
     with pytest.raises(CommandError, match=r"Client\.Timeout exceeded|context deadline exceeded"):
         cluster.kubectl("get", "--raw=/readyz", "--request-timeout=1s")
@@ -147,7 +147,7 @@ def test_the_api_server_hangs_and_goes_on(cluster: Cluster) -> None:
     assert cluster.kubectl("get", "--raw=/readyz") == "ok"
 
 
-def test_the_api_server_is_away_and_comes_back(cluster: Cluster) -> None:
+def test_the_api_server_can_be_stopped_and_started(cluster: Cluster) -> None:
     cluster.stop_api_server()
     with pytest.raises(CommandError, match="refused"):
         cluster.kubectl("get", "--raw=/readyz")
@@ -156,38 +156,39 @@ def test_the_api_server_is_away_and_comes_back(cluster: Cluster) -> None:
     wait_until(lambda: is_ready(cluster.get("pod", "later", "default")), timeout=30, what="pods run as before")
 
 
-def test_two_side_by_side_and_nothing_left(tmp_path: Path) -> None:
-    # A thread that ends takes the processes it started with it, so both must last until the end.
+def test_two_clusters_are_independent_and_all_their_processes_end(tmp_path: Path) -> None:
+    # Processes end with the thread that started them, so both threads must run until the end.
     with ThreadPoolExecutor(2) as threads:
         folders = [tmp_path / name for name in ("a", "b")]
         clusters = list(threads.map(lambda folder: Cluster.start(folder, hybrid=1, cloud=0), folders))
-        for one, other in (clusters, reversed(clusters)):
-            one.kubectl("create", "namespace", f"only-in-{one.folder.name}")
-            assert other.get("namespace", f"only-in-{one.folder.name}") is None
+        for cluster, other in (clusters, reversed(clusters)):
+            namespace = f"only-in-{cluster.folder.name}"
+            cluster.kubectl("create", "namespace", namespace)
+            assert other.get("namespace", namespace) is None
         for cluster in clusters:
-            assert set(cluster.processes) == PARTS
+            assert set(cluster.processes) == PROCESSES
             assert all(process.alive for process in cluster.processes.values())
             cluster.stop()
             assert not any(process.alive for process in cluster.processes.values())
 
 
-def test_a_killed_owner_takes_its_cluster_along(tmp_path: Path) -> None:
+def test_a_cluster_ends_with_its_killed_parent(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from testbed.cluster import Cluster\n"
         "cluster = Cluster.start(Path(sys.argv[1]), hybrid=0, cloud=0)\n"
         "print(*(f'{p.identity.pid}:{p.identity.started}' for p in cluster.processes.values()), flush=True)\n"
         "time.sleep(300)"
     )
-    owner = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE, text=True)
-    with owner:
-        assert owner.stdout is not None
-        parts = [Identity(*map(int, word.split(":"))) for word in owner.stdout.readline().split()]
-        assert len(parts) == len(PARTS)
-        owner.kill()
-    wait_until(lambda: not any(part.alive for part in parts), timeout=10, what="no process is left")
+    parent = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE, text=True)
+    with parent:
+        assert parent.stdout is not None
+        processes = [Identity(*map(int, word.split(":"))) for word in parent.stdout.readline().split()]
+        assert len(processes) == len(PROCESSES)
+        parent.kill()
+    wait_until(lambda: not any(process.alive for process in processes), timeout=10, what="no process is left")
 
 
-def test_a_detached_cluster_is_found_and_ended_again(tmp_path: Path) -> None:
+def test_another_process_can_attach_to_a_detached_cluster(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from testbed.cluster import Cluster\n"
         "Cluster.start(Path(sys.argv[1]), hybrid=1, cloud=0, detached=True)"
@@ -198,7 +199,7 @@ def test_a_detached_cluster_is_found_and_ended_again(tmp_path: Path) -> None:
         assert not cluster.ready_nodes()
         cluster.stop_api_server()
         cluster.start_api_server()
-        assert set(Cluster.attach(tmp_path).processes) == PARTS
+        assert set(Cluster.attach(tmp_path).processes) == PROCESSES
     finally:
         cluster.stop()
     assert not any(process.alive for process in cluster.processes.values())

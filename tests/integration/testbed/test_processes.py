@@ -1,4 +1,4 @@
-"""Processes that end with their parent or by their ids, and waiting."""
+"""Processes that end with their parent or are ended by process ID, and waiting."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ import pytest
 from testbed.processes import (
     CommandError,
     Identity,
-    NotInTime,
     Process,
+    WaitError,
     end_recorded,
     record,
     recorded,
@@ -39,29 +39,29 @@ def state(process: Process) -> str:
     return Path(f"/proc/{process.identity.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def test_stop_ends_it(process: Process) -> None:
+def test_stop_ends_a_process(process: Process) -> None:
     process.stop()
     assert not process.alive
 
 
-def test_stop_uses_force_after_the_limit(tmp_path: Path) -> None:
+def test_stop_kills_after_the_limit(tmp_path: Path) -> None:
     process = Process("stubborn", IGNORES_SIGTERM, tmp_path).start()
-    wait_until(lambda: "ready" in process.tail(), timeout=5, what="it ignores SIGTERM", needs=[process])
+    wait_until(lambda: "ready" in process.tail(), timeout=5, what="the process ignores SIGTERM", needs=[process])
     process.stop(limit=0.2)
     assert not process.alive
 
 
-def test_a_paused_process_goes_on_and_can_be_ended(process: Process) -> None:
+def test_a_paused_process_can_be_resumed_and_ended(process: Process) -> None:
     process.pause()
-    wait_until(lambda: state(process) == "T", timeout=5, what="it stands still")
+    wait_until(lambda: state(process) == "T", timeout=5, what="the process is stopped")
     process.resume()
-    wait_until(lambda: state(process) == "S", timeout=5, what="it goes on")
+    wait_until(lambda: state(process) == "S", timeout=5, what="the process continues")
     process.pause()
     process.stop(limit=5)
     assert not process.alive
 
 
-def test_it_can_be_started_again(process: Process) -> None:
+def test_a_process_can_be_restarted(process: Process) -> None:
     process.kill()
     assert process.start().alive
 
@@ -78,7 +78,7 @@ def test_a_child_dies_with_its_killed_parent(tmp_path: Path) -> None:
         child = Identity(*map(int, parent.stdout.readline().split()))
         assert child.alive
         parent.kill()
-    wait_until(lambda: not child.alive, timeout=5, what="the child is gone")
+    wait_until(lambda: not child.alive, timeout=5, what="the child has ended")
 
 
 def test_recorded_processes_are_ended_by_another_process(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_recorded_processes_are_ended_by_another_process(tmp_path: Path) -> None
     assert end_recorded(tmp_path) == []
 
 
-def test_another_process_with_a_recorded_id_is_left_alone(process: Process, tmp_path: Path) -> None:
+def test_another_process_with_a_recorded_id_is_not_ended(process: Process, tmp_path: Path) -> None:
     assert process.identity is not None
     earlier = replace(process.identity, started=process.identity.started - 1)
     record(tmp_path, [Process("earlier", SLEEP, tmp_path, identity=earlier)])
@@ -104,38 +104,40 @@ def test_another_process_with_a_recorded_id_is_left_alone(process: Process, tmp_
     assert process.alive
 
 
-def test_waiting_returns_what_it_waited_for() -> None:
+def test_waiting_returns_the_first_true_value() -> None:
     values = iter([0, 0, 7])
     assert wait_until(lambda: next(values), timeout=5, what="a number") == 7
 
 
-def test_waiting_says_what_it_last_saw(process: Process) -> None:
+def test_waiting_reports_the_last_value(process: Process) -> None:
     process.log.write_text("the end of the log")
-    with pytest.raises(NotInTime, match=r"three nodes: not within 0\.1 s; last seen: \[\]\n.*\nthe end of the log"):
+    with pytest.raises(
+        WaitError, match=r"three nodes: timed out after 0\.1 s; last value: \[\]\n.*\nthe end of the log"
+    ):
         wait_until(list, timeout=0.1, what="three nodes", needs=[process])
 
 
-def test_waiting_ends_with_the_process_it_needs(process: Process) -> None:
+def test_waiting_fails_when_a_needed_process_exits(process: Process) -> None:
     process.kill()
-    with pytest.raises(NotInTime, match="an answer: sleep ended"):
+    with pytest.raises(WaitError, match="an answer: sleep exited"):
         wait_until(lambda: False, timeout=60, what="an answer", needs=[process])
 
 
-def test_a_failing_command_is_waited_out() -> None:
+def test_waiting_retries_a_failing_command() -> None:
     def condition() -> bool:
         run(["sh", "-c", "echo not yet >&2; exit 1"], env={})
         return True
 
-    with pytest.raises(NotInTime, match="not yet"):
+    with pytest.raises(WaitError, match="not yet"):
         wait_until(condition, timeout=0.1, what="a command")
 
 
-def test_a_failing_command_says_its_stderr() -> None:
+def test_the_error_of_a_command_contains_its_stderr() -> None:
     with pytest.raises(CommandError, match=r"sh -c .*: what is wrong$"):
         run(["sh", "-c", "echo what is wrong >&2; exit 3"], env={})
 
 
-def test_a_port_taken_meanwhile_is_another_try(tmp_path: Path) -> None:
+def test_another_port_is_tried_if_the_first_was_taken(tmp_path: Path) -> None:
     ports = []
 
     def build(port: int) -> Process:
@@ -150,5 +152,5 @@ def test_a_port_taken_meanwhile_is_another_try(tmp_path: Path) -> None:
     assert port < int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 
 
-def test_this_process_knows_itself() -> None:
+def test_the_current_process_is_alive() -> None:
     assert Identity.of(os.getpid()).alive

@@ -1,4 +1,4 @@
-"""The registry as helm sees it, well and ill."""
+"""The registry and its faults, as helm observes them."""
 
 import subprocess
 import threading
@@ -28,7 +28,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 @pytest.fixture(autouse=True)
-def _healthy(registry: Registry) -> Iterator[None]:
+def _serving(registry: Registry) -> Iterator[None]:
     registry.forget_requests()
     yield
     registry.serve()
@@ -39,26 +39,26 @@ def show(registry: Registry, *, timeout: float = 30) -> str:
     return run([helm, "show", "chart", registry.ref, "--version", VERSION], env=registry.env, timeout=timeout)
 
 
-def test_helm_reads_what_was_pushed(registry: Registry) -> None:
+def test_helm_reads_a_pushed_chart(registry: Registry) -> None:
     assert f"version: {VERSION}" in show(registry)
     assert ("GET", f"/v2/eks/cilium/cilium/manifests/{VERSION}") in registry.requests
 
 
-def test_only_its_ca_is_trusted(registry: Registry) -> None:
+def test_the_certificate_is_trusted_only_with_its_ca(registry: Registry) -> None:
     with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
         urllib.request.urlopen(f"https://{registry.url}/v2/", timeout=5)
 
 
-def test_429_until_it_serves_again(registry: Registry) -> None:
+def test_answer_429_until_serve(registry: Registry) -> None:
     registry.answer_429(retry_after=1)
     with pytest.raises(CommandError, match="status code 429"):
         show(registry)
-    assert len(registry.requests) > 1, "helm tried again by itself"
+    assert len(registry.requests) > 1, "helm retries"
     registry.serve()
     assert show(registry)
 
 
-def test_refused_until_it_serves_again(registry: Registry) -> None:
+def test_refuse_until_serve(registry: Registry) -> None:
     registry.refuse()
     with pytest.raises(CommandError, match="connection refused"):
         show(registry)
@@ -66,27 +66,27 @@ def test_refused_until_it_serves_again(registry: Registry) -> None:
     assert show(registry)
 
 
-def test_what_hangs_is_answered_in_the_end(registry: Registry) -> None:
+def test_hanging_requests_get_their_response_after_serve(registry: Registry) -> None:
     registry.hang()
     with pytest.raises(subprocess.TimeoutExpired):
         show(registry, timeout=1)
-    answers: list[str] = []
-    client = threading.Thread(target=lambda: answers.append(show(registry)))
+    responses: list[str] = []
+    client = threading.Thread(target=lambda: responses.append(show(registry)))
     registry.forget_requests()
     client.start()
     wait_until(lambda: registry.requests, timeout=10, what="the second request hangs")
     registry.serve()
     client.join(timeout=10)
-    assert VERSION in answers[0]
+    assert VERSION in responses[0]
 
 
-def test_login(tmp_path: Path) -> None:
+def test_a_registry_can_require_a_login(tmp_path: Path) -> None:
     with Registry.start(tmp_path) as registry:
-        registry.require_login("somebody", "a password")
+        registry.require_login("user", "a password")
         with pytest.raises(CommandError, match="basic credential not found"):
             show(registry)
         helm = binaries.ensure("helm")["helm"]
-        login = [str(helm), "registry", "login", registry.url, "-u", "somebody", "--password-stdin"]
+        login = [str(helm), "registry", "login", registry.url, "-u", "user", "--password-stdin"]
         run(login, env=registry.env, stdin="a password")
         with pytest.raises(CommandError, match="not found"):
             show(registry)

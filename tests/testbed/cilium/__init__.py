@@ -1,1 +1,1 @@
-"""A stand-in for the processes of Cilium: its operator, its agents, and the validator of its preflight."""
+"""A stand-in for the Cilium operator, the agents and the policy validator of the preflight check."""

@@ -1,4 +1,4 @@
-"""Those of Cilium's CustomResourceDefinitions that somebody looks at, without their schemas."""
+"""The Cilium CRDs that the operator or the tests use, without their schemas."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ GROUP = "cilium.io"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 CILIUM_NODES = f"/apis/{GROUP}/v2/ciliumnodes"
 
-# kind, scope and the version that is stored
+# Kind, scope and storage version
 KINDS = (
     ("CiliumNode", "Cluster", "v2"),
     ("CiliumEndpoint", "Namespaced", "v2"),
@@ -18,13 +18,13 @@ KINDS = (
 )
 
 
-def definitions() -> list[dict[str, Any]]:
-    """Return the definitions, CiliumNode's first."""
-    return [_definition(*kind) for kind in KINDS]
+def crds() -> list[dict[str, Any]]:
+    """Return the CRDs, that of CiliumNode first."""
+    return [_crd(*kind) for kind in KINDS]
 
 
 def cilium_node(node: dict[str, Any]) -> dict[str, Any]:
-    """Return a node's CiliumNode as its agent makes it, without a block."""
+    """Return a node's CiliumNode as its agent creates it, without a block."""
     owner = {
         "apiVersion": "v1",
         "kind": "Node",
@@ -32,9 +32,9 @@ def cilium_node(node: dict[str, Any]) -> dict[str, Any]:
         "uid": node["metadata"]["uid"],
     }
     addresses = [
-        {"type": one["type"], "ip": one["address"]}
-        for one in node["status"]["addresses"]
-        if one["type"] == "InternalIP"
+        {"type": address["type"], "ip": address["address"]}
+        for address in node["status"]["addresses"]
+        if address["type"] == "InternalIP"
     ]
     return {
         "apiVersion": f"{GROUP}/v2",
@@ -44,7 +44,7 @@ def cilium_node(node: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _definition(kind: str, scope: str, version: str) -> dict[str, Any]:
+def _crd(kind: str, scope: str, version: str) -> dict[str, Any]:
     singular = kind.lower()
     plural = f"{singular[:-1]}ies" if singular.endswith("y") else f"{singular}s"
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}

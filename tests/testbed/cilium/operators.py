@@ -1,30 +1,33 @@
-"""The part of Cilium's operator: make the CRDs, give out blocks, mark nodes; by the configuration at its start."""
+"""The Cilium operator: create the CRDs, allocate blocks, and set taints and conditions of nodes.
+
+A pod reads its configuration when it starts, as the Cilium operator does.
+"""
 
 import asyncio
 import json
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 
 from testbed.cilium import crds
+from testbed.cilium.cluster_state import NODES, PODS, ClusterState, pod_cidrs
 from testbed.cilium.ipam import Pools
 from testbed.cilium.kube import (
-    CONFLICT,
     MERGE_PATCH,
-    PASSING,
     RETRY,
     STRATEGIC_PATCH,
-    Kube,
+    TRANSIENT_ERRORS,
+    KubeClient,
     Object,
     Queue,
-    Refused,
+    RequestError,
 )
-from testbed.cilium.view import NODES, PODS, View, pod_cidrs
 from testbed.nodes import is_ready
 
 CONFIG = "/api/v1/namespaces/kube-system/configmaps/cilium-config"
 CONFIG_RETRY = 1.0
-# The annotation on an operator pod holds what that pod read of `cilium-config` when it started.
+# The annotation on an operator pod holds what the pod read from `cilium-config` when it started.
 READ_AT_START = "testbed/read-at-start"
 NOT_READY_TAINT = "node.cilium.io/agent-not-ready"
 POOL_EXHAUSTED = "allocator full"
@@ -34,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """The operator pod that leads, with its configuration."""
+    """The leading operator pod, with its configuration."""
 
     pod: str
     pools: Pools
@@ -42,23 +45,23 @@ class Leader:
 
 
 class Operators:
-    """Acts for the operator pod that leads, as long as there is one."""
+    """Acts as the leading operator pod, if there is one."""
 
-    def __init__(self, kube: Kube, view: View, queue: Queue) -> None:
-        self._kube = kube
-        self._view = view
+    def __init__(self, client: KubeClient, cluster: ClusterState, queue: Queue) -> None:
+        self._client = client
+        self._cluster = cluster
         self._queue = queue
         self._leader: Leader | None = None
 
     def elect(self) -> None:
-        """Let the operator pod that started first lead, as long as it runs."""
+        """Make the running operator pod that started first the leader."""
         running = [
             pod
-            for pod in self._view.operators.objects.values()
+            for pod in self._cluster.operators.objects.values()
             if is_ready(pod)
             and "deletionTimestamp" not in pod["metadata"]
             and READ_AT_START in pod["metadata"].get("annotations", {})
-            and self._view.connected(pod["spec"]["nodeName"])
+            and self._cluster.connected(pod["spec"]["nodeName"])
         ]
         first = min(running, key=lambda pod: (pod["status"]["startTime"], pod["metadata"]["name"]), default=None)
         if first is None:
@@ -68,89 +71,89 @@ class Operators:
             pools = Pools.parse(read["cidrs"], read["mask"])
             self._leader = Leader(first["metadata"]["name"], pools, read["setTaints"])
             log.info("%s", self._leader)
-            self._view.look_at_all()
+            self._cluster.requeue_all()
 
-    async def start(self, name: str) -> None:
-        """Let a new operator pod make the CRDs and read its configuration, once."""
-        pod = self._view.operators.objects.get(name)
+    async def start_pod(self, name: str) -> None:
+        """Let a new operator pod create the CRDs and read its configuration, once."""
+        pod = self._cluster.operators.objects.get(name)
         if pod is None or not is_ready(pod) or READ_AT_START in pod["metadata"].get("annotations", {}):
             return
-        config = await self._kube.request("GET", CONFIG)
+        config = await self._client.request("GET", CONFIG)
         if config is None:
             self._queue.add_after(f"operator/{name}", CONFIG_RETRY)
             return
-        await self._make_crds()
+        await self._create_crds()
         read = {
             "cidrs": config["data"].get("cluster-pool-ipv4-cidr", ""),
             "mask": config["data"].get("cluster-pool-ipv4-mask-size", "24"),
             "setTaints": config["data"].get("set-cilium-node-taints") == "true",
         }
-        note = {"metadata": {"annotations": {READ_AT_START: json.dumps(read)}}}
-        answer = await self._kube.request("PATCH", f"{PODS}/{name}", note, kind=MERGE_PATCH)
-        self._view.operators.put_answer(answer)
+        patch = {"metadata": {"annotations": {READ_AT_START: json.dumps(read)}}}
+        response = await self._client.request("PATCH", f"{PODS}/{name}", patch, kind=MERGE_PATCH)
+        self._cluster.operators.put_response(response)
 
-    async def tend(self, name: str) -> None:
-        """Do what the leader does for one node, which may be gone."""
+    async def reconcile_node(self, name: str) -> None:
+        """Do what the leader does for a node that exists or was deleted."""
         if self._leader is None:
             return
-        if name in self._view.nodes.objects:
-            await self._give_block(self._leader.pools, name)
-            await self._mark_node(self._leader, name)
-        elif name in self._view.cilium_nodes.objects:
-            await self._kube.request("DELETE", f"{crds.CILIUM_NODES}/{name}")
+        if name in self._cluster.nodes.objects:
+            await self._allocate_block(self._leader.pools, name)
+            await self._update_node(self._leader, name)
+        elif name in self._cluster.cilium_nodes.objects:
+            await self._client.request("DELETE", f"{crds.CILIUM_NODES}/{name}")
 
-    async def look_for_crds(self) -> None:
-        """Find the CRDs that an earlier life of this program has made."""
+    async def find_crds(self) -> None:
+        """Find the CRDs that an earlier run of this program has created."""
         while True:
             try:
-                if await self._kube.request("GET", f"{crds.CILIUM_NODES}?limit=1") is not None:
-                    self._view.crds_served.set()
-            except PASSING:
+                if await self._client.request("GET", f"{crds.CILIUM_NODES}?limit=1") is not None:
+                    self._cluster.crds_served.set()
+            except TRANSIENT_ERRORS:
                 await asyncio.sleep(RETRY)
             else:
                 return
 
-    async def _make_crds(self) -> None:
-        for definition in crds.definitions():
+    async def _create_crds(self) -> None:
+        for crd in crds.crds():
             try:
-                await self._kube.request("POST", crds.CRDS, definition)
-            except Refused as refused:
-                if refused.status != CONFLICT:
+                await self._client.request("POST", crds.CRDS, crd)
+            except RequestError as error:
+                if error.status != HTTPStatus.CONFLICT:
                     raise
-        # The API server serves them a moment after it has taken them.
-        while await self._kube.request("GET", f"{crds.CILIUM_NODES}?limit=1") is None:  # noqa: ASYNC110
+        # The API server serves them a moment after it has accepted them.
+        while await self._client.request("GET", f"{crds.CILIUM_NODES}?limit=1") is None:  # noqa: ASYNC110
             await asyncio.sleep(RETRY)
-        self._view.crds_served.set()
+        self._cluster.crds_served.set()
 
-    async def _give_block(self, pools: Pools, name: str) -> None:
-        """Give a node that asked for it a block, or say that there is none left."""
-        thing = self._view.cilium_nodes.objects.get(name)
-        if thing is None or pod_cidrs(thing):
-            self._view.unserved.discard(name)
+    async def _allocate_block(self, pools: Pools, name: str) -> None:
+        """Allocate a block for a node that requested one, or report that the pools are exhausted."""
+        cilium_node = self._cluster.cilium_nodes.objects.get(name)
+        if cilium_node is None or pod_cidrs(cilium_node):
+            self._cluster.waiting_nodes.discard(name)
             return
-        block = self._view.blocks.allocate(pools)
+        block = self._cluster.blocks.allocate(pools)
         if block is None:
-            self._view.unserved.add(name)
-            await self._report(thing, POOL_EXHAUSTED)
+            self._cluster.waiting_nodes.add(name)
+            await self._report(cilium_node, POOL_EXHAUSTED)
             return
-        # Promised before the answer, so that no other worker gives it away meanwhile.
-        self._view.blocks.set(name, [str(block)])
+        # Reserved before the response, so that no other worker allocates it in the meantime.
+        self._cluster.blocks.set(name, [str(block)])
         body = {"spec": {"ipam": {"podCIDRs": [str(block)]}}}
-        given = await self._kube.request("PATCH", f"{crds.CILIUM_NODES}/{name}", body, kind=MERGE_PATCH)
-        self._view.cilium_nodes.put_answer(given)
-        await self._report(given or {}, None)
+        response = await self._client.request("PATCH", f"{crds.CILIUM_NODES}/{name}", body, kind=MERGE_PATCH)
+        self._cluster.cilium_nodes.put_response(response)
+        await self._report(response or {}, None)
 
     async def _report(self, cilium_node: Object, error: str | None) -> None:
-        """Keep the error of a CiliumNode's status, or its absence, up to date."""
-        said = cilium_node.get("status", {}).get("ipam", {}).get("operator-status", {}).get("error")
-        if cilium_node and said != error:
+        """Set the error in a CiliumNode's status, None to clear it."""
+        reported = cilium_node.get("status", {}).get("ipam", {}).get("operator-status", {}).get("error")
+        if cilium_node and reported != error:
             path = f"{crds.CILIUM_NODES}/{cilium_node['metadata']['name']}/status"
             body = {"status": {"ipam": {"operator-status": {"error": error}}}}
-            await self._kube.request("PATCH", path, body, kind=MERGE_PATCH)
+            await self._client.request("PATCH", path, body, kind=MERGE_PATCH)
 
-    async def _mark_node(self, leader: Leader, name: str) -> None:
-        """Keep the taint and the network's condition of a node in step with its agent."""
-        node, pod = self._view.nodes.objects.get(name), self._view.agent_on(name)
+    async def _update_node(self, leader: Leader, name: str) -> None:
+        """Update the taint and the condition NetworkUnavailable of a node to the state of its agent."""
+        node, pod = self._cluster.nodes.objects.get(name), self._cluster.agent_on(name)
         if node is None or pod is None:
             return
         ready, taints = is_ready(pod), node["spec"].get("taints", [])
@@ -158,22 +161,22 @@ class Operators:
         tainted = len(others) < len(taints)
         if (ready and tainted) or (not ready and not tainted and leader.sets_taints):
             own = [] if ready else [{"key": NOT_READY_TAINT, "effect": "NoSchedule"}]
-            # The version guards the taints of others: a list is replaced as a whole.
+            # The resourceVersion protects the taints of other writers: the list is replaced as a whole.
             version = node["metadata"]["resourceVersion"]
             body = {"metadata": {"resourceVersion": version}, "spec": {"taints": others + own}}
-            answer = await self._kube.request("PATCH", f"{NODES}/{name}", body, kind=MERGE_PATCH)
-            self._view.nodes.put_answer(answer)
-        if ready and not _network_up(node):
-            body = {"status": {"conditions": [_is_up()]}}
-            answer = await self._kube.request("PATCH", f"{NODES}/{name}/status", body, kind=STRATEGIC_PATCH)
-            self._view.nodes.put_answer(answer)
+            response = await self._client.request("PATCH", f"{NODES}/{name}", body, kind=MERGE_PATCH)
+            self._cluster.nodes.put_response(response)
+        if ready and not _has_network_condition(node):
+            body = {"status": {"conditions": [_network_available()]}}
+            response = await self._client.request("PATCH", f"{NODES}/{name}/status", body, kind=STRATEGIC_PATCH)
+            self._cluster.nodes.put_response(response)
 
 
-def _network_up(node: Object) -> bool:
-    return any(one["type"] == "NetworkUnavailable" for one in node["status"].get("conditions", ()))
+def _has_network_condition(node: Object) -> bool:
+    return any(condition["type"] == "NetworkUnavailable" for condition in node["status"].get("conditions", ()))
 
 
-def _is_up() -> Object:
+def _network_available() -> Object:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "type": "NetworkUnavailable",

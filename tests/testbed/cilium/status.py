@@ -1,4 +1,4 @@
-"""What a kubelet would report of an agent pod, in each state that an agent can be in."""
+"""The status that a kubelet reports for a pod of Cilium in each state."""
 
 from datetime import UTC, datetime
 from enum import Enum
@@ -8,11 +8,11 @@ from testbed.nodes import AGENT_FAULT
 
 Object = dict[str, Any]
 
-TOLD_TO_CRASH = 'level=fatal msg="failed to start: the agent was told to crash" subsys=daemon'
+CRASH_MESSAGE = 'level=fatal msg="failed to start: the agent was told to crash" subsys=daemon'
 
 
 class State(Enum):
-    """How an agent fares."""
+    """The state of a pod's containers."""
 
     STARTING = "starting"
     READY = "ready"
@@ -21,20 +21,16 @@ class State(Enum):
     PULL = "pull"
 
 
-# The states in which the agent's own program runs.
-RUNNING = (State.STARTING, State.READY, State.NEVER_READY)
-
-
 def fault(node: Object, pod: Object) -> State | None:
-    """Return the fault laid on a node or built into an image."""
-    mark = node["metadata"].get("annotations", {}).get(AGENT_FAULT)
-    if mark is not None:
-        return State(mark)
+    """Return the fault that was injected on the node or is built into the image, None without a fault."""
+    injected = node["metadata"].get("annotations", {}).get(AGENT_FAULT)
+    if injected is not None:
+        return State(injected)
     return State.CRASH if broken(pod) else None
 
 
 def broken(pod: Object) -> bool:
-    """Whether an image of the pod is one that cannot run."""
+    """Whether an image of the pod is broken by its name."""
     return any("broken" in container["image"].rpartition("/")[2] for container in pod["spec"]["containers"])
 
 
@@ -45,56 +41,62 @@ def restarts(pod: Object) -> int:
     return count
 
 
-def says(actual: Any, expected: Any) -> bool:
-    """Whether the actual status holds all of the expected one; the API server adds empty fields."""
+def contains(actual: Any, expected: Any) -> bool:
+    """Whether the actual status contains the expected one; the API server adds empty fields."""
     if isinstance(expected, dict):
-        return isinstance(actual, dict) and all(says(actual.get(key), part) for key, part in expected.items())
+        return isinstance(actual, dict) and all(contains(actual.get(key), part) for key, part in expected.items())
     if isinstance(expected, list):
         return (
             isinstance(actual, list)
             and len(actual) == len(expected)
-            and all(says(one, part) for one, part in zip(actual, expected, strict=True))
+            and all(contains(item, part) for item, part in zip(actual, expected, strict=True))
         )
     return bool(actual == expected)
 
 
-def status(pod: Object, node: Object, state: State, restart_count: int, *, last_words: str = TOLD_TO_CRASH) -> Object:
-    """Return the pod's whole status; the same as it has, where nothing is new. `last_words` are of a crash."""
+def status(
+    pod: Object, node: Object, state: State, restart_count: int, *, termination_message: str = CRASH_MESSAGE
+) -> Object:
+    """Return the pod's status; unchanged parts keep their times. `termination_message` is reported after a crash."""
     old = pod.get("status", {})
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     ready = state is State.READY
-    why = {} if ready else {"reason": "ContainersNotReady"}
+    reason = {} if ready else {"reason": "ContainersNotReady"}
     conditions = [
         {"type": "PodScheduled", "status": "True"},
         {"type": "Initialized", "status": "True"}
         if state is not State.PULL
         else {"type": "Initialized", "status": "False"},
-        {"type": "ContainersReady", "status": str(ready), **why},
-        {"type": "Ready", "status": str(ready), **why},
+        {"type": "ContainersReady", "status": str(ready), **reason},
+        {"type": "Ready", "status": str(ready), **reason},
     ]
-    address = next(one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP")
+    address = next(entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP")
     return {
         "phase": "Pending" if state is State.PULL else "Running",
         "startTime": old.get("startTime", now),
         "hostIP": address,
         "podIP": address,
         "podIPs": [{"ip": address}],
-        "conditions": [_since(condition, old.get("conditions", ()), now) for condition in conditions],
+        "conditions": [_with_transition_time(condition, old.get("conditions", ()), now) for condition in conditions],
         "containerStatuses": [
-            _container(container, old, state, restart_count, last_words, now) for container in pod["spec"]["containers"]
+            _container(container, old, state, restart_count, termination_message, now)
+            for container in pod["spec"]["containers"]
         ],
     }
 
 
-def _since(condition: Object, old: Any, now: str) -> Object:
-    """Keep the moment of a condition's last change where it did not change."""
-    same = (one for one in old if one["type"] == condition["type"] and one["status"] == condition["status"])
-    before: Object = next(same, {})
+def _with_transition_time(condition: Object, old: Any, now: str) -> Object:
+    """Return the condition with its transition time, which stays the same if the status did not change."""
+    kind, status = condition["type"], condition["status"]
+    before: Object = next((known for known in old if (known["type"], known["status"]) == (kind, status)), {})
     return condition | {"lastTransitionTime": before.get("lastTransitionTime", now)}
 
 
-def _container(container: Object, old: Object, state: State, restart_count: int, last_words: str, now: str) -> Object:
-    before: Object = next((one for one in old.get("containerStatuses", ()) if one["name"] == container["name"]), {})
+def _container(
+    container: Object, old: Object, state: State, restart_count: int, termination_message: str, now: str
+) -> Object:
+    statuses = old.get("containerStatuses", ())
+    before: Object = next((known for known in statuses if known["name"] == container["name"]), {})
     return {
         "name": container["name"],
         "image": container["image"],
@@ -103,7 +105,7 @@ def _container(container: Object, old: Object, state: State, restart_count: int,
         "started": state in (State.READY, State.NEVER_READY),
         "restartCount": restart_count,
         "state": _state(container, before, state, now),
-        "lastState": _last_state(before, state, restart_count, last_words, now),
+        "lastState": _last_state(before, state, restart_count, termination_message, now),
     }
 
 
@@ -120,7 +122,7 @@ def _state(container: Object, before: Object, state: State, now: str) -> Object:
             return {"running": running or {"startedAt": now}}
 
 
-def _last_state(before: Object, state: State, restart_count: int, last_words: str, now: str) -> Object:
+def _last_state(before: Object, state: State, restart_count: int, termination_message: str, now: str) -> Object:
     old: Object = before.get("lastState", {})
     if state is not State.CRASH or (old and before.get("restartCount") == restart_count):
         return old
@@ -128,7 +130,7 @@ def _last_state(before: Object, state: State, restart_count: int, last_words: st
         "terminated": {
             "exitCode": 1,
             "reason": "Error",
-            "message": last_words,
+            "message": termination_message,
             "startedAt": now,
             "finishedAt": now,
         }

@@ -1,7 +1,7 @@
-"""The part of a preflight's validator: hold every policy against the schema of its own version, once at each start.
+"""The policy validator of the preflight check: at each start it validates every policy against its version's schema.
 
-It knows one mistake, that of Cilium's upgrade guide: `spec.labels` that is no object. Its log has the form of
-cilium-dbg's, which changed with 1.18.
+It detects one error, the one in the example of Cilium's upgrade guide: `spec.labels` is not an object. Its log has the
+format of cilium-dbg, which changed in 1.18.
 """
 
 import json
@@ -11,50 +11,51 @@ from datetime import UTC, datetime
 from typing import Any
 
 from testbed.cilium import crds, status
-from testbed.cilium.kube import MERGE_PATCH, Kube, Object, Queue
-from testbed.cilium.starts import Starts
+from testbed.cilium.cluster_state import PODS, ClusterState
+from testbed.cilium.container_starts import ContainerStarts
+from testbed.cilium.kube import MERGE_PATCH, KubeClient, Object, Queue
 from testbed.cilium.status import State
-from testbed.cilium.view import PODS, View
 from testbed.nodes import is_ready
 
 KINDS = {
     "CiliumNetworkPolicy": f"/apis/{crds.GROUP}/v2/ciliumnetworkpolicies",
     "CiliumClusterwideNetworkPolicy": f"/apis/{crds.GROUP}/v2/ciliumclusterwidenetworkpolicies",
 }
-# As much as a kubelet takes of a log for a termination message.
-MOST_WORDS = 2048
-NAMES_BESIDE = (1, 18)
+# The kubelet's limit for a termination message from the log.
+TERMINATION_MESSAGE_BYTES = 2048
+# Since this minor release, the log has the policy's kind and name in separate fields.
+STRUCTURED_SINCE = (1, 18)
 
 
 class Validators:
-    """Runs the validator pod, by what the view knows of it."""
+    """Runs the validator pod."""
 
-    def __init__(self, kube: Kube, view: View, queue: Queue) -> None:
-        self._kube = kube
-        self._view = view
-        self._starts = Starts(queue)
+    def __init__(self, client: KubeClient, cluster: ClusterState, queue: Queue) -> None:
+        self._client = client
+        self._cluster = cluster
+        self._starts = ContainerStarts(queue)
 
     async def run(self, name: str) -> None:
-        """Do what the validator does: read the policies, then sleep, or end with an error and be restarted."""
-        pod, key = self._view.validators.objects.get(name), f"validator/{name}"
+        """Do what the validator does: read the policies, then sleep, or exit with an error and be restarted."""
+        pod, key = self._cluster.validators.objects.get(name), f"validator/{name}"
         if pod is None or "deletionTimestamp" in pod["metadata"] or is_ready(pod) or status.broken(pod):
             return
         node = pod["spec"].get("nodeName", "")
-        if not self._view.connected(node) or not self._starts.started(pod, key) or self._starts.waits(pod):
+        if not self._cluster.connected(node) or not self._starts.started(pod, key) or self._starts.in_backoff(pod):
             return
         policies = [policy for kind, path in KINDS.items() for policy in await self._policies(kind, path)]
-        refused = any(_error(policy) for policy in policies)
+        rejected = any(_error(policy) for policy in policies)
         expected = status.status(
             pod,
-            self._view.nodes.objects[node],
-            State.CRASH if refused else State.READY,
-            self._starts.restarts(pod, key) if refused else status.restarts(pod),
-            last_words=log(policies, _version(pod))[-MOST_WORDS:],
+            self._cluster.nodes.objects[node],
+            State.CRASH if rejected else State.READY,
+            self._starts.restarts(pod, key) if rejected else status.restarts(pod),
+            termination_message=log(policies, _version(pod))[-TERMINATION_MESSAGE_BYTES:],
         )
-        await self._kube.request("PATCH", f"{PODS}/{name}/status", {"status": expected}, kind=MERGE_PATCH)
+        await self._client.request("PATCH", f"{PODS}/{name}/status", {"status": expected}, kind=MERGE_PATCH)
 
     async def _policies(self, kind: str, path: str) -> list[Object]:
-        found = await self._kube.request("GET", path) or {"items": []}
+        found = await self._client.request("GET", path) or {"items": []}
         return [policy | {"kind": kind} for policy in found["items"]]
 
 
@@ -68,7 +69,7 @@ def _lines(policies: list[Object], version: tuple[int, int]) -> Iterator[str]:
     for policy in policies:
         kind, metadata, error = policy["kind"], policy["metadata"], _error(policy)
         name = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
-        if version < NAMES_BESIDE:
+        if version < STRUCTURED_SINCE:
             verdict = f"unexpected validation error: {error}" if error else "OK!"
             text = json.dumps(f"Validating {kind} '{name}': {verdict}\n")
             yield f"level={'error' if error else 'info'} msg={text}"
@@ -78,12 +79,12 @@ def _lines(policies: list[Object], version: tuple[int, int]) -> Iterator[str]:
         else:
             yield f'time={_now()} level=info msg="Validation OK!" type={kind} name={name}'
     if any(map(_error, policies)):
-        level = "error" if version < NAMES_BESIDE else "fatal"
+        level = "error" if version < STRUCTURED_SINCE else "fatal"
         yield f'level={level} msg="Found invalid CiliumNetworkPolicy"'
 
 
 def _error(policy: Object) -> str:
-    """Why the version's schema does not take a policy; empty where it does."""
+    """Return why the schema rejects a policy, empty if it is valid."""
     labels: Any = policy.get("spec", {}).get("labels", {})
     if isinstance(labels, dict):
         return ""
@@ -92,9 +93,9 @@ def _error(policy: Object) -> str:
 
 
 def _version(pod: Object) -> tuple[int, int]:
-    """The minor release that a pod's image is of."""
+    """Return the minor release in the tag of a pod's image."""
     found = re.search(r":v?(\d+)\.(\d+)", pod["spec"]["containers"][0]["image"])
-    return (int(found[1]), int(found[2])) if found else NAMES_BESIDE
+    return (int(found[1]), int(found[2])) if found else STRUCTURED_SINCE
 
 
 def _now() -> str:

@@ -1,85 +1,126 @@
+import platform
+
+import pytest
+
 from builders import a_condition, a_status
 from cilium_hybrid.api.conditions import ConditionType, Reason
-from scraped import A_CERTIFICATES, A_STATUS, Scraped, everything
+from cilium_hybrid.api.status import Phase, UnreadyReason
+from scraped import A_STATUS, CERTIFICATES_EXPIRING, Scraped, everything
+
+STATUS_METRICS = ("cilium_hybrid_condition", "cilium_hybrid_nodes", "cilium_hybrid_suspended", "cilium_hybrid_cilium")
 
 
-def test_every_metric_is_named_after_the_operator() -> None:
+def test_every_metric_has_the_prefix_of_the_operator() -> None:
     assert all(name.startswith("cilium_hybrid_") for name, _, _ in everything().samples())
 
 
-def test_who_stands_by_tells_nothing_of_the_resource() -> None:
+def test_a_standby_replica_reports_nothing_about_the_resource() -> None:
     names = {name for name, _, _ in Scraped().samples()}
 
     assert "cilium_hybrid_leader" in names
-    assert not [name for name in names if name.startswith(("cilium_hybrid_condition", "cilium_hybrid_nodes"))]
+    assert not [name for name in names if name.startswith(STATUS_METRICS)]
 
 
-def test_conditions_are_told_while_they_are_there() -> None:
+def test_present_conditions_are_reported() -> None:
     scraped = Scraped.of(A_STATUS)
 
     assert scraped.values("cilium_hybrid_condition", "type") == {"Ready": 0, "Reconciling": 1}
     assert scraped.values("cilium_hybrid_condition", "reason") == {"RollingOut": 1}
 
 
-def test_a_reason_that_no_longer_holds_is_gone() -> None:
+def test_a_reason_that_no_longer_applies_disappears() -> None:
     scraped = Scraped.of(A_STATUS)
-    scraped.telemetry.saw(a_status(a_condition(ConditionType.READY, "True", Reason.IN_SYNC)))
+    scraped.telemetry.record_status(a_status(a_condition(ConditionType.READY, "True", Reason.IN_SYNC)))
 
     assert scraped.values("cilium_hybrid_condition", "reason") == {"InSync": 1}
 
 
-def test_nodes_are_counted_by_state() -> None:
-    assert Scraped.of(A_STATUS).values("cilium_hybrid_nodes", "state") == {
-        "total": 5,
-        "ready": 3,
-        "agents_ready": 4,
-        "up_to_date": 2,
-        "disconnected": 1,
-    }
+@pytest.mark.parametrize(("phase", "suspended"), [(Phase.SUSPENDED, 1), (Phase.READY, 0)])
+def test_suspension_is_reported(phase: Phase, suspended: int) -> None:
+    scraped = Scraped.of(A_STATUS.model_copy(update={"phase": phase}))
+
+    assert scraped.value("cilium_hybrid_suspended") == suspended
 
 
-def test_nodes_that_fail_are_counted_by_leg() -> None:
-    assert Scraped.of(A_STATUS).values("cilium_hybrid_nodes_failing", "reason") == {
-        "NodeDisconnected": 1,
-        "AgentNotReady": 1,
-        "NoPodCIDR": 0,
-        "NodeNotReady": 0,
-        "Version": 0,
-        "AgentTaintPresent": 0,
-    }
-
-
-def test_a_rollout_is_told_while_it_lasts() -> None:
+def test_the_versions_of_cilium_are_labels_of_one_series() -> None:
     scraped = Scraped.of(A_STATUS)
-    assert scraped.values("cilium_hybrid_rollout_nodes", "state") == {"total": 4, "updated": 2, "left": 1}
 
-    scraped.telemetry.saw(A_STATUS.model_copy(update={"rollout": None}))
+    assert scraped.labels("cilium_hybrid_cilium_info") == [
+        {"running": "1.17.13-1", "target": "1.18.8-1", "initial": "1.17"}
+    ]
+
+
+def test_a_version_that_is_unknown_is_empty() -> None:
+    assert Scraped.of(a_status()).labels("cilium_hybrid_cilium_info") == [{"running": "", "target": "", "initial": ""}]
+
+
+def test_the_build_is_reported_by_every_replica() -> None:
+    assert Scraped().labels("cilium_hybrid_build_info") == [
+        {"version": "0.1.0", "python_version": platform.python_version()}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("cilium_hybrid_nodes", 5),
+        ("cilium_hybrid_nodes_ready", 3),
+        ("cilium_hybrid_nodes_agent_ready", 4),
+        ("cilium_hybrid_nodes_up_to_date", 2),
+    ],
+)
+def test_nodes_are_counted(name: str, count: int) -> None:
+    assert Scraped.of(A_STATUS).value(name) == count
+
+
+def test_unready_nodes_are_counted_by_root_cause() -> None:
+    counts: dict[str, float] = {**dict.fromkeys(UnreadyReason, 0), "NodeDisconnected": 1, "AgentNotReady": 1}
+
+    assert Scraped.of(A_STATUS).values("cilium_hybrid_nodes_unready", "reason") == counts
+
+
+def test_the_parts_of_a_count_add_up_to_its_total() -> None:
+    scraped = Scraped.of(A_STATUS)
+    assert A_STATUS.rollout is not None
+    assert A_STATUS.ipam is not None
+
+    unready = sum(scraped.values("cilium_hybrid_nodes_unready", "reason").values())
+    assert unready + scraped.value("cilium_hybrid_nodes_ready") == scraped.value("cilium_hybrid_nodes")
+    assert sum(scraped.values("cilium_hybrid_rollout_nodes", "state").values()) == A_STATUS.rollout.total
+    assert sum(scraped.values("cilium_hybrid_node_blocks", "state").values()) == A_STATUS.ipam.node_blocks.total
+
+
+def test_a_rollout_is_reported_while_it_is_running() -> None:
+    scraped = Scraped.of(A_STATUS)
+    assert scraped.values("cilium_hybrid_rollout_nodes", "state") == {"updated": 2, "restarting": 1, "outdated": 1}
+
+    scraped.telemetry.record_status(A_STATUS.model_copy(update={"rollout": None}))
     assert not scraped.values("cilium_hybrid_rollout_nodes", "state")
 
 
-def test_blocks_are_told_where_a_pool_is_known_to_run() -> None:
+def test_node_blocks_are_reported_if_the_running_pools_are_known() -> None:
     scraped = Scraped.of(A_STATUS)
-    assert scraped.values("cilium_hybrid_node_blocks", "state") == {"total": 512, "used": 5, "free": 507}
+    assert scraped.values("cilium_hybrid_node_blocks", "state") == {"used": 5, "free": 507}
 
-    scraped.telemetry.saw(A_STATUS.model_copy(update={"ipam": None}))
+    scraped.telemetry.record_status(A_STATUS.model_copy(update={"ipam": None}))
     assert not scraped.values("cilium_hybrid_node_blocks", "state")
 
 
-def test_the_end_of_each_certificate_is_told_while_it_is_there() -> None:
+def test_the_expiry_of_each_existing_certificate_is_reported() -> None:
     scraped = Scraped.of(A_STATUS)
-    told = scraped.values("cilium_hybrid_certificate_expiry_timestamp_seconds", "secret")
-    assert told == {one.secret: one.ends.timestamp() for one in A_CERTIFICATES}
-    assert len(told) == 3
+    expiries = scraped.values("cilium_hybrid_certificate_expiry_timestamp_seconds", "secret")
+    assert expiries == {certificate.secret: certificate.not_after.timestamp() for certificate in CERTIFICATES_EXPIRING}
+    assert len(expiries) == 3
 
-    scraped.telemetry.saw(A_STATUS, A_CERTIFICATES[:1])
+    scraped.telemetry.record_status(A_STATUS, CERTIFICATES_EXPIRING[:1])
     assert [*scraped.values("cilium_hybrid_certificate_expiry_timestamp_seconds", "secret")] == ["cilium-ca"]
 
 
-def test_what_the_operator_does_is_counted_and_timed() -> None:
-    told = {(name, labels.get("result")): value for name, labels, value in everything().samples()}
+def test_the_work_of_the_operator_is_counted_and_timed() -> None:
+    values = {(name, labels.get("result")): value for name, labels, value in everything().samples()}
 
-    assert told["cilium_hybrid_leader", None] == 1
-    assert told["cilium_hybrid_pass_seconds_count", None] == 1
-    assert told["cilium_hybrid_pass_faults_total", None] == 1
-    assert told["cilium_hybrid_helm_seconds_count", "succeeded"] == 1
-    assert told["cilium_hybrid_helm_seconds_sum", "failed"] == 3
+    assert values["cilium_hybrid_leader", None] == 1
+    assert values["cilium_hybrid_reconcile_duration_seconds_count", None] == 1
+    assert values["cilium_hybrid_errors_total", None] == 1
+    assert values["cilium_hybrid_helm_duration_seconds_count", "succeeded"] == 1
+    assert values["cilium_hybrid_helm_duration_seconds_sum", "failed"] == 3

@@ -16,14 +16,14 @@ from strategies import versions
         pytest.param("9999.0.9999-9999", (9999, 0, 9999, 9999), id="the largest numbers"),
     ],
 )
-def test_a_version_is_read(text: str, parts: tuple[int, int, int, int | None]) -> None:
+def test_a_version_is_parsed(text: str, parts: tuple[int, int, int, int | None]) -> None:
     assert CiliumVersion.parse(text) == CiliumVersion(*parts)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("", id="nothing"),
+        pytest.param("", id="empty"),
         pytest.param("1.17", id="only a minor release"),
         pytest.param("v1.17.9", id="with a v"),
         pytest.param("1.17.9-rc.1", id="a release candidate"),
@@ -37,12 +37,12 @@ def test_a_version_is_read(text: str, parts: tuple[int, int, int, int | None]) -
         pytest.param("1.1\N{ARABIC-INDIC DIGIT SEVEN}.9", id="a digit that is not ASCII"),
     ],
 )
-def test_anything_else_is_no_version(text: str) -> None:
+def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a version"):
         CiliumVersion.parse(text)
 
 
-def test_builds_are_numbers_and_newer_than_the_plain_version() -> None:
+def test_builds_are_compared_as_numbers_and_are_newer_than_the_plain_version() -> None:
     written = ["1.17.9", "1.17.9-0", "1.17.9-9", "1.17.9-10", "1.17.10", "1.18.0", "2.0.0"]
 
     assert [str(version) for version in sorted(map(CiliumVersion.parse, reversed(written)))] == written
@@ -53,7 +53,7 @@ def test_the_series_is_the_minor_release() -> None:
 
 
 @given(versions())
-def test_what_is_written_is_read_again(version: CiliumVersion) -> None:
+def test_a_formatted_version_parses_to_the_same_version(version: CiliumVersion) -> None:
     assert CiliumVersion.parse(str(version)) == version
 
 
@@ -69,19 +69,19 @@ def test_the_order_is_total(one: CiliumVersion, two: CiliumVersion, three: Ciliu
 
 
 def numbers(version: CiliumVersion) -> list[int]:
-    """As they stand in the text; of two lists that begin alike the shorter one is less."""
+    """Return the numbers in the text; of two lists with the same beginning, the shorter one is less."""
     return [int(number) for number in re.split("[.-]", str(version))]
 
 
 @given(versions(), versions())
-def test_the_order_is_that_of_the_numbers_as_written(one: CiliumVersion, two: CiliumVersion) -> None:
+def test_the_order_is_that_of_the_numbers_in_the_text(one: CiliumVersion, two: CiliumVersion) -> None:
     assert (one < two) == (numbers(one) < numbers(two))
     assert (one > two) == (numbers(one) > numbers(two))
 
 
 @pytest.mark.parametrize("digit", ["\N{ARABIC-INDIC DIGIT SEVEN}", "\N{FULLWIDTH DIGIT SEVEN}"])
-def test_the_pattern_itself_takes_no_other_digits(digit: str) -> None:
-    """It stands in the CRD too, where no flag can narrow it."""
+def test_the_pattern_matches_ascii_digits_only(digit: str) -> None:
+    """The pattern is in the CRD as well, where no flag restricts it."""
     assert re.fullmatch(VERSION_PATTERN, "1.17.9-7")
     assert not re.fullmatch(VERSION_PATTERN, f"1.1{digit}.9")
     assert not re.fullmatch(VERSION_PATTERN, f"1.17.9-{digit}")

@@ -3,75 +3,87 @@ from typing import Any
 import pytest
 
 from builders import DIGEST, OTHER_DIGEST, a_condition, a_status
-from cilium_hybrid.adapters.kube.approval import Asked
+from cilium_hybrid.adapters.kube.approval import ApprovalRequest
 from cilium_hybrid.api.conditions import ConditionType, Reason
 from cilium_hybrid.api.status import PlanPhase, PlanStep, Version
-from cilium_hybrid.cli.approval import Approved, Nothing, Proposal, propose
+from cilium_hybrid.cli.approval import AlreadyApproved, NothingToApprove, PendingPlan, find_pending_plan
 from cilium_hybrid.plan.inputs import Resource
 from cilium_hybrid.reconcile.reconciler import dump
 
-LINES = ("version: 1.17.9-0 runs, 1.18.8-1 is wanted", "plan: 1.18.8-1: Pending", f"digest: {DIGEST}")
-NOTHING = "nothing awaits approval: Ready is False Upgrading: as it was"
+LINES = ("version: 1.17.9-0 running, 1.18.8-1 target", "plan: 1.18.8-1: Pending", f"digest: {DIGEST}")
+NOT_AWAITING = "nothing awaits approval: Ready is False Upgrading: unchanged"
 
 
-def asked(
+def a_request(
     *,
     reason: Reason = Reason.AWAITING_APPROVAL,
     digest: str | None = DIGEST,
     approved: str | None = None,
     generation: int = 1,
-) -> Asked:
+) -> ApprovalRequest:
     status = a_status(
         a_condition(ConditionType.READY, "False", reason),
         version=Version(running="1.17.9-0", target="1.18.8-1"),
         plan=(PlanStep(version="1.18.8-1", phase=PlanPhase.PENDING),),
         plan_digest=digest,
     )
-    return Asked(Resource(generation, "7", {}, dump(status), approved=approved), annotated=approved is not None)
+    return ApprovalRequest(
+        Resource(generation, "7", {}, dump(status), approved=approved), annotated=approved is not None
+    )
 
 
 @pytest.mark.parametrize(
-    ("found", "meant", "expected"),
+    ("request_", "digest", "expected"),
     [
-        pytest.param(asked(), None, Proposal(DIGEST, LINES), id="a plan waits"),
-        pytest.param(asked(), DIGEST, Proposal(DIGEST, LINES), id="the plan that is meant waits"),
-        pytest.param(asked(approved=OTHER_DIGEST), None, Proposal(DIGEST, LINES), id="another one was approved"),
+        pytest.param(a_request(), None, PendingPlan(DIGEST, LINES), id="a pending plan"),
+        pytest.param(a_request(), DIGEST, PendingPlan(DIGEST, LINES), id="the pending plan has the given digest"),
         pytest.param(
-            asked(), OTHER_DIGEST, Nothing(f"the plan is {DIGEST}, and not {OTHER_DIGEST}"), id="another one is meant"
+            a_request(approved=OTHER_DIGEST), None, PendingPlan(DIGEST, LINES), id="another plan was approved"
         ),
-        pytest.param(asked(approved=DIGEST), None, Approved(DIGEST), id="approved a moment ago"),
-        pytest.param(asked(reason=Reason.UPGRADING, approved=DIGEST), DIGEST, Approved(DIGEST), id="being carried out"),
         pytest.param(
-            asked(reason=Reason.UPGRADING, approved=DIGEST),
+            a_request(),
             OTHER_DIGEST,
-            Nothing(f"the plan is {DIGEST}, and not {OTHER_DIGEST}"),
-            id="another one is being carried out",
+            NothingToApprove(f"the current plan is {DIGEST}, not {OTHER_DIGEST}"),
+            id="the given digest is of another plan",
         ),
-        pytest.param(asked(reason=Reason.UPGRADING), None, Nothing(NOTHING), id="it needs no approval"),
+        pytest.param(a_request(approved=DIGEST), None, AlreadyApproved(DIGEST), id="approved a moment ago"),
         pytest.param(
-            asked(digest=None),
-            None,
-            Nothing("nothing awaits approval: Ready is False AwaitingApproval: as it was"),
-            id="it has no digest",
+            a_request(reason=Reason.UPGRADING, approved=DIGEST),
+            DIGEST,
+            AlreadyApproved(DIGEST),
+            id="the approved upgrade is running",
         ),
         pytest.param(
-            asked(generation=2, approved=DIGEST),
+            a_request(reason=Reason.UPGRADING, approved=DIGEST),
+            OTHER_DIGEST,
+            NothingToApprove(f"the current plan is {DIGEST}, not {OTHER_DIGEST}"),
+            id="the upgrade of another plan is running",
+        ),
+        pytest.param(a_request(reason=Reason.UPGRADING), None, NothingToApprove(NOT_AWAITING), id="no approval needed"),
+        pytest.param(
+            a_request(digest=None),
             None,
-            Nothing("the operator has not looked at generation 2 yet: try again in a moment"),
+            NothingToApprove("nothing awaits approval: Ready is False AwaitingApproval: unchanged"),
+            id="no digest",
+        ),
+        pytest.param(
+            a_request(generation=2, approved=DIGEST),
+            None,
+            NothingToApprove("the operator has not observed generation 2 yet; try again in a moment"),
             id="the spec has changed since",
         ),
     ],
 )
-def test_only_the_plan_of_the_present_generation_that_waits_can_be_approved(
-    found: Asked, meant: str | None, expected: Proposal | Approved | Nothing
+def test_only_a_pending_plan_of_the_current_generation_can_be_approved(
+    request_: ApprovalRequest, digest: str | None, expected: PendingPlan | AlreadyApproved | NothingToApprove
 ) -> None:
-    assert propose(found, meant) == expected
+    assert find_pending_plan(request_, digest) == expected
 
 
-def test_a_plan_in_words_that_are_not_known_cannot_be_approved() -> None:
-    condition: dict[str, Any] = {"type": "Ready", "status": "False", "reason": "News", "message": "m"}
+def test_a_status_of_a_different_version_cannot_be_approved() -> None:
+    condition: dict[str, Any] = {"type": "Ready", "status": "False", "reason": "FutureReason", "message": "m"}
     raw = {"planDigest": DIGEST, "conditions": [condition | {"observedGeneration": 1}]}
 
-    assert propose(Asked(Resource(1, "7", {}, raw), annotated=False), None) == Nothing(
-        "this command is of another version than the operator, and cannot read its plan"
+    assert find_pending_plan(ApprovalRequest(Resource(1, "7", {}, raw), annotated=False), None) == NothingToApprove(
+        "the status was written by an operator of a different version; use the same version"
     )

@@ -1,4 +1,4 @@
-"""The health check as Argo CD runs it: Lua 5.1, with the resource as global `obj`."""
+"""The Argo CD health check, run as Argo CD runs it: Lua 5.1 with the resource as global `obj`."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ GENERATION = 3
 def _health(status: dict[str, Any] | None) -> dict[str, str]:
     lua = LuaRuntime()
     resource = {"metadata": {"generation": GENERATION}} | ({} if status is None else {"status": status})
-    # By way of JSON, as Argo CD has it: what is not there is nil.
+    # Through JSON, as in Argo CD: absent fields are nil.
     lua.globals().obj = lua.table_from(json.loads(json.dumps(resource)), recursive=True)
     return dict(lua.execute((ARGOCD / "health.lua").read_text()))
 
@@ -29,7 +29,7 @@ def _status(*conditions: Condition, observed: int = GENERATION) -> dict[str, Any
 
 
 READY = a_condition(ConditionType.READY, "True", Reason.IN_SYNC)
-WORKING = ConditionType.RECONCILING
+RECONCILING = ConditionType.RECONCILING
 STALLED = ConditionType.STALLED
 
 
@@ -41,20 +41,27 @@ def _not_ready(reason: Reason, kind: ConditionType | None = None) -> tuple[Condi
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        pytest.param(None, "Progressing", id="nobody looked yet"),
-        pytest.param({}, "Progressing", id="no condition yet"),
+        pytest.param(None, "Progressing", id="no status yet"),
+        pytest.param({}, "Progressing", id="no conditions yet"),
+        pytest.param({"observedGeneration": -1}, "Progressing", id="default status of the CRD"),
         pytest.param(_status(READY), "Healthy", id="in sync"),
-        pytest.param(_status(READY, observed=2), "Progressing", id="was Ready before the spec changed"),
-        pytest.param(_status(*_not_ready(Reason.ROLLED_BACK, STALLED), observed=2), "Progressing", id="another try"),
-        pytest.param(_status(*_not_ready(Reason.ROLLING_OUT, WORKING)), "Progressing", id="rolling out"),
-        pytest.param(_status(*_not_ready(Reason.CHART_UNAVAILABLE, WORKING)), "Progressing", id="tried again"),
-        pytest.param(_status(*_not_ready(Reason.ROLLED_BACK, STALLED)), "Degraded", id="rolled back"),
-        pytest.param(_status(*_not_ready(Reason.NODES_NOT_READY)), "Degraded", id="a node failed later"),
-        pytest.param(_status(*_not_ready(Reason.AWAITING_APPROVAL)), "Suspended", id="a person is asked"),
-        pytest.param(_status(*_not_ready(Reason.AWAITING_APPROVAL, STALLED)), "Suspended", id="asked, and stalled"),
-        pytest.param(_status(*_not_ready(Reason.SUSPENDED)), "Suspended", id="suspended before it was Ready"),
+        pytest.param(_status(READY, observed=2), "Progressing", id="Ready for an older generation"),
         pytest.param(
-            _status(a_condition(ConditionType.READY, "True", Reason.SUSPENDED)), "Suspended", id="suspended while Ready"
+            _status(*_not_ready(Reason.ROLLED_BACK, STALLED), observed=2),
+            "Progressing",
+            id="rolled back in an older generation",
+        ),
+        pytest.param(_status(*_not_ready(Reason.ROLLING_OUT, RECONCILING)), "Progressing", id="rolling out"),
+        pytest.param(_status(*_not_ready(Reason.CHART_UNAVAILABLE, RECONCILING)), "Progressing", id="retrying"),
+        pytest.param(_status(*_not_ready(Reason.ROLLED_BACK, STALLED)), "Degraded", id="rolled back"),
+        pytest.param(_status(*_not_ready(Reason.NODES_NOT_READY)), "Degraded", id="node failed after the rollout"),
+        pytest.param(_status(*_not_ready(Reason.AWAITING_APPROVAL)), "Suspended", id="awaiting approval"),
+        pytest.param(
+            _status(*_not_ready(Reason.AWAITING_APPROVAL, STALLED)), "Suspended", id="awaiting approval and stalled"
+        ),
+        pytest.param(_status(*_not_ready(Reason.SUSPENDED)), "Suspended", id="suspended and not Ready"),
+        pytest.param(
+            _status(a_condition(ConditionType.READY, "True", Reason.SUSPENDED)), "Suspended", id="suspended and Ready"
         ),
     ],
 )
@@ -62,11 +69,11 @@ def test_the_health_follows_the_conditions(status: dict[str, Any] | None, expect
     assert _health(status)["status"] == expected
 
 
-def test_the_health_says_why() -> None:
-    assert _health(_status(READY))["message"] == "InSync: as it was"
+def test_the_message_is_that_of_the_ready_condition() -> None:
+    assert _health(_status(READY))["message"] == f"InSync: {READY.message}"
 
 
-def test_the_check_is_under_the_key_that_argo_cd_looks_for() -> None:
+def test_the_check_is_stored_under_the_key_that_argo_cd_reads() -> None:
     kustomization = yaml.safe_load((ARGOCD / "kustomization.yaml").read_text())
 
     assert kustomization["configMapGenerator"][0]["files"] == [

@@ -1,4 +1,4 @@
-"""Alerts and panels against what the operator tells: a name with a slip in it would be silent for ever."""
+"""Alerts and panels use only metrics, labels and values that exist: a misspelt name would never fire or show."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cilium_hybrid.api.conditions import ConditionType, Reason
-from queries import used
+from queries import names_in
 from scraped import everything
 from testbed.operator import ROOT
 
@@ -26,34 +26,37 @@ PANELS: list[tuple[str, dict[str, Any]]] = [
 ]
 QUERIES = [
     *(pytest.param(rule["expr"], f"{rule['annotations']}", id=rule["alert"]) for rule in RULES),
-    *(pytest.param(one["expr"], one["legendFormat"], id=f"{title} {one['refId']}") for title, one in PANELS),
+    *(
+        pytest.param(target["expr"], target["legendFormat"], id=f"{title} {target['refId']}")
+        for title, target in PANELS
+    ),
 ]
 
-# What Prometheus puts on each series of a pod, and what each Python process on Linux tells of itself.
-OF_THE_TARGET = {"instance", "pod", "node", "namespace", "job"}
-OF_THE_PROCESS: dict[str, dict[str, set[str]]] = {"process_resident_memory_bytes": {}}
+# Labels that Prometheus adds to each series of a pod, and metrics that prometheus_client adds on Linux.
+TARGET_LABELS = {"instance", "pod", "node", "namespace", "job"}
+PROCESS_METRICS: dict[str, dict[str, set[str]]] = {"process_resident_memory_bytes": {}}
 
 
-def _told() -> dict[str, dict[str, set[str]]]:
-    """The labels of each metric and the values that each may have."""
-    told: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+def _metrics() -> dict[str, dict[str, set[str]]]:
+    """Return the labels of each metric and the values that each label may have."""
+    metrics: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for name, labels, _ in everything().samples():
-        told[name].update({label: told[name][label] | {value} for label, value in labels.items()})
-    told["cilium_hybrid_condition"] = {"type": {*ConditionType}, "reason": {*Reason}}
-    return {**told, **OF_THE_PROCESS}
+        metrics[name].update({label: metrics[name][label] | {value} for label, value in labels.items()})
+    metrics["cilium_hybrid_condition"] = {"type": {*ConditionType}, "reason": {*Reason}}
+    return {**metrics, **PROCESS_METRICS}
 
 
-@pytest.mark.parametrize(("query", "shown"), QUERIES)
-def test_every_name_is_one_that_the_operator_tells(query: str, shown: str) -> None:
-    told, uses = _told(), used(query)
-    labels = {label for metric in uses.metrics for label in told.get(metric, {})} | OF_THE_TARGET
+@pytest.mark.parametrize(("query", "template"), QUERIES)
+def test_a_query_uses_only_names_that_exist(query: str, template: str) -> None:
+    metrics, names = _metrics(), names_in(query)
+    labels = {label for metric in names.metrics for label in metrics.get(metric, {})} | TARGET_LABELS
 
-    assert uses.metrics
-    assert uses.metrics <= told.keys()
-    assert uses.grouped_by <= labels
-    assert {*re.findall(r"\{\{\s*(?:\$labels\.)?([a-z]\w*)\s*\}\}", shown)} <= labels
-    for metric, label, value in uses.compared:
-        assert value in told[metric].get(label, ()), f"{metric}{{{label}}} is never {value}"
+    assert names.metrics
+    assert names.metrics <= metrics.keys()
+    assert names.grouped_by <= labels
+    assert {*re.findall(r"\{\{\s*(?:\$labels\.)?([a-z]\w*)\s*\}\}", template)} <= labels
+    for metric, label, value in names.compared:
+        assert value in metrics[metric].get(label, ()), f"{metric}{{{label}}} is never {value}"
 
 
 @pytest.mark.parametrize(
@@ -65,22 +68,22 @@ def test_every_name_is_one_that_the_operator_tells(query: str, shown: str) -> No
         ),
         pytest.param("60 * sum by (x) (rate(a[5m])) and on (y) b", ({"a", "b"}, {"x", "y"}, set()), id="grouping"),
         pytest.param(
-            'max without (x, y) (a{z="b c"}) > 0', ({"a"}, {"x", "y"}, {("a", "z", "b c")}), id="text is no name"
+            'max without (x, y) (a{z="b c"}) > 0', ({"a"}, {"x", "y"}, {("a", "z", "b c")}), id="text is not a name"
         ),
     ],
 )
 def test_the_names_of_an_expression_are_found(
     query: str, expected: tuple[set[str], set[str], set[tuple[str, str, str]]]
 ) -> None:
-    uses = used(query)
+    names = names_in(query)
 
-    assert ({*uses.metrics}, {*uses.grouped_by}, {*uses.compared}) == expected
+    assert ({*names.metrics}, {*names.grouped_by}, {*names.compared}) == expected
 
 
-def test_every_metric_of_the_operator_is_on_the_dashboard() -> None:
-    shown = {_family(metric) for _, target in PANELS for metric in used(target["expr"]).metrics}
+def test_the_dashboard_shows_every_metric_of_the_operator() -> None:
+    shown = {_family(metric) for _, target in PANELS for metric in names_in(target["expr"]).metrics}
 
-    assert {_family(name) for name in _told()} == shown
+    assert {_family(name) for name in _metrics()} == shown
 
 
 def _family(metric: str) -> str:

@@ -1,4 +1,4 @@
-"""The runbook has an entry for whatever the operator says, and every link to one arrives."""
+"""The runbook has an entry for every reason and every alert, and no link to it is broken."""
 
 import re
 from itertools import pairwise
@@ -10,8 +10,10 @@ from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import UnreadyReason
 from testbed.operator import ROOT
 
-RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
-HEADINGS = re.findall(r"^(#+) (.+)$", RUNBOOK, re.MULTILINE)
+DOCS = ROOT / "docs"
+RUNBOOK = "runbook.md"
+REASONS = "runbook-reasons.md"
+BASE_URL = "https://github.com/cilium-hybrid-operator/cilium-hybrid-operator/blob/main/docs/"
 RULES = [
     rule
     for group in yaml.safe_load((ROOT / "deploy" / "monitoring" / "alerts.yaml").read_text())["spec"]["groups"]
@@ -19,54 +21,57 @@ RULES = [
 ]
 
 
-def _chapters() -> dict[str, dict[str, str]]:
-    """The entries of each chapter, with their text."""
-    chapters: dict[str, dict[str, str]] = {}
-    for chapter in re.split(r"^## ", RUNBOOK, flags=re.MULTILINE)[1:]:
-        title, _, text = chapter.partition("\n")
-        entries = [entry.partition("\n") for entry in re.split(r"^### ", text, flags=re.MULTILINE)[1:]]
-        chapters[title] = {name: words for name, _, words in entries}
-    return chapters
+def _entries(document: str) -> dict[str, str]:
+    """Return the text of each third-level section of a document by its heading."""
+    sections = re.split(r"^### ", (DOCS / document).read_text(), flags=re.MULTILINE)[1:]
+    return {name: text for name, _, text in (section.partition("\n") for section in sections)}
 
 
-def _anchors() -> set[str]:
-    """As the renderers of Markdown make them."""
-    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for _, heading in HEADINGS}
+def _headings(document: str) -> list[str]:
+    return re.findall(r"^#+ (.+)$", (DOCS / document).read_text(), re.MULTILINE)
 
 
-def test_every_reason_has_an_entry_and_no_other_word_has() -> None:
-    assert [*_chapters()["Reasons"]] == [*Reason]
+def _anchors(document: str) -> set[str]:
+    """Return the anchors that Markdown renderers create from the headings."""
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in _headings(document)}
 
 
-def test_every_alert_has_an_entry_and_no_other_word_has() -> None:
-    assert [*_chapters()["Alerts"]] == [rule["alert"] for rule in RULES]
+def test_there_is_one_entry_for_each_reason() -> None:
+    assert [*_entries(REASONS)] == [*Reason]
 
 
-def test_every_leg_has_a_line() -> None:
-    assert {*re.findall(r"^\| `(\w+)` \|", RUNBOOK, re.MULTILINE)} == {*UnreadyReason}
+def test_there_is_one_entry_for_each_alert() -> None:
+    assert [*_entries(RUNBOOK)] == [rule["alert"] for rule in RULES]
+
+
+def test_there_is_one_row_for_each_unready_reason() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (DOCS / RUNBOOK).read_text(), re.MULTILINE)
+
+    assert rows == [*UnreadyReason]
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_an_entry_says_what_it_means_what_is_done_and_what_to_do(reason: Reason) -> None:
-    labels = re.findall(r"^- \*\*(.+?)\*\*: \S", _chapters()["Reasons"][reason], re.MULTILINE)
+def test_an_entry_has_a_meaning_what_the_operator_does_and_an_action(reason: Reason) -> None:
+    labels = re.findall(r"^- \*\*(.+?)\*\*: \S", _entries(REASONS)[reason], re.MULTILINE)
 
-    assert labels == ["Means", "By itself", "You"]
+    assert labels == ["Meaning", "Operator", "Action"]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
-def test_an_alert_leads_to_its_entry(rule: dict[str, dict[str, str]]) -> None:
-    assert rule["annotations"]["runbook"] == f"docs/runbook.md#{str(rule['alert']).lower()}"
+def test_an_alert_links_to_its_entry(rule: dict[str, dict[str, str]]) -> None:
+    assert rule["annotations"]["runbook_url"] == f"{BASE_URL}{RUNBOOK}#{str(rule['alert']).lower()}"
 
 
-@pytest.mark.parametrize("document", ["docs/runbook.md", "docs/conditions.md"])
-def test_every_link_into_the_runbook_arrives(document: str) -> None:
-    links = re.findall(r"\]\((?:runbook\.md)?#([^)]+)\)", (ROOT / document).read_text())
+@pytest.mark.parametrize("document", [RUNBOOK, REASONS, "conditions.md"])
+def test_no_link_into_the_runbook_is_broken(document: str) -> None:
+    links = re.findall(r"\]\(([\w-]+\.md)?#([^)]+)\)", (DOCS / document).read_text())
 
     assert links
-    assert {*links} <= _anchors()
+    assert not [(target, anchor) for target, anchor in links if anchor not in _anchors(target or document)]
 
 
-def test_no_two_entries_share_an_anchor() -> None:
-    titles = sorted(heading.lower() for _, heading in HEADINGS)
+@pytest.mark.parametrize("document", [RUNBOOK, REASONS])
+def test_no_two_entries_share_an_anchor(document: str) -> None:
+    titles = sorted(heading.lower() for heading in _headings(document))
 
     assert not [title for title, following in pairwise(titles) if title == following]

@@ -1,22 +1,15 @@
-"""What no decision passes by: the preflight, the approval, and what an earlier preflight left."""
+"""The gates of every decision: approval, the preflight check, and the removal of a leftover one."""
 
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 
-from builders import (
-    VERSION,
-    a_foreign_revision,
-    a_preflight,
-    a_revision,
-    a_spec,
-    a_step_of,
-    a_told,
-)
+from builders import VERSION, a_foreign_revision, a_preflight, a_preflight_status, a_revision, a_spec, a_step_of
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import PreflightResult
-from cilium_hybrid.api.v1alpha1 import Approval, Spec
+from cilium_hybrid.api.upgrade import Approval
+from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.plan.actions import (
     Action,
     Apply,
@@ -26,26 +19,27 @@ from cilium_hybrid.plan.actions import (
     Unlock,
 )
 from cilium_hybrid.plan.decide import decide
-from cilium_hybrid.plan.inputs import Situation
+from cilium_hybrid.plan.inputs import SpecEvaluation
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.release import spec_digest
-from cilium_hybrid.plan.upgrade.gates import Checks
-from strategies import situations
+from cilium_hybrid.plan.upgrade.gates import PreflightCheck
+from evaluations import changed
+from strategies import evaluations
 from unit.upgrading import LAST, PATCH, UP, cluster, facing
 
 DOWN = a_spec(version="1.16.19-1")
 
 
-def done(situation: Situation) -> tuple[Action, Reason, bool]:
-    decision = decide(situation)
+def outcome(evaluation: SpecEvaluation) -> tuple[Action, Reason, bool]:
+    decision = decide(evaluation)
     return decision.action, decision.reason, decision.stalled
 
 
-LEFT = a_preflight(release=a_revision(version=PATCH))
+LEFTOVER = a_preflight(release=a_revision(version=PATCH))
 
 
 @pytest.mark.parametrize(
-    ("situation", "action", "reason"),
+    ("evaluation", "action", "reason"),
     [
         pytest.param(facing(cluster(VERSION, spec=a_spec()), a_spec()), EndPreflight(), Reason.IN_SYNC, id="in sync"),
         pytest.param(
@@ -58,79 +52,87 @@ LEFT = a_preflight(release=a_revision(version=PATCH))
             facing(cluster(VERSION), a_spec(version=LAST, upgrade={"preflight": {"enabled": False}})),
             EndPreflight(),
             Reason.UPGRADING,
-            id="it was switched off",
+            id="the check was disabled",
         ),
         pytest.param(
             facing(cluster(VERSION), a_spec(version=LAST, upgrade={"approval": "Manual"})),
             EndPreflight(),
             Reason.AWAITING_APPROVAL,
-            id="the plan has to be approved anew",
+            id="the plan must be approved again",
         ),
         pytest.param(
             facing(cluster(VERSION), a_spec(version=LAST, suspend=True)), Nothing(), Reason.SUSPENDED, id="suspended"
         ),
     ],
 )
-def test_no_preflight_is_left_behind(situation: Situation, action: Action, reason: Reason) -> None:
-    assert done(replace(situation, checks=Checks(None, LEFT)))[:2] == (action, reason)
+def test_a_leftover_preflight_check_is_removed(evaluation: SpecEvaluation, action: Action, reason: Reason) -> None:
+    assert outcome(replace(evaluation, preflight=PreflightCheck(None, LEFTOVER)))[:2] == (action, reason)
     by_hand = a_preflight(release=a_foreign_revision())
-    assert done(replace(situation, checks=Checks(None, by_hand))) == done(situation)
+    assert outcome(replace(evaluation, preflight=PreflightCheck(None, by_hand))) == outcome(evaluation)
 
 
-def test_a_helm_that_was_killed_is_unlocked_before_the_next_step() -> None:
+def test_an_interrupted_revision_is_unlocked_before_the_next_step() -> None:
     pending = a_step_of(UP, PATCH, 2, status="pending-upgrade")
     observation = replace(cluster(VERSION), revisions=(a_step_of(UP, VERSION), pending))
 
-    assert done(facing(observation)) == (Unlock(2), Reason.RELEASE_LOCKED, False)
+    assert outcome(facing(observation)) == (Unlock(2), Reason.RELEASE_LOCKED, False)
 
 
 @pytest.mark.parametrize(
     ("observation", "spec", "message"),
     [
-        pytest.param(cluster(VERSION), UP, "releasing Cilium 1.17.15-1, step 1 of 3", id="the first of three"),
-        pytest.param(cluster(VERSION), a_spec(version=PATCH), "releasing Cilium 1.17.15-1", id="the only one"),
-        pytest.param(cluster(VERSION), DOWN, "releasing Cilium 1.16.19-1", id="a minor down"),
+        pytest.param(cluster(VERSION), UP, "deploying Cilium 1.17.15-1, step 1 of 3", id="the first of three"),
+        pytest.param(cluster(VERSION), a_spec(version=PATCH), "deploying Cilium 1.17.15-1", id="a single step"),
+        pytest.param(cluster(DOWN.version, VERSION), DOWN, "deploying Cilium 1.16.19-1", id="a minor down"),
     ],
 )
-def test_the_message_says_which_step_it_is(observation: Observation, spec: Spec, message: str) -> None:
-    situation = facing(observation, spec)
-    passed = Checks(a_told(situation.upgrade_path.next.chart_version))
-    decision = decide(replace(situation, checks=passed))
+def test_the_message_counts_the_steps(observation: Observation, spec: Spec, message: str) -> None:
+    evaluation = facing(observation, spec)
+    deployed = len(observation.revisions)
+    passed = PreflightCheck(a_preflight_status(evaluation.upgrade_path.next.chart_version))
+    decision = decide(replace(evaluation, preflight=passed))
 
     assert (decision.message, decision.reason) == (message, Reason.UPGRADING)
     assert decision.action == Apply(
-        situation.upgrade_path.next, 2, spec_digest(situation.upgrade_path.goal), 1, one_place=True
+        evaluation.upgrade_path.next,
+        deployed + 1,
+        spec_digest(evaluation.upgrade_path.target),
+        deployed,
+        single_operator_node=True,
     )
 
 
 @settings(max_examples=500)
-@given(situations())
-def test_no_other_version_is_released_before_its_preflight_passed(situation: Situation) -> None:
-    action, told, upgrade_path = decide(situation).action, situation.checks.told, situation.upgrade_path
+@given(evaluations())
+def test_no_other_version_is_deployed_before_its_preflight_check_passes(evaluation: SpecEvaluation) -> None:
+    action, reported, upgrade_path = decide(evaluation).action, evaluation.preflight.reported, evaluation.upgrade_path
     another = (
         isinstance(action, Apply)
-        and upgrade_path.left
-        and action.desired_release.chart_version != upgrade_path.present.chart_version
+        and upgrade_path.remaining
+        and action.desired_release.chart_version != upgrade_path.current.chart_version
     )
 
-    if isinstance(action, Apply) and another and situation.spec.upgrade.preflight.enabled:
-        assert told is not None
-        assert (told.version, told.result) == (action.desired_release.chart_version, PreflightResult.PASSED)
-        assert not situation.checks.seen.managed
+    if isinstance(action, Apply) and another and evaluation.spec.upgrade.preflight.enabled:
+        assert reported is not None
+        assert (reported.version, reported.result) == (action.desired_release.chart_version, PreflightResult.PASSED)
+        assert not evaluation.preflight.observed.managed
 
 
 @settings(max_examples=500)
-@given(situations())
-def test_nothing_is_released_over_what_runs_before_a_person_approved_it(situation: Situation) -> None:
-    action = decide(situation).action
+@given(evaluations())
+def test_with_manual_approval_no_release_is_replaced_before_it_is_approved(evaluation: SpecEvaluation) -> None:
+    action = decide(evaluation).action
 
-    if situation.spec.upgrade.approval is Approval.MANUAL and situation.approved != situation.upgrade_path.digest:
+    if (
+        evaluation.spec.upgrade.approval is Approval.MANUAL
+        and evaluation.input.resource.approved != evaluation.upgrade_path.digest
+    ):
         assert not isinstance(action, StartPreflight)
-        assert not isinstance(action, Apply) or action.over is None
+        assert not isinstance(action, Apply) or action.replaces is None
 
 
-@given(situations())
-def test_an_approval_of_another_plan_is_as_good_as_none(situation: Situation) -> None:
-    of_another, none = (replace(situation, approved=approved) for approved in ("sha256:of another plan", None))
+@given(evaluations())
+def test_an_approval_of_another_plan_has_no_effect(evaluation: SpecEvaluation) -> None:
+    approved, unapproved = (changed(evaluation, approved=value) for value in ("sha256:of another plan", None))
 
-    assert decide(of_another).action == decide(none).action
+    assert decide(approved).action == decide(unapproved).action

@@ -1,4 +1,4 @@
-"""What goes before what: the finalizer, a pause, the rules, and only then the release."""
+"""The order of decisions: the finalizer, the backoff, the rules, and then the release."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +13,6 @@ from builders import (
     a_record,
     a_revision,
     a_revision_of,
-    a_situation,
     a_spec,
     an_observation,
 )
@@ -37,14 +36,15 @@ from cilium_hybrid.plan.actions import (
     WriteRecord,
 )
 from cilium_hybrid.plan.decide import decide, refuse
-from cilium_hybrid.plan.inputs import Failure, Situation
+from cilium_hybrid.plan.inputs import Failure, SpecEvaluation
 from cilium_hybrid.plan.observation import Observation
-from cilium_hybrid.plan.release import ReleaseState, asks_for_the_same, desired_release, last_deployed, spec_digest
+from cilium_hybrid.plan.release import ReleaseState, desired_release, last_deployed, spec_digest, spec_is_unchanged
 from cilium_hybrid.rules.rule import Violation
-from strategies import situations
+from evaluations import an_evaluation, changed
+from strategies import evaluations
 
-WANT = desired_release(a_spec(), an_observation())
-SAME = a_revision_of(WANT)
+DESIRED = desired_release(a_spec(), an_observation())
+SAME = a_revision_of(DESIRED)
 OLD = a_revision(values_digest=OTHER_DIGEST)
 VIOLATIONS = (
     Violation(Reason.MASK_CHANGED, "spec.ipam.maskSize", "cannot change"),
@@ -57,63 +57,62 @@ UNINSTALL = a_spec(deletionPolicy="Uninstall")
 @pytest.mark.parametrize(
     ("spec", "has_finalizer", "action"),
     [
-        pytest.param(a_spec(), False, Nothing(), id="Retain never holds the resource"),
-        pytest.param(a_spec(), True, RemoveFinalizer(), id="Retain lets go of it"),
-        pytest.param(UNINSTALL, False, AddFinalizer(), id="Uninstall holds it"),
-        pytest.param(UNINSTALL, True, Nothing(), id="Uninstall goes on holding it"),
+        pytest.param(a_spec(), False, Nothing(), id="Retain adds none"),
+        pytest.param(a_spec(), True, RemoveFinalizer(), id="Retain removes it"),
+        pytest.param(UNINSTALL, False, AddFinalizer(), id="Uninstall adds it"),
+        pytest.param(UNINSTALL, True, Nothing(), id="Uninstall keeps it"),
         pytest.param(
-            a_spec(deletionPolicy="Uninstall", suspend=True), False, AddFinalizer(), id="suspended it is held too"
+            a_spec(deletionPolicy="Uninstall", suspend=True), False, AddFinalizer(), id="added while suspended"
         ),
-        pytest.param(a_spec(suspend=True), True, RemoveFinalizer(), id="suspended it is let go of too"),
+        pytest.param(a_spec(suspend=True), True, RemoveFinalizer(), id="removed while suspended"),
     ],
 )
-def test_the_resource_is_held_only_where_its_deletion_has_to_wait(
-    spec: Spec, has_finalizer: bool, action: Action
-) -> None:
+def test_the_finalizer_exists_only_if_the_deletion_has_to_wait(spec: Spec, has_finalizer: bool, action: Action) -> None:
     observation = an_observation(SAME, record=a_record())
 
-    assert decide(a_situation(spec, observation, has_finalizer=has_finalizer)).action == action
+    assert decide(an_evaluation(spec, observation, has_finalizer=has_finalizer)).action == action
 
 
-def test_a_spec_that_breaks_a_rule_is_held_all_the_same() -> None:
-    assert decide(a_situation(UNINSTALL, violations=VIOLATIONS)).action == AddFinalizer()
+def test_an_invalid_spec_gets_the_finalizer_too() -> None:
+    assert decide(an_evaluation(UNINSTALL, violations=VIOLATIONS)).action == AddFinalizer()
 
 
-def test_the_resource_is_held_before_anything_is_installed() -> None:
-    decision = decide(a_situation(UNINSTALL))
+def test_the_finalizer_is_added_before_anything_is_installed() -> None:
+    decision = decide(an_evaluation(UNINSTALL))
 
-    assert decision == Decision(AddFinalizer(), Reason.ACCEPTED, "spec.deletionPolicy is Uninstall")
+    message = "adding the finalizer because spec.deletionPolicy is Uninstall"
+    assert decision == Decision(AddFinalizer(), Reason.ACCEPTED, message)
 
 
 @pytest.mark.parametrize(
-    ("situation", "again"),
+    ("evaluation", "action"),
     [
-        pytest.param(a_situation(observation=an_observation(SAME)), WriteRecord(a_record()), id="the record"),
-        pytest.param(a_situation(UNINSTALL), AddFinalizer(), id="the finalizer"),
-        pytest.param(a_situation(has_finalizer=True), RemoveFinalizer(), id="taking it off"),
+        pytest.param(an_evaluation(observation=an_observation(SAME)), WriteRecord(a_record()), id="writing the record"),
+        pytest.param(an_evaluation(UNINSTALL), AddFinalizer(), id="adding the finalizer"),
+        pytest.param(an_evaluation(has_finalizer=True), RemoveFinalizer(), id="removing the finalizer"),
         pytest.param(
-            a_situation(observation=an_observation(a_revision(status="pending-install"))), Unlock(1), id="the lock"
+            an_evaluation(observation=an_observation(a_revision(status="pending-install"))), Unlock(1), id="unlocking"
         ),
     ],
 )
-def test_no_action_is_tried_again_before_its_pause_is_over(situation: Situation, again: Action) -> None:
+def test_no_action_is_retried_before_its_backoff_is_over(evaluation: SpecEvaluation, action: Action) -> None:
     failure = Failure(Reason.API_UNAVAILABLE, "no answer", 2, NOW + timedelta(seconds=5))
-    early = decide(replace(situation, failure=failure))
-    later = decide(replace(situation, failure=failure, now=NOW + timedelta(seconds=5)))
+    early = decide(replace(evaluation, failure=failure))
+    later = decide(changed(evaluation, failure=failure, now=NOW + timedelta(seconds=5)))
 
     assert (early.action, early.reason, early.stalled) == (Nothing(), Reason.API_UNAVAILABLE, False)
-    assert early.message == "no answer (tried 2 times, next at 12:00:05Z)"
-    assert later.action == again
+    assert early.message == "no answer (tried 2 times, next attempt at 12:00:05Z)"
+    assert later.action == action
 
 
-def test_a_failure_that_only_a_person_can_mend_names_no_next_try() -> None:
-    assert Failure(Reason.CHART_REFUSED, "the chart is another", 1, None).with_next_try() == "the chart is another"
+def test_a_failure_that_is_not_retried_names_no_next_attempt() -> None:
+    assert Failure(Reason.CHART_REFUSED, "wrong digest", 1, None).with_next_attempt() == "wrong digest"
 
 
 STATES = {
     "absent": an_observation(),
-    "somebody else's": an_observation(a_foreign_revision()),
-    "changed by somebody else": an_observation(SAME, a_foreign_revision(2)),
+    "foreign": an_observation(a_foreign_revision()),
+    "foreign revision": an_observation(SAME, a_foreign_revision(2)),
     "pending": an_observation(a_revision(status="pending-install")),
     "failed": an_observation(a_revision(status="failed")),
     "out of sync": an_observation(OLD),
@@ -122,16 +121,16 @@ STATES = {
 
 
 @pytest.mark.parametrize("observation", STATES.values(), ids=STATES)
-def test_nothing_is_done_while_suspended(observation: Observation) -> None:
-    decision = decide(a_situation(SUSPENDED, observation, violations=VIOLATIONS))
+def test_nothing_changes_while_suspended(observation: Observation) -> None:
+    decision = decide(an_evaluation(SUSPENDED, observation, violations=VIOLATIONS))
 
     assert (decision.action, decision.reason, decision.stalled) == (Nothing(), Reason.SUSPENDED, False)
     assert decision.violations == VIOLATIONS
 
 
 @pytest.mark.parametrize("observation", STATES.values(), ids=STATES)
-def test_nothing_is_done_for_a_spec_that_breaks_a_rule(observation: Observation) -> None:
-    decision = decide(a_situation(observation=observation, violations=VIOLATIONS))
+def test_nothing_changes_for_an_invalid_spec(observation: Observation) -> None:
+    decision = decide(an_evaluation(observation=observation, violations=VIOLATIONS))
 
     assert decision == refuse(VIOLATIONS)
     assert (decision.action, decision.reason, decision.stalled) == (Nothing(), Reason.MASK_CHANGED, True)
@@ -139,85 +138,94 @@ def test_nothing_is_done_for_a_spec_that_breaks_a_rule(observation: Observation)
     assert decision.violations == VIOLATIONS
 
 
-def changes(situation: Situation, decision: Decision) -> None:
+def check_change(evaluation: SpecEvaluation, decision: Decision) -> None:
     """What holds of every change of what runs, and of its preflight."""
-    assert not situation.spec.suspend
-    assert not situation.violations
+    assert not evaluation.spec.suspend
+    assert not evaluation.violations
     assert not decision.stalled
 
 
-def releases(situation: Situation, action: Apply) -> None:
-    newest, before = situation.observation.newest, last_deployed(situation.observation)
-    assert situation.failure is None or situation.failure.not_before is not None
-    behind = situation.state in {ReleaseState.FAILED, ReleaseState.FOREIGN} and situation.upgrade_path.enters_minor
-    again = behind and newest is not None and newest.chart_version != situation.upgrade_path.next.chart_version
-    assert action.desired_release == (situation.upgrade_path.present if again else situation.upgrade_path.next)
-    assert action.spec_digest == spec_digest(situation.upgrade_path.goal)
-    assert action.over == (before.number if before else None)
+def check_release(evaluation: SpecEvaluation, action: Apply) -> None:
+    newest, before = evaluation.observation.newest, last_deployed(evaluation.observation)
+    assert evaluation.failure is None or evaluation.failure.not_before is not None
+    behind = evaluation.state in {ReleaseState.FAILED, ReleaseState.FOREIGN} and evaluation.upgrade_path.enters_minor
+    again = behind and newest is not None and newest.chart_version != evaluation.upgrade_path.next.chart_version
+    assert action.desired_release == (evaluation.upgrade_path.current if again else evaluation.upgrade_path.next)
+    assert action.spec_digest == spec_digest(evaluation.upgrade_path.target)
+    assert action.replaces == (before.number if before else None)
     assert action.revision == (newest.number if newest else 0) + 1
-    assert situation.state not in {ReleaseState.NOT_OWNED, ReleaseState.PENDING, ReleaseState.IN_SYNC}
-    same = asks_for_the_same(situation.observation, situation.upgrade_path.goal)
-    assert situation.state is not ReleaseState.FOREIGN or not same
+    assert evaluation.state not in {ReleaseState.NOT_OWNED, ReleaseState.PENDING, ReleaseState.IN_SYNC}
+    same = spec_is_unchanged(evaluation.observation, evaluation.upgrade_path.target)
+    assert evaluation.state is not ReleaseState.FOREIGN or not same
 
 
 @settings(max_examples=300)
-@given(situations())
-def test_every_state_has_an_answer_that_keeps_the_promises(situation: Situation) -> None:
-    decision, upgrade_path = decide(situation), situation.upgrade_path
-    rolls_out = situation.state is ReleaseState.IN_SYNC or upgrade_path.enters_minor or upgrade_path.unknown
+@given(evaluations())
+def test_every_state_has_a_safe_decision(evaluation: SpecEvaluation) -> None:
+    decision, upgrade_path = decide(evaluation), evaluation.upgrade_path
+    rolls_out = evaluation.state is ReleaseState.IN_SYNC or upgrade_path.enters_minor or upgrade_path.needs_versions
 
-    if situation.failure is not None and situation.failure.waits(situation.now):
+    if evaluation.failure is not None and evaluation.failure.is_backing_off(evaluation.now):
         assert decision.action == Nothing()
     match decision.action:
         case Apply():
-            changes(situation, decision)
-            releases(situation, decision.action)
+            check_change(evaluation, decision)
+            check_release(evaluation, decision.action)
         case StartPreflight(desired):
-            changes(situation, decision)
-            assert situation.spec.upgrade.preflight.enabled
-            assert situation.failure is None or situation.failure.not_before is not None
-            assert (desired, desired.chart_version) == (situation.upgrade_path.next, situation.upgrade_path.left[0])
+            check_change(evaluation, decision)
+            assert evaluation.spec.upgrade.preflight.enabled
+            assert evaluation.failure is None or evaluation.failure.not_before is not None
+            assert (desired, desired.chart_version) == (
+                evaluation.upgrade_path.next,
+                evaluation.upgrade_path.remaining[0],
+            )
         case RestartAgents(pods):
-            changes(situation, decision)
+            check_change(evaluation, decision)
             assert rolls_out
-            assert pods == situation.rollout.pods
+            assert pods == evaluation.rollout.pods
         case WriteRecord(record):
             assert rolls_out
-            assert record != situation.observation.record
+            assert record != evaluation.observation.record
         case _:
-            of_the_rest(situation, decision)
+            check_other_action(evaluation, decision)
 
 
-def of_the_rest(situation: Situation, decision: Decision) -> None:
-    newest = situation.observation.newest
+def check_other_action(evaluation: SpecEvaluation, decision: Decision) -> None:
+    newest = evaluation.observation.newest
     match decision.action:
         case ListVersions(ref):
-            assert (situation.upgrade_path.unknown, ref) == (True, situation.spec.chart.ref)
+            assert (evaluation.upgrade_path.needs_versions, ref) == (True, evaluation.spec.chart.ref)
         case EndPreflight():
-            assert situation.checks.seen.there
-            assert not situation.spec.suspend
+            assert evaluation.preflight.observed.exists
+            assert not evaluation.spec.suspend
         case Unlock(revision):
-            assert situation.state is ReleaseState.PENDING
+            assert evaluation.state is ReleaseState.PENDING
             assert newest is not None
             assert revision == newest.number
         case AddFinalizer():
-            assert situation.spec.deletion_policy is DeletionPolicy.UNINSTALL
-            assert not situation.has_finalizer
+            assert evaluation.spec.deletion_policy is DeletionPolicy.UNINSTALL
+            assert not evaluation.input.resource.has_finalizer
         case RemoveFinalizer():
-            assert situation.spec.deletion_policy is DeletionPolicy.RETAIN
-            assert situation.has_finalizer
+            assert evaluation.spec.deletion_policy is DeletionPolicy.RETAIN
+            assert evaluation.input.resource.has_finalizer
         case LabelRollback() | Rollback() | Uninstall():
-            pytest.fail("Cilium is only uninstalled on deletion, and nothing was rejected here")
+            pytest.fail("only a deletion uninstalls Cilium, and no revision was rejected")
         case _:
             assert decision.action == Nothing()
             assert decision.message
 
 
-@given(situations())
-def test_what_was_remembered_is_not_remembered_again(situation: Situation) -> None:
-    decision = decide(situation)
+@settings(max_examples=300)
+@given(evaluations())
+def test_the_record_is_written_once(evaluation: SpecEvaluation) -> None:
+    decision = decide(evaluation)
     if isinstance(decision.action, WriteRecord):
-        seen = an_observation(*situation.observation.revisions, record=decision.action.record)
-        after = decide(a_situation(situation.spec, seen, has_finalizer=situation.has_finalizer))
+        record = decision.action.record
+        observation = an_observation(*evaluation.observation.revisions, record=record)
+        has_finalizer = evaluation.input.resource.has_finalizer
+        after = decide(an_evaluation(evaluation.spec, observation, has_finalizer=has_finalizer))
 
-        assert (after.action, after.reason) == (Nothing(), Reason.IN_SYNC)
+        assert after.action != decision.action
+        # Otherwise the next step of the upgrade path, or the rollback, follows.
+        if evaluation.in_sync and record.rejected is None:
+            assert (after.action, after.reason) == (Nothing(), Reason.IN_SYNC)

@@ -1,5 +1,5 @@
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -7,163 +7,192 @@ from hypothesis import given
 
 from builders import NODE, NOW, a_foreign_revision, a_node, a_preflight, a_raw_spec, a_revision, an_observation
 from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.api.status import Status
+from cilium_hybrid.api.v1alpha1 import FINALIZER
 from cilium_hybrid.plan.actions import Action, EndPreflight, Nothing, RemoveFinalizer, Uninstall
-from cilium_hybrid.plan.deletion import DeletionInput, decide_deletion
-from cilium_hybrid.plan.inputs import Failure
+from cilium_hybrid.plan.deletion import decide_deletion
+from cilium_hybrid.plan.inputs import Evaluation, Failure, ReconcileInput, Resource
 from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.rules.lenient_spec import read_lenient_spec
 from strategies import BOOLEANS, FAILURES, SPECS, observations
 
 UNINSTALL = a_raw_spec(deletionPolicy="Uninstall")
-OURS = an_observation(a_revision(1), a_revision(2))
+MANAGED = an_observation(a_revision(1), a_revision(2))
 PREFLIGHT = an_observation(a_revision(), preflight=a_preflight())
-ALONE = an_observation(preflight=a_preflight(release=a_revision(status="failed")))
+LEFTOVER = an_observation(preflight=a_preflight(release=a_revision(status="failed")))
 BY_HAND = an_observation(a_revision(), preflight=a_preflight(release=a_foreign_revision()))
 BLOCKED = Failure(Reason.DELETION_BLOCKED, "a hook failed", 2, NOW + timedelta(seconds=10))
 
 
-def a_removal(observation: Observation = OURS, **more: Any) -> DeletionInput:
-    facts: dict[str, Any] = {"spec": UNINSTALL, "has_finalizer": True, "now": NOW}
-    return DeletionInput(observation=observation, **(facts | more))
+def a_deletion(
+    observation: Observation = MANAGED,
+    *,
+    spec: Mapping[str, Any] = UNINSTALL,
+    has_finalizer: bool = True,
+    failure: Failure | None = None,
+    now: datetime = NOW,
+) -> Evaluation:
+    finalizers = (FINALIZER,) if has_finalizer else ()
+    reconcile_input = ReconcileInput(
+        resource=Resource(1, "1", spec, {}, finalizers, deleting=True),
+        lenient_spec=read_lenient_spec(spec),
+        observation=observation,
+        now=now,
+        failure_of=lambda _: failure,
+    )
+    return Evaluation(input=reconcile_input, previous=Status(), failure=failure)
 
 
 @pytest.mark.parametrize(
-    ("removal", "action", "reason"),
+    ("deletion", "action", "reason"),
     [
-        pytest.param(a_removal(), Uninstall(2), Reason.DELETING, id="Cilium is uninstalled as told"),
-        pytest.param(a_removal(has_finalizer=False), Nothing(), Reason.DELETING, id="others hold the resource"),
-        pytest.param(a_removal(spec=a_raw_spec()), RemoveFinalizer(), Reason.DELETING, id="Retain is the default"),
+        pytest.param(a_deletion(), Uninstall(2), Reason.DELETING, id="deletionPolicy Uninstall"),
+        pytest.param(a_deletion(has_finalizer=False), Nothing(), Reason.DELETING, id="other finalizers remain"),
+        pytest.param(a_deletion(spec=a_raw_spec()), RemoveFinalizer(), Reason.DELETING, id="Retain is the default"),
         pytest.param(
-            a_removal(spec=a_raw_spec(deletionPolicy="Retain")), RemoveFinalizer(), Reason.DELETING, id="Retain"
-        ),
-        pytest.param(a_removal(spec=UNINSTALL | {"suspend": True}), RemoveFinalizer(), Reason.DELETING, id="suspended"),
-        pytest.param(
-            a_removal(an_observation(a_revision(), definition_terminating=True)),
+            a_deletion(spec=a_raw_spec(deletionPolicy="Retain")),
             RemoveFinalizer(),
             Reason.DELETING,
-            id="swept away together with its definition",
+            id="deletionPolicy Retain",
         ),
         pytest.param(
-            a_removal(an_observation(a_foreign_revision())),
+            a_deletion(spec=UNINSTALL | {"suspend": True}), RemoveFinalizer(), Reason.DELETING, id="suspended"
+        ),
+        pytest.param(
+            a_deletion(an_observation(a_revision(), definition_terminating=True)),
             RemoveFinalizer(),
             Reason.DELETING,
-            id="somebody else's Cilium stays",
+            id="deleted together with the CRD",
         ),
         pytest.param(
-            a_removal(an_observation(a_revision(), a_foreign_revision(2))),
+            a_deletion(an_observation(a_foreign_revision())),
+            RemoveFinalizer(),
+            Reason.DELETING,
+            id="a foreign release is kept",
+        ),
+        pytest.param(
+            a_deletion(an_observation(a_revision(), a_foreign_revision(2))),
             Uninstall(2),
             Reason.DELETING,
-            id="a foreign revision of ours is uninstalled too",
+            id="a foreign revision of a managed release is uninstalled",
         ),
         pytest.param(
-            a_removal(an_observation(a_revision(status="pending-upgrade"))),
+            a_deletion(an_observation(a_revision(status="pending-upgrade"))),
             Uninstall(1),
             Reason.DELETING,
-            id="a pending revision is in nobody's way",
+            id="a pending revision does not block",
         ),
-        pytest.param(a_removal(failure=BLOCKED), Nothing(), Reason.DELETION_BLOCKED, id="it failed and the pause runs"),
+        pytest.param(a_deletion(failure=BLOCKED), Nothing(), Reason.DELETION_BLOCKED, id="failed, backing off"),
         pytest.param(
-            a_removal(failure=BLOCKED, now=NOW + timedelta(seconds=10)),
+            a_deletion(failure=BLOCKED, now=NOW + timedelta(seconds=10)),
             Uninstall(2),
             Reason.DELETING,
-            id="it failed and the pause is over",
+            id="failed, backoff over",
         ),
         pytest.param(
-            a_removal(an_observation(), failure=BLOCKED),
+            a_deletion(an_observation(), failure=BLOCKED),
             Nothing(),
             Reason.DELETION_BLOCKED,
-            id="letting go failed and the pause runs",
+            id="removing the finalizer failed, backing off",
         ),
         pytest.param(
-            a_removal(has_finalizer=False, failure=BLOCKED),
+            a_deletion(has_finalizer=False, failure=BLOCKED),
             Nothing(),
             Reason.DELETING,
-            id="no pause where nothing is to do",
+            id="no backoff without an action",
         ),
         pytest.param(
-            a_removal(failure=Failure(Reason.CHART_REFUSED, "it is another", 1, None)),
+            a_deletion(failure=Failure(Reason.CHART_REFUSED, "wrong digest", 1, None)),
             Uninstall(2),
             Reason.DELETING,
-            id="what only a person can mend is in nobody's way",
+            id="a failure that is not retried does not block",
         ),
         pytest.param(
-            a_removal(an_observation(a_revision(), a_revision(2, status="uninstalled"))),
+            a_deletion(an_observation(a_revision(), a_revision(2, status="uninstalled"))),
             RemoveFinalizer(),
             Reason.DELETING,
-            id="it was uninstalled and its history kept",
+            id="uninstalled with its history kept",
         ),
-        pytest.param(a_removal(an_observation()), RemoveFinalizer(), Reason.DELETING, id="nothing is there"),
+        pytest.param(a_deletion(an_observation()), RemoveFinalizer(), Reason.DELETING, id="no release"),
         pytest.param(
-            a_removal(an_observation(nodes=[a_node()], nodes_with_pods=[NODE])),
+            a_deletion(an_observation(nodes=[a_node()], nodes_with_agent_pods=[NODE])),
             Nothing(),
             Reason.DELETING,
-            id="pods are on their way out",
+            id="agent pods are terminating",
         ),
         pytest.param(
-            a_removal(an_observation(nodes=[a_node(ready="Unknown")], nodes_with_pods=[NODE])),
+            a_deletion(an_observation(nodes=[a_node(ready="Unknown")], nodes_with_agent_pods=[NODE])),
             RemoveFinalizer(),
             Reason.DELETING,
-            id="pods of a node that does not report are not waited for",
+            id="agent pods on a disconnected node are ignored",
         ),
         pytest.param(
-            a_removal(an_observation(nodes_with_pods=[NODE])),
+            a_deletion(an_observation(nodes_with_agent_pods=[NODE])),
             RemoveFinalizer(),
             Reason.DELETING,
-            id="pods of a node that is gone are not waited for",
+            id="agent pods on a deleted node are ignored",
         ),
         pytest.param(
-            a_removal(spec={"deletionPolicy": "Uninstall", "version": None}),
+            a_deletion(spec={"deletionPolicy": "Uninstall", "version": None}),
             Uninstall(2),
             Reason.DELETING,
-            id="no valid spec is needed",
+            id="an invalid spec",
         ),
-        pytest.param(a_removal(spec={}), RemoveFinalizer(), Reason.DELETING, id="no spec at all is needed"),
-        pytest.param(a_removal(PREFLIGHT), EndPreflight(), Reason.DELETING, id="the preflight goes first"),
-        pytest.param(a_removal(ALONE), EndPreflight(), Reason.DELETING, id="a preflight of a Cilium that is gone"),
+        pytest.param(a_deletion(spec={}), RemoveFinalizer(), Reason.DELETING, id="an empty spec"),
+        pytest.param(a_deletion(PREFLIGHT), EndPreflight(), Reason.DELETING, id="the preflight check is removed first"),
+        pytest.param(a_deletion(LEFTOVER), EndPreflight(), Reason.DELETING, id="a preflight check without a release"),
         pytest.param(
-            a_removal(BY_HAND), Uninstall(1), Reason.DELETING, id="an admin's preflight is the admin's to end"
+            a_deletion(BY_HAND), Uninstall(1), Reason.DELETING, id="a preflight check started by hand is kept"
         ),
         pytest.param(
-            a_removal(PREFLIGHT, spec=a_raw_spec()),
+            a_deletion(PREFLIGHT, spec=a_raw_spec()),
             RemoveFinalizer(),
             Reason.DELETING,
-            id="Retain waits for no preflight",
+            id="Retain does not wait for the preflight check",
         ),
         pytest.param(
-            a_removal(PREFLIGHT, failure=BLOCKED), Nothing(), Reason.DELETION_BLOCKED, id="it cannot be ended yet"
+            a_deletion(PREFLIGHT, failure=BLOCKED),
+            Nothing(),
+            Reason.DELETION_BLOCKED,
+            id="removing the preflight check failed, backing off",
         ),
     ],
 )
-def test_decide_removal(removal: DeletionInput, action: Action, reason: Reason) -> None:
-    decision = decide_deletion(removal)
+def test_decide_deletion(deletion: Evaluation, action: Action, reason: Reason) -> None:
+    decision = decide_deletion(deletion)
 
     assert (decision.action, decision.reason, decision.stalled) == (action, reason, False)
 
 
 @pytest.mark.parametrize(
-    ("removal", "words"),
+    ("deletion", "message"),
     [
-        pytest.param(a_removal(failure=BLOCKED), "a hook failed (tried 2 times, next at 12:00:10Z)", id="blocked"),
         pytest.param(
-            a_removal(
-                an_observation(nodes=[a_node("b"), a_node("a"), a_node("c", ready="Unknown")], nodes_with_pods="cba")
+            a_deletion(failure=BLOCKED), "a hook failed (tried 2 times, next attempt at 12:00:10Z)", id="blocked"
+        ),
+        pytest.param(
+            a_deletion(
+                an_observation(
+                    nodes=[a_node("b"), a_node("a"), a_node("c", ready="Unknown")], nodes_with_agent_pods="cba"
+                )
             ),
-            "waiting for Cilium's pods to end on a, b",
-            id="pods",
+            "waiting for the Cilium agent pods on a, b to terminate",
+            id="agent pods",
         ),
     ],
 )
-def test_the_message_says_what_is_waited_for(removal: DeletionInput, words: str) -> None:
-    assert decide_deletion(removal).message == words
+def test_the_message_names_what_blocks_the_deletion(deletion: Evaluation, message: str) -> None:
+    assert decide_deletion(deletion).message == message
 
 
 ANY_SPEC = SPECS.map(lambda spec: spec.model_dump(mode="json", by_alias=True))
 
 
 @given(ANY_SPEC, SPECS.flatmap(observations), BOOLEANS, FAILURES)
-def test_cilium_is_only_uninstalled_where_the_spec_says_so(
+def test_cilium_is_only_uninstalled_if_the_spec_says_so(
     spec: Mapping[str, Any], observation: Observation, has_finalizer: bool, failure: Failure | None
 ) -> None:
-    decision = decide_deletion(DeletionInput(spec, observation, has_finalizer, NOW, failure))
+    decision = decide_deletion(a_deletion(observation, spec=spec, has_finalizer=has_finalizer, failure=failure))
 
     if isinstance(decision.action, Uninstall):
         assert spec["deletionPolicy"] == "Uninstall"

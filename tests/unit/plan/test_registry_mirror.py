@@ -13,16 +13,16 @@ DEFAULTS: dict[str, Any] = {
     "hubble": {"ui": {"enabled": False, "backend": {"image": {"repository": "quay.io/cilium/hubble-ui-backend"}}}},
     "dns": {"image": {"repository": "", "override": ""}},
     "cni": {"override": "not an image", "chainingMode": None},
-    "extra": [{"repository": "a list is nobody's image"}],
+    "extra": [{"repository": "a list is not an image"}],
 }
 
 
-def made(values: dict[str, Any]) -> dict[str, Any]:
+def mirrored(values: dict[str, Any]) -> dict[str, Any]:
     return with_mirror(values, DEFAULTS, MIRROR)
 
 
-def test_every_image_of_the_chart_is_named_and_nothing_else() -> None:
-    assert made({"debug": {"enabled": True}}) == {
+def test_every_image_of_the_chart_comes_from_the_mirror() -> None:
+    assert mirrored({"debug": {"enabled": True}}) == {
         "debug": {"enabled": True},
         "image": {"repository": f"{MIRROR}/eks/cilium/cilium"},
         "operator": {"image": {"repository": f"{MIRROR}/eks/cilium/operator"}},
@@ -36,21 +36,21 @@ def test_every_image_of_the_chart_is_named_and_nothing_else() -> None:
         pytest.param(
             {"repository": "example.com/own/cilium", "tag": "v2"},
             {"repository": f"{MIRROR}/own/cilium", "tag": "v2"},
-            id="a repository of one's own",
+            id="another repository",
         ),
         pytest.param(
             {"override": "example.com/own/cilium:v2"},
             {"override": f"{MIRROR}/own/cilium:v2", "repository": f"{MIRROR}/eks/cilium/cilium"},
-            id="a whole image",
+            id="a full image name",
         ),
         pytest.param(
-            {"repository": f"{MIRROR}/elsewhere"}, {"repository": f"{MIRROR}/elsewhere"}, id="at the mirror already"
+            {"repository": f"{MIRROR}/elsewhere"}, {"repository": f"{MIRROR}/elsewhere"}, id="in the mirror already"
         ),
-        pytest.param(None, None, id="taken out"),
+        pytest.param(None, None, id="removed by null"),
     ],
 )
-def test_what_the_values_name_goes_before_the_chart_s(image: Any, expected: Any) -> None:
-    assert made({"image": image})["image"] == expected
+def test_images_in_the_values_override_those_of_the_chart(image: Any, expected: Any) -> None:
+    assert mirrored({"image": image})["image"] == expected
 
 
 TREES = st.recursive(
@@ -68,9 +68,7 @@ def leaves(tree: Any, path: str = "") -> dict[str, Any]:
 
 
 @given(MAPS, MAPS)
-def test_nothing_but_the_names_of_images_changes_and_once_is_enough(
-    values: dict[str, Any], defaults: dict[str, Any]
-) -> None:
+def test_only_image_names_change_and_the_change_is_idempotent(values: dict[str, Any], defaults: dict[str, Any]) -> None:
     once = with_mirror(values, defaults, MIRROR)
     before, after = leaves(values), leaves(once)
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}

@@ -1,68 +1,96 @@
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from builders import MASK, NODE, POOL, a_cilium_node, a_foreign_revision, a_node, a_raw_spec, a_revision, an_observation
+from builders import (
+    MASK,
+    NODE,
+    POOL,
+    a_cilium_node,
+    a_foreign_revision,
+    a_lenient_spec,
+    a_node,
+    a_raw_spec,
+    a_revision,
+    an_observation,
+)
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.plan.observation import ForeignPod, Lookups, Observation, PoolConfig
 from cilium_hybrid.plan.validate import LookupRequest, lookup_request, validate
-from cilium_hybrid.rules.cluster import Taken, all_taken
+from cilium_hybrid.rules.cluster import AddressRange, parse_address_ranges
+from cilium_hybrid.rules.lenient_spec import read_lenient_spec
 from cilium_hybrid.rules.rule import Violation
+from cilium_hybrid.rules.spec import ValidationResult
 
 RUNS = PoolConfig((POOL,), MASK)
-SERVICE = all_taken([("the Services' network", "10.85.0.0/20")])
+SERVICE = parse_address_ranges([("the Service network", "10.85.0.0/20")])
 OTHER = "10.86.0.0/16"
 
 
 def networks(*texts: str) -> tuple[tuple[int, int], ...]:
-    taken = [Taken.of("", text) for text in texts]
-    return tuple((one.first, one.last) for one in taken if one is not None)
+    ranges = [AddressRange.parse("", text) for text in texts]
+    return tuple((found.first, found.last) for found in ranges if found is not None)
 
 
 @pytest.mark.parametrize(
     ("spec", "observation", "expected"),
     [
         pytest.param({}, an_observation(), LookupRequest(networks(POOL)), id="a first install"),
-        pytest.param({}, an_observation(a_revision(), pool=RUNS), None, id="nothing new"),
+        pytest.param({}, an_observation(a_revision(), pool=RUNS), None, id="nothing to look up"),
         pytest.param(
             {"pod_cidrs": [POOL, OTHER]},
             an_observation(a_revision(), pool=RUNS),
             LookupRequest(networks(OTHER)),
             id="an appended CIDR",
         ),
-        pytest.param(
-            {"pod_cidrs": ["nonsense"]}, an_observation(a_revision(), pool=RUNS), None, id="no network at all"
-        ),
+        pytest.param({"pod_cidrs": ["nonsense"]}, an_observation(a_revision(), pool=RUNS), None, id="an invalid CIDR"),
         pytest.param(
             {"version": "1.19.4-1"},
             an_observation(a_revision(), pool=RUNS),
             LookupRequest(peering_policies=True),
-            id="to a version without peering policies",
+            id="an upgrade to a version without peering policies",
         ),
         pytest.param(
             {"version": "1.19.4-1"},
             an_observation(a_revision(version="1.19.4-1"), pool=RUNS),
             None,
-            id="that version runs",
+            id="that version runs already",
         ),
-        pytest.param({"version": None}, an_observation(a_revision(), pool=RUNS), None, id="no version at all"),
+        pytest.param({"version": None}, an_observation(a_revision(), pool=RUNS), None, id="no version"),
         pytest.param(
-            {}, an_observation(a_revision(3)), LookupRequest(networks(POOL), revision=3), id="only Helm knows the pools"
+            {},
+            an_observation(a_revision(3)),
+            LookupRequest(networks(POOL), revision=3),
+            id="only Helm's record has the pools",
         ),
         pytest.param(
             {},
             an_observation(a_foreign_revision(3)),
             LookupRequest(networks(POOL)),
-            id="somebody else's release tells nothing",
+            id="a foreign release",
         ),
     ],
 )
-def test_what_is_looked_up(spec: dict[str, Any], observation: Observation, expected: LookupRequest | None) -> None:
-    assert lookup_request(a_raw_spec(**spec), observation) == expected
+def test_lookup_request(spec: dict[str, Any], observation: Observation, expected: LookupRequest | None) -> None:
+    assert lookup_request(a_lenient_spec(**spec), observation) == expected
+
+
+def validated(
+    observation: Observation,
+    lookups: Lookups | None = None,
+    registries: Sequence[str] = (),
+    *,
+    managed: bool = True,
+    **spec: Any,
+) -> ValidationResult:
+    raw = a_raw_spec(**spec)
+    return validate(raw, read_lenient_spec(raw), observation, lookups, registries, managed=managed)
 
 
 def refusals(observation: Observation, lookups: Lookups | None = None, **spec: Any) -> list[tuple[Reason, str]]:
-    return _named(validate(a_raw_spec(**spec), observation, lookups, ()).refusals)
+    return _named(validated(observation, lookups, **spec).refusals)
 
 
 def _named(violations: tuple[Violation, ...]) -> list[tuple[Reason, str]]:
@@ -75,16 +103,18 @@ FIRST = (Reason.POD_CIDR_OVERLAP, "spec.ipam.podCIDRs[0]")
 @pytest.mark.parametrize(
     ("observation", "lookups", "expected"),
     [
-        pytest.param(an_observation(), None, [], id="nothing is there"),
-        pytest.param(an_observation(nodes=[a_node()]), None, [], id="a node elsewhere"),
+        pytest.param(an_observation(), None, [], id="an empty cluster"),
+        pytest.param(an_observation(nodes=[a_node()]), None, [], id="a node outside the pool"),
         pytest.param(an_observation(nodes=[a_node(address="10.85.7.7")]), None, [FIRST], id="a hybrid node's address"),
-        pytest.param(an_observation(taken=SERVICE), None, [FIRST], id="the Services"),
-        pytest.param(an_observation(), Lookups(all_taken([("pod", "10.85.1.1")])), [FIRST], id="a pod of a cloud node"),
+        pytest.param(an_observation(taken=SERVICE), None, [FIRST], id="a Service network"),
+        pytest.param(
+            an_observation(), Lookups(parse_address_ranges([("pod", "10.85.1.1")])), [FIRST], id="a pod on a cloud node"
+        ),
         pytest.param(
             an_observation(a_revision(), pool=RUNS, taken=SERVICE, nodes=[a_node(address="10.85.7.7")]),
             None,
             [],
-            id="found when the pool already runs",
+            id="an overlap with a pool that runs",
         ),
         pytest.param(
             an_observation(nodes=[a_node()], foreign_pods=[ForeignPod("kube-system/aws-node-x", NODE)]),
@@ -102,31 +132,31 @@ FIRST = (Reason.POD_CIDR_OVERLAP, "spec.ipam.podCIDRs[0]")
             an_observation(cilium_nodes=[a_cilium_node(pod_cidrs=["10.85.0.0/24"])]),
             None,
             [(Reason.MASK_CHANGED, "spec.ipam.maskSize")],
-            id="blocks of another mask are left",
+            id="node blocks of another size",
         ),
         pytest.param(
             an_observation(a_revision()),
             Lookups(released_pool=PoolConfig((POOL,), 26)),
             [(Reason.MASK_CHANGED, "spec.ipam.maskSize")],
-            id="Helm's record knows another mask",
+            id="another mask size in Helm's record",
         ),
     ],
 )
-def test_the_cluster_around_a_spec(
+def test_refusals_that_depend_on_the_cluster(
     observation: Observation, lookups: Lookups | None, expected: list[tuple[Reason, str]]
 ) -> None:
     assert refusals(observation, lookups) == expected
 
 
-def test_an_overlap_with_a_pool_that_runs_is_told_and_an_added_one_refused() -> None:
-    observation = an_observation(a_revision(), pool=RUNS, taken=all_taken([("the VPC", "10.84.0.0/14")]))
-    verdict = validate(a_raw_spec(pod_cidrs=[POOL, OTHER]), observation, None, ())
+def test_an_overlap_is_a_warning_for_a_running_pool_and_refused_for_an_added_one() -> None:
+    observation = an_observation(a_revision(), pool=RUNS, taken=parse_address_ranges([("the VPC", "10.84.0.0/14")]))
+    result = validated(observation, pod_cidrs=[POOL, OTHER])
 
-    assert _named(verdict.refusals) == [(Reason.POD_CIDR_OVERLAP, "spec.ipam.podCIDRs[1]")]
-    assert _named(verdict.warnings) == [FIRST]
+    assert _named(result.refusals) == [(Reason.POD_CIDR_OVERLAP, "spec.ipam.podCIDRs[1]")]
+    assert _named(result.warnings) == [FIRST]
 
 
-def test_an_old_kernel_stops_a_version_that_does_not_run_on_it_and_not_the_one_that_runs() -> None:
+def test_an_old_kernel_blocks_an_upgrade_but_not_the_running_version() -> None:
     old = a_node(kernel="4.18.0-553.el8_10.x86_64")
     run = an_observation(a_revision(version="1.18.8-1"), pool=RUNS, nodes=[old])
 
@@ -135,21 +165,32 @@ def test_an_old_kernel_stops_a_version_that_does_not_run_on_it_and_not_the_one_t
     assert refusals(run, version="1.18.8-1") == []
 
 
-def test_peering_policies_stop_the_version_that_does_not_know_them() -> None:
+def test_peering_policies_block_the_version_that_removed_them() -> None:
     lookups = Lookups(peering_policies=("rack-1",))
 
     assert refusals(an_observation(), lookups, version="1.19.4-1") == [(Reason.VERSION_UNSUPPORTED, "spec.version")]
     assert refusals(an_observation(), lookups, version="1.18.8-1") == []
 
 
-def test_what_somebody_else_runs_binds_no_spec() -> None:
+def test_a_foreign_release_does_not_restrict_the_spec() -> None:
     observation = an_observation(a_foreign_revision(), pool=PoolConfig(("10.1.0.0/16",), 26))
 
-    assert validate(a_raw_spec(), observation, None, (), managed=False).refusals == ()
+    assert validated(observation, managed=False).refusals == ()
 
 
-def test_a_chart_from_elsewhere_is_refused_where_registries_are_named() -> None:
-    verdict = validate(a_raw_spec(), an_observation(), None, ["public.ecr.aws/eks"])
+def test_a_chart_outside_the_allowed_registries_is_refused() -> None:
+    result = validated(an_observation(), registries=["public.ecr.aws/eks"])
 
-    assert _named(verdict.refusals) == [(Reason.CHART_REFUSED, "spec.chart.ref")]
-    assert validate(a_raw_spec(), an_observation(), None, ["registry.example"]).refusals == ()
+    assert _named(result.refusals) == [(Reason.CHART_REFUSED, "spec.chart.ref")]
+    assert validated(an_observation(), registries=["registry.example"]).refusals == ()
+
+
+def test_the_max_pods_of_hybrid_nodes_is_compared_with_the_mask_size() -> None:
+    nodes = [replace(a_node("mi-1"), max_pods=110), replace(a_node("mi-2"), max_pods=60), a_node("mi-3")]
+    small = validated(an_observation(nodes=nodes), mask_size=26)
+
+    assert small.refusals == ()
+    assert _named(small.warnings) == [(Reason.INVALID_SPEC, "spec.ipam.maskSize")]
+    assert "on mi-1 (110); use 25 or less" in str(small.warnings[0])
+    assert validated(an_observation(nodes=nodes), mask_size=25).warnings == ()
+    assert validated(an_observation(nodes=nodes[1:]), mask_size=26).warnings == ()

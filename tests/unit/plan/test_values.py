@@ -59,7 +59,7 @@ def test_the_smallest_spec_leads_to_the_values_of_the_aws_guide() -> None:
 @pytest.mark.parametrize(
     ("edit", "path", "expected"),
     [
-        pytest.param({"masquerade": False}, ["enableIPv4Masquerade"], False, id="masquerading is turned off"),
+        pytest.param({"masquerade": False}, ["enableIPv4Masquerade"], False, id="masquerading disabled"),
         pytest.param(
             {"resources": {"agent": {"limits": {"cpu": "1"}}}},
             ["resources"],
@@ -70,20 +70,28 @@ def test_the_smallest_spec_leads_to_the_values_of_the_aws_guide() -> None:
             {"resources": {"operator": {"limits": {"cpu": "1"}}}},
             ["operator", "resources"],
             {"limits": {"cpu": "1"}},
-            id="the resources of Cilium's operator",
+            id="the resources of the Cilium operator",
         ),
-        pytest.param({"values": {"debug": {"enabled": True}}}, ["debug"], {"enabled": True}, id="a free value"),
-        pytest.param({"values": {"hubble": None}}, ["hubble"], None, id="null, which erases a default of the chart"),
-        pytest.param({"values": {"operator": {"replicas": 1}}}, ["operator", "replicas"], 1, id="beside owned ones"),
+        pytest.param({"values": {"debug": {"enabled": True}}}, ["debug"], {"enabled": True}, id="another value"),
+        pytest.param({"values": {"hubble": None}}, ["hubble"], None, id="null, which removes a default of the chart"),
         pytest.param(
-            {"values": {"operator": {"replicas": 1}}}, ["operator", "rollOutPods"], True, id="owned ones stay"
+            {"values": {"operator": {"replicas": 1}}},
+            ["operator", "replicas"],
+            1,
+            id="a value next to those of the operator",
+        ),
+        pytest.param(
+            {"values": {"operator": {"replicas": 1}}},
+            ["operator", "rollOutPods"],
+            True,
+            id="a value that the operator sets",
         ),
         pytest.param(
             {"values": {"podAnnotations": {"team": "net"}}}, ["podAnnotations", "team"], "net", id="an annotation"
         ),
     ],
 )
-def test_a_field_of_the_spec_reaches_its_value(edit: dict[str, Any], path: list[str], expected: object) -> None:
+def test_a_field_of_the_spec_sets_its_value(edit: dict[str, Any], path: list[str], expected: object) -> None:
     value: Any = helm_values(a_spec(**edit))
     for key in path:
         value = value[key]
@@ -91,14 +99,15 @@ def test_a_field_of_the_spec_reaches_its_value(edit: dict[str, Any], path: list[
     assert value == expected
 
 
-def test_the_daemon_set_moves_the_agents_where_it_is_asked_to() -> None:
-    plain = helm_values(a_spec(upgrade={"rollout": {"strategy": "RollingUpdate", "maxUnavailable": 3}}))
+@pytest.mark.parametrize("limit", [3, "25%"])
+def test_the_daemonset_restarts_the_agents_with_strategy_rolling_update(limit: int | str) -> None:
+    values = helm_values(a_spec(upgrade={"rollout": {"strategy": "RollingUpdate", "maxUnavailable": limit}}))
 
-    assert plain["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 3}}
-    assert plain["podAnnotations"] == helm_values(a_spec())["podAnnotations"]
+    assert values["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": limit}}
+    assert values["podAnnotations"] == helm_values(a_spec())["podAnnotations"]
 
 
-def test_the_minor_release_first_installed_is_kept() -> None:
+def test_the_initial_minor_version_is_kept() -> None:
     assert helm_values(a_spec(version="1.18.8-1"), "1.17")["upgradeCompatibility"] == "1.17"
     assert helm_values(a_spec(version="1.18.8-1"), None)["upgradeCompatibility"] == "1.18"
 
@@ -106,7 +115,7 @@ def test_the_minor_release_first_installed_is_kept() -> None:
 HUBBLE: dict[str, Any] = {"hubble": {"relay": {"enabled": True}, "ui": {"enabled": True, "replicas": 2}}}
 
 
-def test_the_relay_and_the_ui_of_hubble_are_placed_where_they_are_on() -> None:
+def test_hubbles_relay_and_ui_get_the_node_affinity_if_enabled() -> None:
     values = helm_values(a_spec(values=HUBBLE))
 
     assert values["hubble"] == {
@@ -120,16 +129,16 @@ def test_the_relay_and_the_ui_of_hubble_are_placed_where_they_are_on() -> None:
     [
         pytest.param(None, id="null"),
         pytest.param("oops", id="a string"),
-        pytest.param({}, id="nothing"),
-        pytest.param({"enabled": True, "relay": None, "ui": []}, id="parts of an odd shape"),
-        pytest.param({"relay": {"enabled": False}, "ui": {"enabled": "true"}}, id="parts that are not on"),
+        pytest.param({}, id="an empty map"),
+        pytest.param({"enabled": True, "relay": None, "ui": []}, id="components of a wrong type"),
+        pytest.param({"relay": {"enabled": False}, "ui": {"enabled": "true"}}, id="disabled components"),
     ],
 )
-def test_hubble_is_left_alone_where_no_part_is_on(hubble: object) -> None:
+def test_hubble_is_unchanged_if_no_component_is_enabled(hubble: object) -> None:
     assert helm_values(a_spec(values={"hubble": hubble}))["hubble"] == hubble
 
 
-def test_values_of_the_spec_are_not_changed_by_the_making() -> None:
+def test_the_values_of_the_spec_are_not_modified() -> None:
     spec = a_spec(values={"operator": {"replicas": 1}})
 
     helm_values(spec)
@@ -141,10 +150,10 @@ def test_values_of_the_spec_are_not_changed_by_the_making() -> None:
     "edit",
     [
         pytest.param({"pod_cidrs": [POOL, "10.86.0.0/16"]}, id="a pool is appended"),
-        pytest.param({"values": {"operator": {"replicas": 1}}}, id="a value of Cilium's operator"),
-        pytest.param({"resources": {"operator": {"limits": {"cpu": "1"}}}}, id="resources of Cilium's operator"),
+        pytest.param({"values": {"operator": {"replicas": 1}}}, id="a value of the Cilium operator"),
+        pytest.param({"resources": {"operator": {"limits": {"cpu": "1"}}}}, id="resources of the Cilium operator"),
         pytest.param({"suspend": True}, id="suspend"),
-        pytest.param({"chart": {"ref": "/charts/cilium"}}, id="another place for the same chart"),
+        pytest.param({"chart": {"ref": "/charts/cilium"}}, id="another reference of the same chart"),
         pytest.param({"values": HUBBLE}, id="Hubble's relay and UI"),
     ],
 )
@@ -157,23 +166,23 @@ def test_no_agent_restarts_for(edit: dict[str, Any]) -> None:
     [
         pytest.param({"version": "1.17.9-1"}, id="another version"),
         pytest.param({"masquerade": False}, id="masquerading"),
-        pytest.param({"values": {"debug": {"enabled": True}}}, id="a value that agents read"),
-        pytest.param({"values": {"podAnnotations": {"team": "net"}}}, id="an annotation of agents"),
+        pytest.param({"values": {"debug": {"enabled": True}}}, id="a value that the agents read"),
+        pytest.param({"values": {"podAnnotations": {"team": "net"}}}, id="an annotation of the agents"),
         pytest.param({"values": {"hubble": {"enabled": True}}}, id="Hubble in the agents"),
-        pytest.param({"values": {"hubble": {"enabled": False, "relay": {}}}}, id="Hubble beside its relay"),
-        pytest.param({"resources": {"agent": {"limits": {"cpu": "1"}}}}, id="resources of agents"),
+        pytest.param({"values": {"hubble": {"enabled": False, "relay": {}}}}, id="Hubble with its relay"),
+        pytest.param({"resources": {"agent": {"limits": {"cpu": "1"}}}}, id="resources of the agents"),
     ],
 )
 def test_agents_restart_for(edit: dict[str, Any]) -> None:
     assert agents_digest(a_spec(**edit)) != agents_digest(a_spec())
 
 
-def test_agents_restart_when_they_are_to_be_compatible_with_another_minor_release() -> None:
+def test_agents_restart_for_another_initial_minor_version() -> None:
     assert agents_digest(a_spec(version="1.18.8-1"), "1.17") != agents_digest(a_spec(version="1.18.8-1"))
 
 
-def test_a_digest_stays_the_same_from_one_version_of_the_operator_to_the_next() -> None:
-    """Another digest of the same values would be taken for a change, and restart every agent."""
+def test_a_digest_does_not_change_with_the_version_of_the_operator() -> None:
+    """Another digest of the same values would count as a change and restart every agent."""
     assert digest({}) == "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     assert digest({"b": [1, None], "a": "ü"}) == (
         "sha256:9d57496cc00f5bc8e497bb536b5910e6d35ca5ec7384dd44272f95ce0ad31c4d"
@@ -181,7 +190,7 @@ def test_a_digest_stays_the_same_from_one_version_of_the_operator_to_the_next() 
 
 
 def shuffled(value: Any, random: Any) -> Any:
-    """The same JSON value with the keys of every map in another order."""
+    """Return the JSON value with the keys of every map in another order."""
     if isinstance(value, dict):
         keys = list(value)
         random.shuffle(keys)
@@ -190,7 +199,7 @@ def shuffled(value: Any, random: Any) -> Any:
 
 
 @given(FREE_VALUES, st.randoms(use_true_random=False))
-def test_the_order_of_keys_means_nothing(values: dict[str, Any], random: Any) -> None:
+def test_the_order_of_keys_does_not_matter(values: dict[str, Any], random: Any) -> None:
     raw = a_raw_spec(values=values)
     one, other = helm_values(parse_spec(raw)), helm_values(parse_spec(shuffled(raw, random)))
 
@@ -208,20 +217,20 @@ def test_the_order_of_keys_means_nothing(values: dict[str, Any], random: Any) ->
             "282b9989cbf44fb7ca52db0466b5704200fc5297769160d8092f3c4f7258ac5c",
         ),
     ],
-    ids=["the smallest spec", "images of one's own"],
+    ids=["the smallest spec", "custom images"],
 )
-def test_a_spec_without_newer_fields_leads_to_the_same_revision_as_ever(values: dict[str, Any], expected: str) -> None:
-    # Another digest here is a revision, and a restart of every agent, in each cluster whose operator is upgraded.
+def test_a_spec_without_newer_fields_still_leads_to_the_same_revision(values: dict[str, Any], expected: str) -> None:
+    # Another digest means a new revision and a restart of every agent in each cluster whose operator is upgraded.
     assert digest(helm_values(a_spec(version="1.17.9-0", values=values))) == f"sha256:{expected}"
 
 
 @given(FREE_VALUES)
-def test_agents_restart_for_another_mirror_and_for_another_pull_secret(values: dict[str, Any]) -> None:
+def test_agents_restart_for_another_mirror_or_pull_secret(values: dict[str, Any]) -> None:
     plain, secrets = a_spec(values=values), [{"name": "mirror"}]
     one, other = (a_spec(values=values, registryMirror=f"{name}.example.com") for name in ("one", "other"))
     secret, among_values = a_spec(values=values, imagePullSecrets=secrets), {**values, "imagePullSecrets": secrets}
 
-    # An agent whose image could not be pulled without the Secret is mended by it.
+    # The restart repairs an agent whose image could not be pulled without the Secret.
     assert len({agents_digest(spec) for spec in (plain, one, other, secret)}) == 4
     assert helm_values(secret) == helm_values(a_spec(values=among_values))
 
@@ -236,7 +245,7 @@ def test_no_agent_restarts_for_any_number_of_appended_pools(values: dict[str, An
 
 
 @given(FREE_VALUES, FREE_VALUES)
-def test_agents_restart_exactly_when_a_value_changes(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_agents_restart_if_and_only_if_a_value_changes(one: dict[str, Any], other: dict[str, Any]) -> None:
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
     assert (agents_digest(a_spec(values=one)) == agents_digest(a_spec(values=other))) == same

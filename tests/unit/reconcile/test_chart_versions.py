@@ -8,65 +8,67 @@ from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.reconcile.chart_versions import ChartVersions
 from fake_charts import FakeCharts
 
-OTHER_REF = f"{REF}-of-another-place"
+OTHER_REF = f"{REF}-mirror"
 
 
-class Watched(FakeCharts):
-    """Charts that remember what they were asked for."""
+class RecordingCharts(FakeCharts):
+    """Charts that record the references whose versions were listed."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[str] = []
-        self.often = asyncio.Event()
+        self.listed: list[str] = []
+        self.listed_often = asyncio.Event()
 
     async def versions(self, ref: str) -> Sequence[CiliumVersion]:
-        self.asked.append(ref)
-        if len(self.asked) > 2:
-            self.often.set()
+        self.listed.append(ref)
+        if len(self.listed) > 2:
+            self.listed_often.set()
         return await super().versions(ref)
 
 
-def charts() -> Watched:
-    made = Watched()
-    made.publish(REF, VERSION)
-    made.publish(OTHER_REF, "1.18.8-1")
-    return made
+def some_charts() -> RecordingCharts:
+    charts = RecordingCharts()
+    charts.publish(REF, VERSION)
+    charts.publish(OTHER_REF, "1.18.8-1")
+    return charts
 
 
-async def told(chart_versions: ChartVersions, ref: str, rung: asyncio.Event) -> Sequence[CiliumVersion] | None:
-    """What is known once the registry was asked."""
+async def versions_of(
+    chart_versions: ChartVersions, ref: str, changed: asyncio.Event
+) -> Sequence[CiliumVersion] | None:
+    """The versions once they have been listed."""
     assert chart_versions.of(ref) is None
-    await asyncio.wait_for(rung.wait(), 5)
-    rung.clear()
+    await asyncio.wait_for(changed.wait(), 5)
+    changed.clear()
     return chart_versions.of(ref)
 
 
-def test_it_is_asked_once_and_again_where_another_chart_is_wanted() -> None:
+def test_versions_are_listed_once_for_each_chart() -> None:
     async def scenario() -> None:
-        asked, rung = charts(), asyncio.Event()
-        chart_versions = ChartVersions(asked, rung.set)
+        charts, changed = some_charts(), asyncio.Event()
+        chart_versions = ChartVersions(charts, changed.set)
         running = asyncio.ensure_future(chart_versions.run())
 
-        assert await told(chart_versions, REF, rung) == [CiliumVersion.parse(VERSION)]
-        assert await told(chart_versions, OTHER_REF, rung) == [CiliumVersion.parse("1.18.8-1")]
-        assert asked.asked == [REF, OTHER_REF]
+        assert await versions_of(chart_versions, REF, changed) == [CiliumVersion.parse(VERSION)]
+        assert await versions_of(chart_versions, OTHER_REF, changed) == [CiliumVersion.parse("1.18.8-1")]
+        assert charts.listed == [REF, OTHER_REF]
         running.cancel()
 
     asyncio.run(scenario())
 
 
-def test_it_is_asked_again_after_a_while_also_where_it_did_not_say() -> None:
+def test_versions_are_listed_again_after_a_while_and_after_a_failure() -> None:
     async def scenario() -> None:
-        asked, rung = charts(), asyncio.Event()
-        asked.away = "the registry is away"
-        chart_versions = ChartVersions(asked, rung.set, every=0.01, again=0.01)
+        charts, changed = some_charts(), asyncio.Event()
+        charts.outage = "the registry is unavailable"
+        chart_versions = ChartVersions(charts, changed.set, refresh_seconds=0.01, retry_seconds=0.01)
         chart_versions.of(REF)
         running = asyncio.ensure_future(chart_versions.run())
-        await asyncio.wait_for(asked.often.wait(), 5)
+        await asyncio.wait_for(charts.listed_often.wait(), 5)
         assert chart_versions.of(REF) is None
-        asked.away = None
+        charts.outage = None
 
-        await asyncio.wait_for(rung.wait(), 5)
+        await asyncio.wait_for(changed.wait(), 5)
         assert chart_versions.of(REF) == [CiliumVersion.parse(VERSION)]
         running.cancel()
 
@@ -74,17 +76,17 @@ def test_it_is_asked_again_after_a_while_also_where_it_did_not_say() -> None:
 
 
 @pytest.mark.parametrize("ref", [None, "/charts/cilium"])
-def test_a_chart_on_disk_is_in_no_registry(ref: str | None) -> None:
+def test_versions_of_a_chart_on_disk_are_not_listed(ref: str | None) -> None:
     async def scenario() -> None:
-        asked, rung = charts(), asyncio.Event()
-        chart_versions = ChartVersions(asked, rung.set)
+        charts, changed = some_charts(), asyncio.Event()
+        chart_versions = ChartVersions(charts, changed.set)
         running = asyncio.ensure_future(chart_versions.run())
         if ref is not None:
             chart_versions.of(ref)
-        # Until it waits, which is as far as it gets.
+        # Let it run until it waits.
         for _ in range(10):
             await asyncio.sleep(0)
-        assert not asked.asked
+        assert not charts.listed
         running.cancel()
 
     asyncio.run(scenario())

@@ -7,7 +7,7 @@ from cilium_hybrid.ports import UninstallFailedError
 from unit.world import World, an_installed_world
 
 
-def test_deleting_a_resource_that_is_not_held_leaves_cilium_as_it_runs() -> None:
+def test_deleting_a_resource_without_the_finalizer_keeps_cilium_running() -> None:
     world = an_installed_world()
     world.cluster.delete()
     world.settle()
@@ -15,13 +15,13 @@ def test_deleting_a_resource_that_is_not_held_leaves_cilium_as_it_runs() -> None
     assert world.history == [(1, "deployed", True)]
 
 
-def test_deleting_a_resource_that_is_held_uninstalls_and_then_lets_go() -> None:
+def test_deleting_a_resource_with_the_finalizer_uninstalls_cilium_first() -> None:
     world = an_installed_world(deletionPolicy="Uninstall")
     has_finalizer = tuple(world.cluster.finalizers)
     world.cluster.delete()
     world.settle()
     waiting = world.ready, tuple(world.cluster.finalizers)
-    world.cluster.end_pods()
+    world.cluster.delete_all_pods()
     world.settle()
 
     assert has_finalizer == waiting[1] == (FINALIZER,)
@@ -31,10 +31,10 @@ def test_deleting_a_resource_that_is_held_uninstalls_and_then_lets_go() -> None:
     assert world.cluster.finalizers == ()
 
 
-def test_what_was_installed_first_is_known_to_the_next_install() -> None:
+def test_the_next_install_knows_the_initial_version() -> None:
     world = an_installed_world(deletionPolicy="Uninstall")
     world.cluster.delete()
-    world.cluster.end_pods()
+    world.cluster.delete_all_pods()
     world.settle()
     world.charts.publish(REF, "1.18.8-1")
     world.cluster.edit(a_raw_spec(version="1.18.8-1"))
@@ -43,7 +43,7 @@ def test_what_was_installed_first_is_known_to_the_next_install() -> None:
     assert world.releases.applied[1]["upgradeCompatibility"] == "1.17"
 
 
-def test_a_later_install_may_use_other_pools_once_the_blocks_of_the_one_before_are_gone() -> None:
+def test_another_install_may_use_other_pools_once_the_old_node_blocks_are_deleted() -> None:
     world = an_installed_world()
     world.cluster.delete()
     world.releases.uninstall_by_hand()
@@ -57,28 +57,28 @@ def test_a_later_install_may_use_other_pools_once_the_blocks_of_the_one_before_a
 
     assert refused is not None
     assert "10.85.0.0/25 of CiliumNode mi-0000000000000001" in refused.message
-    assert "spec.ipam.maskSize: cannot be 26" in refused.message
+    assert "spec.ipam.maskSize: Invalid value: 26: the block of CiliumNode" in refused.message
     assert before == 0
     assert [revision.status for revision in world.releases.revisions] == ["deployed"]
 
 
-def test_an_uninstall_that_fails_is_told_and_tried_again() -> None:
+def test_a_failed_uninstall_is_reported_and_retried() -> None:
     world = an_installed_world(deletionPolicy="Uninstall")
     world.releases.fault = UninstallFailedError("a hook failed")
     world.cluster.delete()
     due = world.settle()
-    said = world.ready
+    ready = world.ready
     world.clock.advance(seconds=5)
     world.settle()
 
     assert due is not None
     assert (due - NOW).total_seconds() == 5
-    assert (said.status, said.reason) == ("False", Reason.DELETION_BLOCKED)
-    assert "a hook failed (tried once" in said.message
+    assert (ready.status, ready.reason) == ("False", Reason.DELETION_BLOCKED)
+    assert "a hook failed (tried once" in ready.message
     assert world.releases.revisions == []
 
 
-def test_a_deletion_that_is_blocked_can_be_let_go_of() -> None:
+def test_a_blocked_deletion_can_be_released() -> None:
     world = an_installed_world(deletionPolicy="Uninstall")
     world.releases.fault = UninstallFailedError("a hook failed")
     world.cluster.delete()
@@ -96,14 +96,14 @@ def test_a_deletion_needs_no_valid_spec() -> None:
     world.settle()
     world.cluster.delete()
     world.settle()
-    world.cluster.end_pods()
+    world.cluster.delete_all_pods()
     world.settle()
 
     assert world.releases.revisions == []
     assert world.cluster.finalizers == ()
 
 
-def test_a_resource_that_is_not_to_be_uninstalled_is_never_held() -> None:
+def test_a_resource_with_retain_never_has_the_finalizer() -> None:
     world = an_installed_world()
     before = tuple(world.cluster.finalizers)
     world.cluster.edit(a_raw_spec(deletionPolicy="Uninstall"))
@@ -115,66 +115,66 @@ def test_a_resource_that_is_not_to_be_uninstalled_is_never_held() -> None:
     assert (before, has_finalizer, tuple(world.cluster.finalizers)) == ((), (FINALIZER,), ())
 
 
-def test_a_restart_in_the_middle_of_a_deletion_goes_on() -> None:
+def test_a_deletion_continues_after_a_restart() -> None:
     world = an_installed_world(deletionPolicy="Uninstall")
     world.cluster.delete()
     world.reconcile()
     world.restart()
-    world.cluster.end_pods()
+    world.cluster.delete_all_pods()
     world.settle()
 
     assert world.releases.revisions == []
     assert world.cluster.finalizers == ()
 
 
-def test_a_finalizer_that_cannot_be_taken_off_is_not_tried_again_at_once() -> None:
+def test_removing_the_finalizer_is_retried_after_a_pause() -> None:
     world = an_installed_world(deletionPolicy="Uninstall")
     world.cluster.delete()
-    world.cluster.end_pods()
+    world.cluster.delete_all_pods()
     world.reconcile()
-    world.cluster.refuses_finalizers = "forbidden"
+    world.cluster.finalizer_error = "forbidden"
     due = world.settle()
     for _ in range(3):
         world.reconcile()
-    said, tries = world.ready, world.cluster.refused
-    world.cluster.refuses_finalizers = None
+    ready, attempts = world.ready, world.cluster.refused_writes
+    world.cluster.finalizer_error = None
     world.clock.advance(seconds=5)
     world.settle()
 
     assert due == NOW + timedelta(seconds=5)
-    assert tries == 1
-    assert (said.reason, "forbidden (tried once" in said.message) == (Reason.DELETION_BLOCKED, True)
+    assert attempts == 1
+    assert (ready.reason, "forbidden (tried once" in ready.message) == (Reason.DELETION_BLOCKED, True)
     assert world.cluster.finalizers == ()
 
 
-def test_a_policy_that_came_with_a_broken_spec_counts_at_the_deletion() -> None:
+def test_the_deletion_policy_of_an_invalid_spec_applies_to_its_deletion() -> None:
     world = an_installed_world()
     world.cluster.edit(a_raw_spec(deletionPolicy="Uninstall", mask_size=26))
     world.settle()
     world.cluster.delete()
     world.settle()
-    world.cluster.end_pods()
+    world.cluster.delete_all_pods()
     world.settle()
 
     assert world.releases.revisions == []
     assert world.cluster.finalizers == ()
 
 
-def test_somebody_elses_cilium_outlives_a_resource_that_asked_for_its_uninstall() -> None:
+def test_a_foreign_release_is_kept_even_with_deletion_policy_uninstall() -> None:
     world = World()
     world.releases.upgrade_by_hand()
     world.cluster.edit(a_raw_spec(deletionPolicy="Uninstall"))
     world.settle()
-    said, has_finalizer = world.ready, tuple(world.cluster.finalizers)
+    ready, has_finalizer = world.ready, tuple(world.cluster.finalizers)
     world.cluster.delete()
     world.settle()
 
-    assert (said.reason, has_finalizer) == (Reason.RELEASE_NOT_OWNED, (FINALIZER,))
+    assert (ready.reason, has_finalizer) == (Reason.RELEASE_NOT_OWNED, (FINALIZER,))
     assert world.history == [(1, "deployed", False)]
     assert world.cluster.finalizers == ()
 
 
-def test_the_status_still_tells_the_chart_while_the_resource_is_being_deleted() -> None:
+def test_the_status_keeps_the_chart_during_the_deletion() -> None:
     world = an_installed_world(deletionPolicy="Uninstall")
     world.cluster.records.clear()
     world.cluster.delete()

@@ -6,63 +6,65 @@ from datetime import datetime, timedelta
 import pytest
 
 from builders import NOW
-from cilium_hybrid.reconcile.loop import AFTER_A_FAULT, run_reconciliations
+from cilium_hybrid.reconcile.loop import RETRY_AFTER_ERROR, run_reconcile_loop
 from cilium_hybrid.reconcile.reconciler import Reconciler
-from cilium_hybrid.reconcile.wakes import Wakes
-from fakes import FixedClock, Tally
+from cilium_hybrid.reconcile.trigger import Trigger
+from fakes import FixedClock, RecordingTelemetry
 
 
-class Passes(Reconciler):
-    """Passes that end as they are told to; the last one ends the loop."""
+class ScriptedReconciler(Reconciler):
+    """Reconciliations with given results; after the last one, the loop is cancelled."""
 
-    def __init__(self, *ends: Callable[[], datetime | None]) -> None:
-        self._ends = list(ends)
+    def __init__(self, *results: Callable[[], datetime | None]) -> None:
+        self._results = list(results)
 
     async def reconcile(self) -> datetime | None:
-        if not self._ends:
+        if not self._results:
             raise asyncio.CancelledError
-        return self._ends.pop(0)()
+        return self._results.pop(0)()
 
 
-class Waits(Wakes):
-    """Wakes at once, and remembers how long it was asked to wait."""
+class RecordingTrigger(Trigger):
+    """A trigger that returns at once and records the timeouts."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[float] = []
+        self.timeouts: list[float] = []
 
     async def wait(self, timeout: float) -> None:  # noqa: ASYNC109 # as its parent has it
-        self.asked.append(timeout)
+        self.timeouts.append(timeout)
 
 
-def fault() -> datetime | None:
-    raise RuntimeError("a fault of ours")
+def fail() -> datetime | None:
+    raise RuntimeError("a bug")
 
 
-def waits_after(*ends: Callable[[], datetime | None], tally: Tally | None = None) -> list[float]:
-    waits = Waits()
+def timeouts_after(*results: Callable[[], datetime | None], tally: RecordingTelemetry | None = None) -> list[float]:
+    trigger = RecordingTrigger()
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(run_reconciliations(Passes(*ends), waits, FixedClock(), tally or Tally(), 600))
-    return waits.asked
+        asyncio.run(
+            run_reconcile_loop(ScriptedReconciler(*results), trigger, FixedClock(), tally or RecordingTelemetry(), 600)
+        )
+    return trigger.timeouts
 
 
-def test_a_pass_says_when_the_next_one_is_due() -> None:
-    assert waits_after(lambda: None, lambda: NOW + timedelta(seconds=20), lambda: NOW) == [600, 20, 0]
+def test_the_loop_waits_until_the_next_reconciliation_is_due() -> None:
+    assert timeouts_after(lambda: None, lambda: NOW + timedelta(seconds=20), lambda: NOW) == [600, 20, 0]
 
 
-def test_the_resync_is_never_put_off() -> None:
-    assert waits_after(lambda: NOW + timedelta(hours=2)) == [600]
+def test_the_resync_is_never_delayed() -> None:
+    assert timeouts_after(lambda: NOW + timedelta(hours=2)) == [600]
 
 
-def test_a_moment_that_has_passed_is_now() -> None:
-    assert waits_after(lambda: NOW - timedelta(hours=2)) == [0]
+def test_a_time_in_the_past_is_due_now() -> None:
+    assert timeouts_after(lambda: NOW - timedelta(hours=2)) == [0]
 
 
-def test_a_fault_of_ours_is_logged_and_counted_and_the_loop_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    tally = Tally()
+def test_an_unexpected_error_is_logged_and_counted_and_the_loop_continues(caplog: pytest.LogCaptureFixture) -> None:
+    tally = RecordingTelemetry()
 
-    assert waits_after(fault, lambda: None, tally=tally) == [AFTER_A_FAULT.total_seconds(), 600]
-    assert tally.faults == 1
-    assert len(tally.passes) == 2
+    assert timeouts_after(fail, lambda: None, tally=tally) == [RETRY_AFTER_ERROR.total_seconds(), 600]
+    assert tally.errors == 1
+    assert len(tally.durations) == 2
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.exc_info is not None

@@ -3,28 +3,28 @@ from datetime import timedelta
 import pytest
 
 from builders import NOW
-from cilium_hybrid.reconcile.reconciler import LONGEST_GAP, Memory
+from cilium_hybrid.reconcile.reconciler import MAX_OBSERVATION_GAP, Memory
 
 
 @pytest.mark.parametrize(
-    ("gap", "blind"),
+    ("gap", "unobserved_for"),
     [
-        pytest.param(timedelta(seconds=10), timedelta(), id="looks of a rollout"),
-        pytest.param(LONGEST_GAP, timedelta(), id="a restart"),
+        pytest.param(timedelta(seconds=10), timedelta(), id="reconciliations of a rollout"),
+        pytest.param(MAX_OBSERVATION_GAP, timedelta(), id="a restart"),
         pytest.param(timedelta(minutes=20), timedelta(minutes=20), id="an outage"),
     ],
 )
-def test_time_in_which_nothing_could_be_seen_is_told(gap: timedelta, blind: timedelta) -> None:
-    memory = Memory(looked=NOW)
-    memory.look(NOW + gap)
+def test_a_gap_between_two_observations_is_measured_once(gap: timedelta, unobserved_for: timedelta) -> None:
+    memory = Memory(observed_at=NOW)
+    memory.start_observation(NOW + gap)
 
-    assert memory.blind == blind
-    memory.look(NOW + gap + timedelta(seconds=1))
-    assert memory.blind == timedelta()
+    assert memory.unobserved_for == unobserved_for
+    memory.start_observation(NOW + gap + timedelta(seconds=1))
+    assert memory.unobserved_for == timedelta()
 
 
-def test_the_first_look_of_all_is_never_blind() -> None:
+def test_the_first_observation_has_no_gap() -> None:
     memory = Memory()
-    memory.look(NOW)
+    memory.start_observation(NOW)
 
-    assert memory.blind == timedelta()
+    assert memory.unobserved_for == timedelta()

@@ -1,14 +1,16 @@
-"""What the status says of nodes from pass to pass."""
+"""Nodes in the status over several reconciliations."""
 
 from datetime import timedelta
+from typing import Any
 
-from builders import NODE, NOW, VERSION, a_node
+from builders import NODE, NOW, VERSION, a_node, a_raw_spec
 from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.api.events import EventReason
 from cilium_hybrid.api.status import UnreadyReason
 from unit.world import OTHER_NODE, an_installed_world
 
 
-def test_a_node_that_fails_is_told_at_once_and_blamed_after_two_minutes() -> None:
+def test_an_unready_node_is_reported_at_once_and_makes_ready_false_after_two_minutes() -> None:
     world = an_installed_world()
     world.cluster.lose_agent(NODE)
     due = world.settle()
@@ -23,7 +25,7 @@ def test_a_node_that_fails_is_told_at_once_and_blamed_after_two_minutes() -> Non
     assert rest is None
 
 
-def test_a_restart_gives_no_new_two_minutes() -> None:
+def test_a_restart_after_the_grace_period_does_not_start_another() -> None:
     world = an_installed_world()
     world.cluster.lose_agent(NODE)
     world.settle()
@@ -37,7 +39,7 @@ def test_a_restart_gives_no_new_two_minutes() -> None:
     assert world.ready.reason is Reason.NODES_NOT_READY
 
 
-def test_a_restart_within_the_two_minutes_does_not_begin_them_anew() -> None:
+def test_a_restart_within_the_grace_period_does_not_start_it_again() -> None:
     world = an_installed_world()
     world.cluster.lose_agent(NODE)
     world.settle()
@@ -47,7 +49,7 @@ def test_a_restart_within_the_two_minutes_does_not_begin_them_anew() -> None:
     assert world.settle() == NOW + timedelta(minutes=2)
 
 
-def test_a_node_that_was_well_meanwhile_has_its_two_minutes_again() -> None:
+def test_a_node_that_was_ready_in_between_has_another_grace_period() -> None:
     world = an_installed_world()
     world.cluster.lose_agent(NODE)
     world.settle()
@@ -60,7 +62,7 @@ def test_a_node_that_was_well_meanwhile_has_its_two_minutes_again() -> None:
     assert world.ready.reason is Reason.NODES_JOINING
 
 
-def test_a_node_that_is_no_fault_of_cilium_is_not_said_to_join_for_ever() -> None:
+def test_a_not_ready_node_is_not_reported_as_joining() -> None:
     world = an_installed_world()
     world.cluster.nodes[NODE] = a_node(ready="False", message="no disk")
     due = world.settle()
@@ -74,7 +76,7 @@ def test_a_node_that_is_no_fault_of_cilium_is_not_said_to_join_for_ever() -> Non
     assert world.ready == at_once
 
 
-def test_a_node_that_joins_is_told_before_one_that_is_away() -> None:
+def test_a_joining_node_takes_precedence_over_a_disconnected_one() -> None:
     world = an_installed_world()
     world.cluster.nodes[OTHER_NODE] = a_node(OTHER_NODE, ready="Unknown")
     world.cluster.lose_agent(NODE)
@@ -85,14 +87,83 @@ def test_a_node_that_joins_is_told_before_one_that_is_away() -> None:
     assert OTHER_NODE in world.ready.message
 
 
-def test_what_changed_is_told_once_and_looks_are_not() -> None:
+def test_events_are_recorded_once_for_each_change() -> None:
     world = an_installed_world()
-    installed = [status_events.reason for status_events in world.cluster.told]
+    installed = [event.reason for event in world.cluster.events]
     world.cluster.lose_agent(NODE)
     for _ in range(3):
         world.settle()
-    after = [(status_events.reason, status_events.warning) for status_events in world.cluster.told[len(installed) :]]
+    after = [(event.reason, event.warning) for event in world.cluster.events[len(installed) :]]
 
-    assert installed[0] is Reason.INSTALLING
-    assert installed[-1] is Reason.IN_SYNC
+    assert installed == [Reason.INSTALLING, Reason.IN_SYNC, EventReason.INSTALL_SUCCEEDED]
     assert after == [(Reason.NODES_JOINING, False)]
+
+
+ROLLING_UPDATE: dict[str, Any] = {"upgrade": {"rollout": {"strategy": "RollingUpdate"}}}
+
+
+def test_with_rolling_update_ready_stays_false_until_every_agent_is_up_to_date() -> None:
+    world = an_installed_world(**ROLLING_UPDATE)
+    world.cluster.edit(a_raw_spec(masquerade=False, **ROLLING_UPDATE))
+    world.settle()
+    world.cluster.start_operator()
+    summaries = []
+    for updated in ([], [NODE], [OTHER_NODE]):
+        if updated:
+            world.cluster.roll_out(*updated)
+        world.settle()
+        world.clock.advance(minutes=5)
+        world.settle()
+        nodes = world.status.nodes
+        summaries.append((world.ready.status, world.ready.reason, nodes.summary, nodes.updated, nodes.unready))
+
+    assert summaries == [
+        ("False", Reason.ROLLING_OUT, "2/2", "0/2", ()),
+        ("False", Reason.ROLLING_OUT, "2/2", "1/2", ()),
+        ("True", Reason.IN_SYNC, "2/2", "2/2", ()),
+    ]
+
+
+def test_with_gated_ready_stays_false_until_every_agent_is_up_to_date() -> None:
+    world = an_installed_world()
+    world.cluster.edit(a_raw_spec(masquerade=False))
+    world.settle()
+    world.cluster.start_operator()
+    summaries = []
+    while world.ready.status == "False":
+        due = world.reconcile()
+        nodes = world.status.nodes
+        summaries.append((world.ready.status, world.ready.reason, nodes.summary, nodes.updated))
+        if due is not None:
+            world.clock.advance_to(due)
+
+    assert ("False", Reason.ROLLING_OUT, "2/2", "0/2") in summaries
+    assert ("False", Reason.ROLLING_OUT, "2/2", "1/2") in summaries
+    assert summaries[-1] == ("True", Reason.IN_SYNC, "2/2", "2/2")
+    assert {reason for status, reason, *_ in summaries if status == "False"} == {Reason.ROLLING_OUT}
+
+
+def test_an_outdated_agent_that_returns_in_a_settled_generation_has_a_grace_period() -> None:
+    world = an_installed_world(**ROLLING_UPDATE)
+    world.cluster.nodes[NODE] = a_node(ready="Unknown")
+    world.cluster.edit(a_raw_spec(masquerade=False, **ROLLING_UPDATE))
+    world.settle()
+    world.cluster.start_operator()
+    world.cluster.roll_out(OTHER_NODE)
+    world.settle()
+    settled = world.ready
+    world.cluster.nodes[NODE] = a_node()
+    due = world.settle()
+    returned = world.ready
+    world.clock.advance(minutes=2)
+    world.settle()
+    overdue = world.ready
+    world.cluster.roll_out(NODE)
+    world.settle()
+
+    assert (settled.status, settled.reason) == ("True", Reason.NODES_DISCONNECTED)
+    assert (returned.status, returned.reason) == ("True", Reason.NODES_JOINING)
+    assert returned.message.endswith(f"1 of 2 hybrid nodes: {NODE} (agent runs an outdated configuration)")
+    assert due == NOW + timedelta(minutes=2)
+    assert (overdue.status, overdue.reason) == ("False", Reason.NODES_NOT_READY)
+    assert (world.ready.status, world.ready.reason) == ("True", Reason.IN_SYNC)

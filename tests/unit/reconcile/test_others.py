@@ -1,4 +1,4 @@
-"""The reconciler beside other people: their revisions, their edits, their pauses."""
+"""The reconciler and what others change: their revisions, their edits, and suspend."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from cilium_hybrid.api.conditions import ConditionType, Reason
 from cilium_hybrid.api.status import HistoryAction, Phase
 from cilium_hybrid.api.v1alpha1 import FINALIZER
 from cilium_hybrid.ports import ApplyFailedError, ClusterUnavailableError, PortError, StaleError
-from cilium_hybrid.reconcile.reconciler import STALE_PAUSE
+from cilium_hybrid.reconcile.reconciler import RETRY_AFTER_STALE
 from unit.world import World, an_installed_world
 
 
@@ -17,7 +17,7 @@ def numbers(world: World) -> list[int]:
     return [revision.number for revision in world.releases.revisions]
 
 
-def test_cilium_is_left_alone_when_somebody_else_installed_it() -> None:
+def test_a_foreign_release_is_not_changed() -> None:
     world = World()
     world.releases.upgrade_by_hand()
     world.cluster.edit(a_raw_spec())
@@ -31,23 +31,23 @@ def test_cilium_is_left_alone_when_somebody_else_installed_it() -> None:
     assert numbers(world) == [1]
 
 
-def test_somebody_elses_revision_is_left_alone_until_the_spec_changes() -> None:
+def test_a_foreign_revision_is_kept_until_the_spec_changes() -> None:
     world = an_installed_world()
     world.releases.upgrade_by_hand()
     for _ in range(3):
         world.settle()
         world.clock.advance(hours=1)
-    said, kept = world.ready, numbers(world)
+    ready, kept = world.ready, numbers(world)
     world.cluster.edit(a_raw_spec(masquerade=False))
     world.settle()
 
-    assert (said.status, said.reason) == ("False", Reason.FOREIGN_REVISION)
+    assert (ready.status, ready.reason) == ("False", Reason.FOREIGN_REVISION)
     assert kept == [1, 2]
     assert numbers(world) == [1, 2, 3]
     assert world.releases.newest.managed
 
 
-def test_a_restart_does_not_overrule_somebody_elses_revision() -> None:
+def test_a_restart_does_not_replace_a_foreign_revision() -> None:
     world = an_installed_world()
     world.releases.upgrade_by_hand()
     world.settle()
@@ -57,7 +57,7 @@ def test_a_restart_does_not_overrule_somebody_elses_revision() -> None:
     assert numbers(world) == [1, 2]
 
 
-def test_a_new_resource_does_not_overrule_somebody_elses_revision() -> None:
+def test_a_new_resource_does_not_replace_a_foreign_revision() -> None:
     world = an_installed_world()
     world.cluster.delete()
     world.releases.upgrade_by_hand()
@@ -68,7 +68,7 @@ def test_a_new_resource_does_not_overrule_somebody_elses_revision() -> None:
     assert numbers(world) == [1, 2]
 
 
-def test_a_spec_that_changed_while_nobody_looked_is_released_over_somebody_elses_revision() -> None:
+def test_a_spec_that_changed_while_the_operator_was_down_replaces_a_foreign_revision() -> None:
     world = an_installed_world()
     world.releases.upgrade_by_hand()
     world.cluster.edit(a_raw_spec(masquerade=False))
@@ -79,21 +79,19 @@ def test_a_spec_that_changed_while_nobody_looked_is_released_over_somebody_elses
 
 
 @pytest.mark.parametrize(
-    "failure_message",
+    "error",
     [
-        pytest.param(ClusterUnavailableError("no answer"), id="the API is away"),
+        pytest.param(ClusterUnavailableError("no answer"), id="the API server is unavailable"),
         pytest.param(ApplyFailedError("a webhook refused it"), id="the release fails"),
         pytest.param(StaleError("killed"), id="Helm is killed"),
     ],
 )
 @pytest.mark.parametrize("restarts", [False, True], ids=["the same process", "another process"])
-def test_a_change_after_somebody_elses_revision_survives_a_first_try_that_failed(
-    failure_message: PortError, restarts: bool
-) -> None:
+def test_a_change_after_a_foreign_revision_is_retried_after_a_failure(error: PortError, restarts: bool) -> None:
     world = an_installed_world()
     world.releases.upgrade_by_hand()
     world.settle()
-    world.releases.fault = failure_message
+    world.releases.fault = error
     world.cluster.edit(a_raw_spec(masquerade=False))
     world.reconcile()
     kept = numbers(world)
@@ -107,7 +105,7 @@ def test_a_change_after_somebody_elses_revision_survives_a_first_try_that_failed
     assert world.releases.newest.managed
 
 
-def test_a_change_after_a_broken_one_is_released_over_somebody_elses_revision() -> None:
+def test_a_change_after_an_invalid_one_replaces_a_foreign_revision() -> None:
     world = an_installed_world()
     world.releases.upgrade_by_hand()
     world.settle()
@@ -120,7 +118,7 @@ def test_a_change_after_a_broken_one_is_released_over_somebody_elses_revision() 
     assert world.releases.newest.managed
 
 
-def test_a_change_that_is_taken_back_leaves_somebody_elses_revision_alone() -> None:
+def test_a_reverted_change_keeps_a_foreign_revision() -> None:
     world = an_installed_world()
     world.releases.upgrade_by_hand()
     world.cluster.edit(a_raw_spec(masquerade=False, suspend=True))
@@ -132,7 +130,7 @@ def test_a_change_that_is_taken_back_leaves_somebody_elses_revision_alone() -> N
     assert numbers(world) == [1, 2]
 
 
-def test_a_revision_that_slips_in_while_the_pass_looks_is_looked_at_first() -> None:
+def test_a_revision_created_during_a_reconciliation_is_observed_first() -> None:
     world = an_installed_world()
     world.cluster.edit(a_raw_spec(masquerade=False))
     world.cluster.meanwhile.append(world.releases.upgrade_by_hand)
@@ -140,7 +138,7 @@ def test_a_revision_that_slips_in_while_the_pass_looks_is_looked_at_first() -> N
     kept = numbers(world)
     world.settle()
 
-    assert due == NOW + STALE_PAUSE
+    assert due == NOW + RETRY_AFTER_STALE
     assert kept == [1, 2]
     assert numbers(world) == [1, 2, 3]
     assert world.releases.newest.managed
@@ -153,7 +151,7 @@ def test_a_revision_that_slips_in_while_the_pass_looks_is_looked_at_first() -> N
         pytest.param(lambda world: world.cluster.delete(), id="a deletion"),
     ],
 )
-def test_a_resource_that_changes_while_the_pass_looks_is_looked_at_again_first(edit: Any) -> None:
+def test_a_resource_changed_during_a_reconciliation_is_read_again_first(edit: Any) -> None:
     world = World()
     world.cluster.edit(a_raw_spec())
     world.cluster.meanwhile.append(lambda: edit(world))
@@ -166,17 +164,17 @@ def test_a_resource_that_changes_while_the_pass_looks_is_looked_at_again_first(e
 SUSPENDED = a_raw_spec(suspend=True)
 
 
-def test_nothing_is_changed_while_suspended() -> None:
+def test_nothing_changes_while_suspended() -> None:
     world = an_installed_world()
     world.cluster.edit(SUSPENDED | {"masquerade": False})
     due = world.settle()
-    said, phase = world.ready, world.status.phase
+    ready, phase = world.ready, world.status.phase
     kept = numbers(world)
     world.cluster.edit(a_raw_spec(masquerade=False))
     world.settle()
 
     assert due is None
-    assert (said.status, said.reason, phase) == ("True", Reason.SUSPENDED, Phase.SUSPENDED)
+    assert (ready.status, ready.reason, phase) == ("True", Reason.SUSPENDED, Phase.SUSPENDED)
     assert kept == [1]
     assert numbers(world) == [1, 2]
 
@@ -199,7 +197,7 @@ def test_a_pending_revision_stays_pending_while_suspended() -> None:
     assert world.releases.newest.status == "pending-upgrade"
 
 
-def test_cilium_is_installed_again_when_somebody_uninstalled_it() -> None:
+def test_cilium_is_installed_again_after_a_foreign_uninstall() -> None:
     world = an_installed_world()
     world.releases.uninstall_by_hand()
     world.settle()
@@ -207,22 +205,22 @@ def test_cilium_is_installed_again_when_somebody_uninstalled_it() -> None:
     assert [(revision.number, revision.managed) for revision in world.releases.revisions] == [(1, True)]
 
 
-def test_what_was_uninstalled_with_its_history_kept_leaves_a_new_spec_free() -> None:
+def test_an_uninstalled_release_with_kept_history_does_not_restrict_a_new_spec() -> None:
     world = an_installed_world()
     world.charts.publish(REF, "1.18.8-1")
     world.releases.uninstall_by_hand(keep_history=True)
-    world.cluster.end_pods()
+    world.cluster.delete_all_pods()
     world.cluster.edit(a_raw_spec(version="1.18.8-1", pod_cidrs=["10.99.0.0/16"], mask_size=26))
     world.reconcile()
-    announced = world.ready
+    reported = world.ready
     world.settle()
 
-    assert announced.reason is Reason.INSTALLING
+    assert reported.reason is Reason.INSTALLING
     assert world.history == [(1, "superseded", True), (2, "deployed", True)]
     assert world.releases.applied[2]["upgradeCompatibility"] == "1.17"
 
 
-def test_a_spec_that_breaks_a_rule_is_told_while_suspended() -> None:
+def test_an_invalid_spec_is_reported_while_suspended() -> None:
     world = an_installed_world()
     world.cluster.edit(a_raw_spec(suspend=True, mask_size=26))
     world.settle()
@@ -236,11 +234,11 @@ def test_a_spec_that_breaks_a_rule_is_told_while_suspended() -> None:
 @pytest.mark.parametrize(
     ("edit", "status", "reason"),
     [
-        pytest.param({}, "True", Reason.IN_SYNC, id="what it asks for is released"),
-        pytest.param({"masquerade": False}, "False", Reason.SUSPENDED, id="it asks for something else"),
+        pytest.param({}, "True", Reason.IN_SYNC, id="the spec is deployed"),
+        pytest.param({"masquerade": False}, "False", Reason.SUSPENDED, id="the spec is not deployed"),
     ],
 )
-def test_what_is_released_is_told_while_suspended(edit: dict[str, Any], status: str, reason: Reason) -> None:
+def test_released_is_reported_while_suspended(edit: dict[str, Any], status: str, reason: Reason) -> None:
     world = an_installed_world()
     world.cluster.edit(SUSPENDED | edit)
     world.settle()
@@ -252,7 +250,7 @@ def test_what_is_released_is_told_while_suspended(edit: dict[str, Any], status: 
 
 @pytest.mark.parametrize(
     "edit",
-    [pytest.param({}, id="suspended"), pytest.param({"mask_size": 26}, id="suspended and against a rule")],
+    [pytest.param({}, id="suspended"), pytest.param({"mask_size": 26}, id="suspended and invalid")],
 )
 def test_the_finalizer_follows_the_spec_while_suspended(edit: dict[str, Any]) -> None:
     world = an_installed_world()
@@ -265,14 +263,14 @@ def test_the_finalizer_follows_the_spec_while_suspended(edit: dict[str, Any]) ->
     assert (has_finalizer, tuple(world.cluster.finalizers)) == ((FINALIZER,), ())
 
 
-def test_a_release_after_somebody_elses_revision_is_a_change_in_the_history() -> None:
+def test_a_release_after_a_foreign_revision_is_a_change_in_the_history() -> None:
     world = an_installed_world()
     world.releases.upgrade_by_hand()
     world.settle()
     world.clock.advance(seconds=1)
     world.cluster.edit(a_raw_spec(masquerade=False))
     world.settle()
-    told = world.status.history[-1]
+    entry = world.status.history[-1]
 
-    assert (told.revision, told.action, told.result) == (3, HistoryAction.CONFIGURE, "Succeeded")
-    assert told.from_version != ""
+    assert (entry.revision, entry.action, entry.result) == (3, HistoryAction.CONFIGURE, "Succeeded")
+    assert entry.from_version != ""

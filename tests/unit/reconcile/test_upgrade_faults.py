@@ -1,4 +1,4 @@
-"""What stands in the way of an upgrade, and what is done about it."""
+"""Failures during an upgrade."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,87 +10,89 @@ from builders import NODE, REF, VERSION, a_raw_spec
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import PlanPhase
 from cilium_hybrid.ports import ClusterUnavailableError
-from unit.upgraded import a_world_with_steps, nodes_answer, upgrade, walk, with_a_preflight
+from unit.upgraded import a_world_with_preflight, a_world_with_steps, advance_nodes, run_upgrade, upgrade
 from unit.upgrading import LAST, NEXT, PATCH
 from unit.world import World
 
-UNTOUCHED = [(1, "deployed", True)]
+UNCHANGED = [(1, "deployed", True)]
 
 
-def _to_the_way(_: World) -> None:
-    """Nothing was asked of the registry yet."""
+def _before_listing(_: World) -> None:
+    """The versions are not listed yet."""
 
 
-def _to_the_preflight(world: World) -> None:
+def _before_preflight(world: World) -> None:
     world.reconcile()
 
 
-def _to_the_release(world: World) -> None:
-    # Only the chart that is kept is known then: the one of the preflight serves the release as well.
-    while world.status.preflight is None or world.preflights.seen.there:
+def _before_release(world: World) -> None:
+    # The chart of the preflight check is cached by then.
+    while world.status.preflight is None or world.preflights.observed.exists:
         world.reconcile()
-        nodes_answer(world)
+        advance_nodes(world)
 
 
-@pytest.mark.parametrize("reach", [_to_the_way, _to_the_preflight], ids=["its versions", "the preflight"])
-def test_a_registry_that_is_away_is_waited_for(reach: Callable[[World], None]) -> None:
+@pytest.mark.parametrize("reach", [_before_listing, _before_preflight], ids=["listing versions", "preflight check"])
+def test_an_unavailable_registry_is_waited_for(reach: Callable[[World], None]) -> None:
     world = a_world_with_steps()
     upgrade(world, NEXT)
     reach(world)
-    world.charts.away = "the registry does not answer"
+    world.charts.outage = "the registry does not answer"
     pauses = []
     for _ in range(3):
         due = world.settle()
         assert due is not None
         pauses.append(due - world.clock.now())
         world.clock.advance_to(due)
-    said, history = world.ready, world.history
-    world.charts.away = None
-    walk(world)
+    ready, history = world.ready, world.history
+    world.charts.outage = None
+    run_upgrade(world)
 
     assert pauses == [timedelta(seconds=seconds) for seconds in (5, 10, 20)]
-    assert (said.status, said.reason) == ("False", Reason.CHART_UNAVAILABLE)
-    assert "the registry does not answer (tried 3 times, next at" in said.message
-    assert history == UNTOUCHED
+    assert (ready.status, ready.reason) == ("False", Reason.CHART_UNAVAILABLE)
+    assert "the registry does not answer (tried 3 times, next attempt at" in ready.message
+    assert history == UNCHANGED
     assert world.status.version.running == NEXT
 
 
-def test_a_registry_that_is_away_at_the_release_holds_up_what_was_not_kept() -> None:
+def test_an_unavailable_registry_blocks_only_charts_that_are_not_cached() -> None:
     world = a_world_with_steps()
     upgrade(world, PATCH, upgrade={"preflight": {"enabled": False}})
-    world.charts.away = "the registry does not answer"
+    world.charts.outage = "the registry does not answer"
     due = world.settle()
-    said, history = world.ready, world.history
-    world.charts.away = None
+    ready, history = world.ready, world.history
+    world.charts.outage = None
     assert due is not None
     world.clock.advance_to(due)
-    walk(world)
+    run_upgrade(world)
 
-    assert (said.reason, history) == (Reason.CHART_UNAVAILABLE, UNTOUCHED)
+    assert (ready.reason, history) == (Reason.CHART_UNAVAILABLE, UNCHANGED)
     assert world.status.version.running == PATCH
 
 
-def test_the_chart_of_the_preflight_is_the_one_that_is_released() -> None:
+def test_the_release_uses_the_chart_of_the_preflight_check() -> None:
     world = a_world_with_steps()
     upgrade(world, NEXT)
-    _to_the_release(world)
-    world.charts.away = "the registry does not answer"
+    _before_release(world)
+    world.charts.outage = "the registry does not answer"
     world.settle()
 
     assert world.history == [(1, "superseded", True), (2, "deployed", True)]
 
 
 @pytest.mark.parametrize(
-    ("made", "whose"),
+    ("rendered", "which"),
     [
-        pytest.param({}, "what comes next", id="what comes"),
-        pytest.param({1: [{"kind": "ConfigMap", "metadata": {"name": "old"}}]}, "what runs", id="what runs"),
+        pytest.param({}, "the new objects", id="new objects"),
+        pytest.param(
+            {1: [{"kind": "ConfigMap", "metadata": {"name": "old"}}]}, "the running objects", id="running objects"
+        ),
     ],
 )
-def test_a_policy_that_rejects_it_changes_nothing(made: dict[int, Any], whose: str) -> None:
+def test_an_admission_policy_that_rejects_an_object_blocks_the_release(rendered: dict[int, Any], which: str) -> None:
     world = a_world_with_steps()
-    world.releases.made.update(made)
-    world.cluster.policies["ConfigMap old" if made else "DaemonSet cilium"] = "denied by policy x"
+    world.releases.rendered.update(rendered)
+    world.cluster.policies["ConfigMap old" if rendered else "DaemonSet cilium"] = "denied by policy x"
     upgrade(world, PATCH, upgrade={"preflight": {"enabled": False}})
     pauses = []
     for _ in range(3):
@@ -98,21 +100,21 @@ def test_a_policy_that_rejects_it_changes_nothing(made: dict[int, Any], whose: s
         assert due is not None
         pauses.append((due - world.clock.now()).total_seconds())
         world.clock.advance_to(due)
-    said, history = world.ready, world.history
+    ready, history = world.ready, world.history
     world.cluster.policies.clear()
-    walk(world)
+    run_upgrade(world)
 
     assert pauses == [5, 10, 20]
-    assert (said.status, said.reason) == ("False", Reason.POLICY_REJECTED)
-    assert f"the API server would reject {whose}: " in said.message
-    assert "denied by policy x; nothing was changed: correct the policy (tried 3 times" in said.message
-    assert history == UNTOUCHED
+    assert (ready.status, ready.reason) == ("False", Reason.POLICY_REJECTED)
+    assert f"the API server would reject {which}: " in ready.message
+    assert "denied by policy x; nothing was changed; fix the admission policy (tried 3 times" in ready.message
+    assert history == UNCHANGED
     assert world.status.version.running == PATCH
 
 
-def test_more_that_a_policy_rejects_is_counted() -> None:
+def test_further_rejected_objects_are_counted() -> None:
     world = a_world_with_steps()
-    world.releases.made[1] = [{"kind": "ConfigMap", "metadata": {"name": name}} for name in "abc"]
+    world.releases.rendered[1] = [{"kind": "ConfigMap", "metadata": {"name": name}} for name in "abc"]
     world.cluster.policies |= {f"ConfigMap {name}": "denied" for name in "abc"}
     world.cluster.edit(a_raw_spec(masquerade=False))
     world.settle()
@@ -120,38 +122,38 @@ def test_more_that_a_policy_rejects_is_counted() -> None:
     assert "ConfigMap a: denied and 2 more; nothing was changed" in world.ready.message
 
 
-def test_an_install_is_not_rehearsed() -> None:
-    """There is nothing that it could cut off half-way, and no namespace of its objects may be there yet."""
+def test_an_install_has_no_dry_run() -> None:
+    """An install replaces nothing, and the namespace of its objects may not exist yet."""
     world = World()
     world.cluster.policies["DaemonSet cilium"] = "denied by policy x"
     world.cluster.edit(a_raw_spec())
     world.settle()
 
-    assert world.history == UNTOUCHED
+    assert world.history == UNCHANGED
 
 
-def test_one_approval_is_of_all_the_steps() -> None:
+def test_one_approval_covers_all_steps() -> None:
     world = a_world_with_steps()
     upgrade(world, LAST, upgrade={"approval": "Manual"})
     world.settle()
-    said, planned = world.ready, world.status.plan_digest
+    ready, planned = world.ready, world.status.plan_digest
     assert planned is not None
     world.cluster.approve("sha256:of another plan")
     world.settle()
     stale, history, started = world.ready, world.history, len(world.preflights.started)
     world.cluster.approve(planned)
-    walk(world)
+    run_upgrade(world)
 
-    assert (said.reason, stale.reason) == (Reason.AWAITING_APPROVAL, Reason.AWAITING_APPROVAL)
-    assert planned in said.message
-    assert f"{VERSION} → {PATCH} → {NEXT} → {LAST}" in said.message
-    assert "sha256:of another plan is of another plan" in stale.message
-    assert (history, started) == (UNTOUCHED, 0)
+    assert (ready.reason, stale.reason) == (Reason.AWAITING_APPROVAL, Reason.AWAITING_APPROVAL)
+    assert planned in ready.message
+    assert f"{VERSION} → {PATCH} → {NEXT} → {LAST}" in ready.message
+    assert "=sha256:of another plan approves another plan" in stale.message
+    assert (history, started) == (UNCHANGED, 0)
     assert world.status.version.running == LAST
     assert world.status.plan_digest == planned
 
 
-def test_an_approval_is_of_one_generation_alone() -> None:
+def test_an_approval_is_valid_for_one_generation() -> None:
     spec = {"upgrade": {"approval": "Manual"}}
     world = a_world_with_steps()
     upgrade(world, PATCH, **spec)
@@ -163,25 +165,25 @@ def test_an_approval_is_of_one_generation_alone() -> None:
     world.settle()
 
     assert world.ready.reason is Reason.AWAITING_APPROVAL
-    assert world.history == UNTOUCHED
+    assert world.history == UNCHANGED
 
 
-def test_a_way_back_after_a_step_goes_to_the_step_before() -> None:
+def test_a_rollback_of_a_step_restores_the_previous_step() -> None:
     world = a_world_with_steps()
     upgrade(world, NEXT)
     while len(world.history) < 3:
         world.reconcile()
-        nodes_answer(world)
+        advance_nodes(world)
     world.cluster.failure_message = "CrashLoopBackOff"
     while len(world.history) < 4:
         world.clock.advance(seconds=10)
         world.reconcile()
-        nodes_answer(world)
+        advance_nodes(world)
     world.cluster.failure_message = ""
-    walk(world)
+    run_upgrade(world)
 
     assert world.ready.reason is Reason.ROLLED_BACK
-    assert world.cluster.ended[2:] == [f"cilium-{NODE}"] * 2
+    assert world.cluster.deleted_pods[2:] == [f"cilium-{NODE}"] * 2
     assert world.status.version.running == PATCH
     assert [(step.version, step.phase) for step in world.status.plan] == [
         (PATCH, PlanPhase.DONE),
@@ -189,52 +191,52 @@ def test_a_way_back_after_a_step_goes_to_the_step_before() -> None:
     ]
 
 
-def test_nothing_is_asked_of_an_api_that_is_away() -> None:
-    world = with_a_preflight()
+def test_no_action_starts_while_the_api_server_is_unavailable() -> None:
+    world = a_world_with_preflight()
     world.releases.fault = ClusterUnavailableError("no answer")
-    walk(world)
+    run_upgrade(world)
 
     assert world.status.version.running == NEXT
 
 
-def test_a_daemonset_that_rolls_out_by_itself_is_waited_for_before_a_minor_is_entered() -> None:
-    by_itself = {"rollout": {"strategy": "RollingUpdate"}}
-    world = a_world_with_steps(upgrade=by_itself)
-    upgrade(world, NEXT, upgrade=by_itself)
-    walk(world)
+def test_with_rolling_update_the_next_minor_waits_for_the_daemonset() -> None:
+    rolling_update = {"rollout": {"strategy": "RollingUpdate"}}
+    world = a_world_with_steps(upgrade=rolling_update)
+    upgrade(world, NEXT, upgrade=rolling_update)
+    run_upgrade(world)
     waiting, history = world.ready, len(world.history)
     world.cluster.roll_out()
-    walk(world)
+    run_upgrade(world)
     world.cluster.roll_out()
-    walk(world)
+    run_upgrade(world)
 
     assert waiting.reason is Reason.ROLLING_OUT
-    assert f"Cilium {PATCH} is not well on every connected node yet, and {NEXT} comes after that" in waiting.message
+    assert f"waiting for Cilium {PATCH} to be healthy on every connected node before Cilium {NEXT}" in waiting.message
     assert history == 2
     assert [step.phase for step in world.status.plan] == [PlanPhase.DONE, PlanPhase.DONE]
-    assert world.cluster.ended == []
+    assert world.cluster.deleted_pods == []
 
 
-def test_an_api_that_is_away_counts_against_no_rollout() -> None:
+def test_an_api_outage_does_not_count_against_the_progress_deadline() -> None:
     world = a_world_with_steps()
     upgrade(world, PATCH)
     world.cluster.failure_message = "CrashLoopBackOff"
-    while not world.cluster.ended:
+    while not world.cluster.deleted_pods:
         world.reconcile()
-        nodes_answer(world)
+        advance_nodes(world)
     world.settle()
     world.clock.advance(minutes=30)
     world.reconcile()
-    blind = world.ready
+    after_outage = world.ready
     for _ in range(4):
         world.clock.advance(seconds=10)
         world.reconcile()
 
-    assert blind.reason is Reason.ROLLING_OUT
+    assert after_outage.reason is Reason.ROLLING_OUT
     assert world.ready.reason is Reason.ROLLING_BACK
 
 
-def test_a_way_of_more_steps_than_a_status_has_room_for_is_no_fault() -> None:
+def test_a_path_with_too_many_steps_for_the_status_is_refused() -> None:
     world = World()
     for minor in range(5, 20):
         world.charts.publish(REF, f"1.{minor}.0")

@@ -1,9 +1,9 @@
-"""How often the status is written: once for what changes together, and never for what is the same."""
+"""How often the status is written: once for changes at the same time, and never without a change."""
 
 from dataclasses import replace
 
 from builders import a_certificate, a_node, an_agent
-from cilium_hybrid.adapters.kube.facts import agent_after, agent_pod
+from cilium_hybrid.adapters.kube.facts import agent_pod, merge_agent
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.plan.observation import AgentPod, NodeReady
 from unit.world import World, an_empty_world, an_installed_world
@@ -22,17 +22,17 @@ def a_large_world() -> World:
     return world
 
 
-def turn(world: World, *names: str, ready: NodeReady) -> None:
+def set_ready(world: World, *names: str, ready: NodeReady) -> None:
     world.cluster.nodes |= {name: a_node(name, ready=ready, message="x" if ready == "False" else "") for name in names}
 
 
-def test_a_thousand_nodes_that_change_together_are_one_write() -> None:
+def test_a_thousand_nodes_that_change_together_cause_one_write() -> None:
     world = a_large_world()
     before = len(world.cluster.written)
-    turn(world, *NAMES, ready="Unknown")
+    set_ready(world, *NAMES, ready="Unknown")
     world.settle()
     away = len(world.cluster.written) - before
-    turn(world, *NAMES, ready="True")
+    set_ready(world, *NAMES, ready="True")
     world.settle()
 
     assert away == 1
@@ -40,9 +40,9 @@ def test_a_thousand_nodes_that_change_together_are_one_write() -> None:
     assert world.status.nodes.summary == "1000/1000"
 
 
-def test_looks_that_see_the_same_write_nothing() -> None:
+def test_reconciliations_without_a_change_write_nothing() -> None:
     world = a_large_world()
-    turn(world, *NAMES[:20], ready="False")
+    set_ready(world, *NAMES[:20], ready="False")
     world.settle()
     before = len(world.cluster.written)
     for _ in range(5):
@@ -52,24 +52,24 @@ def test_looks_that_see_the_same_write_nothing() -> None:
     assert len(world.cluster.written) == before
 
 
-def test_a_blink_between_two_looks_writes_nothing() -> None:
+def test_a_change_that_reverts_between_two_reconciliations_writes_nothing() -> None:
     world = a_large_world()
     before = len(world.cluster.written)
-    turn(world, NAMES[0], ready="False")
-    turn(world, NAMES[0], ready="True")
+    set_ready(world, NAMES[0], ready="False")
+    set_ready(world, NAMES[0], ready="True")
     world.settle()
 
     assert len(world.cluster.written) == before
 
 
-def test_an_agent_that_crashes_and_tries_again_is_one_write() -> None:
+def test_a_crash_looping_agent_causes_one_write() -> None:
     world = a_large_world()
     before, name = len(world.cluster.written), NAMES[0]
-    said = "CrashLoopBackOff: kernel too old"
+    message = "CrashLoopBackOff: kernel too old"
     for _ in range(5):
         for phase in (
-            an_agent(name, ready=False, crash_message=said),
-            an_agent(name, ready=False, failure_message=said, crash_message=said),
+            an_agent(name, ready=False, crash_message=message),
+            an_agent(name, ready=False, failure_message=message, crash_message=message),
         ):
             world.cluster.put_agent(phase)
             world.settle()
@@ -85,24 +85,24 @@ def a_waiting_agent(name: str, reason: str, message: str) -> AgentPod:
     return found
 
 
-def test_an_image_that_is_tried_again_and_again_is_one_write() -> None:
+def test_an_image_pull_that_is_retried_causes_one_write() -> None:
     world = a_large_world()
     before, name = len(world.cluster.written), NAMES[0]
-    tries = a_waiting_agent(name, "ErrImagePull", 'failed to pull "x": not found')
-    between = a_waiting_agent(name, "ImagePullBackOff", 'Back-off pulling image "x"')
-    seen = tries
-    for phase in [tries, between] * 5:
-        after = agent_after(seen, phase)
+    failing = a_waiting_agent(name, "ErrImagePull", 'failed to pull "x": not found')
+    backing_off = a_waiting_agent(name, "ImagePullBackOff", 'Back-off pulling image "x"')
+    agent = failing
+    for phase in [failing, backing_off] * 5:
+        after = merge_agent(agent, phase)
         assert isinstance(after, AgentPod)
-        seen = after
-        world.cluster.put_agent(seen)
+        agent = after
+        world.cluster.put_agent(agent)
         world.settle()
 
     assert len(world.cluster.written) - before == 1
     assert world.status.nodes.unready[0].message == 'ErrImagePull: failed to pull "x": not found'
 
 
-def test_a_certificate_that_ends_is_three_writes_and_none_for_the_time_between() -> None:
+def test_an_expiring_certificate_causes_three_writes() -> None:
     world = an_installed_world()
     before = len(world.cluster.written)
     world.cluster.rest = replace(world.cluster.rest, certificates=(a_certificate(days=40),))
@@ -116,4 +116,4 @@ def test_a_certificate_that_ends_is_three_writes_and_none_for_the_time_between()
     assert len(ended) == 1
     assert world.status.findings == ()
     assert len(world.cluster.written) - before == 3
-    assert world.tally.certificates == (a_certificate(days=400),)
+    assert world.telemetry.certificates == (a_certificate(days=400),)

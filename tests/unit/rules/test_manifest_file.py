@@ -17,48 +17,58 @@ def refused(**edit: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("edit", "expected"),
     [
-        pytest.param({}, [], id="nothing is wrong"),
-        pytest.param({"status": {"phase": "Ready"}}, [], id="what kubectl get printed"),
+        pytest.param({}, [], id="valid"),
+        pytest.param({"status": {"phase": "Ready"}}, [], id="with a status, as kubectl get prints it"),
         pytest.param({"metadata": META | {"labels": {"a": "b"}}}, [], id="labels"),
-        pytest.param({"apiVersion": "ciliumhybrid.io/v1"}, ['apiVersion: is "ciliumhybrid.io/v1": write ' + API]),
-        pytest.param({"apiVersion": "absent"}, [f"apiVersion: is missing: write {API}"], id="no apiVersion"),
-        pytest.param({"kind": "CiliumHybird"}, ['kind: is "CiliumHybird": write CiliumHybrid'], id="a slip"),
+        pytest.param(
+            {"apiVersion": "ciliumhybrid.io/v1"},
+            ['apiVersion: Invalid value: "ciliumhybrid.io/v1": must be ' + API],
+            id="another version",
+        ),
+        pytest.param({"apiVersion": "absent"}, [f"apiVersion: Required value; use {API}"], id="no apiVersion"),
+        pytest.param(
+            {"kind": "CiliumHybird"},
+            ['kind: Invalid value: "CiliumHybird": must be CiliumHybrid'],
+            id="a misspelled kind",
+        ),
         pytest.param(
             {"metadata": {"name": "prod"}},
-            ['metadata.name: is "prod", and a cluster has one CNI: write default'],
+            ['metadata.name: Invalid value: "prod": must be default, because a cluster has one CNI'],
             id="another name",
         ),
-        pytest.param({"metadata": "absent"}, ["metadata.name: is missing: write default"], id="no metadata"),
-        pytest.param({"metadata": []}, ["metadata.name: is missing: write default"], id="a list for metadata"),
-        pytest.param({"sepc": {}}, ["sepc: is no field of CiliumHybrid: did you mean spec?"], id="a field in error"),
-        pytest.param({"zzz": {}}, ["zzz: is no field of CiliumHybrid: take it out"], id="a field like none"),
-        pytest.param({"spec": "absent"}, ["spec: is required and missing: add it"], id="no spec"),
-        pytest.param({"spec": []}, ["spec: is a list: write a map"], id="a list for a spec"),
+        pytest.param({"metadata": "absent"}, ["metadata.name: Required value; use default"], id="no metadata"),
+        pytest.param({"metadata": []}, ["metadata.name: Required value; use default"], id="metadata is a list"),
+        pytest.param({"sepc": {}}, ["sepc: Unknown field; did you mean spec?"], id="a misspelled field"),
+        pytest.param({"zzz": {}}, ["zzz: Unknown field; remove it"], id="an unknown field"),
+        pytest.param({"spec": "absent"}, ["spec: Required value"], id="no spec"),
+        pytest.param({"spec": []}, ["spec: Invalid value: a list: must be a map"], id="spec is a list"),
         pytest.param(
             {"kind": "x", "metadata": {}, "spec": None},
             [
-                'kind: is "x": write CiliumHybrid',
-                "metadata.name: is missing: write default",
-                "spec: is required and missing: add it",
+                'kind: Invalid value: "x": must be CiliumHybrid',
+                "metadata.name: Required value; use default",
+                "spec: Required value",
             ],
-            id="each is named",
+            id="all errors are reported",
         ),
     ],
 )
-def test_what_is_wrong_around_a_spec(edit: dict[str, Any], expected: list[str]) -> None:
+def test_errors_outside_the_spec(edit: dict[str, Any], expected: list[str]) -> None:
     assert refused(**edit) == expected
 
 
 @pytest.mark.parametrize(
-    ("body", "managed"),
+    ("body", "expected"),
     [
-        pytest.param({"apiVersion": API, "kind": KIND}, True, id="it is one"),
-        pytest.param({"apiVersion": API, "kind": "CiliumHybird"}, True, id="of another kind"),
-        pytest.param({"kind": KIND}, True, id="of no group"),
-        pytest.param({"apiVersion": "v1", "kind": "ConfigMap", "data": {KIND: API}}, False, id="it speaks of one"),
+        pytest.param({"apiVersion": API, "kind": KIND}, True, id="kind and group match"),
+        pytest.param({"apiVersion": API, "kind": "CiliumHybird"}, True, id="a misspelled kind"),
+        pytest.param({"kind": KIND}, True, id="no group"),
+        pytest.param(
+            {"apiVersion": "v1", "kind": "ConfigMap", "data": {KIND: API}}, False, id="mentions one in its data"
+        ),
         pytest.param([API, KIND], False, id="a list"),
         pytest.param(None, False, id="nothing"),
     ],
 )
-def test_whose_a_manifest_is(body: object, managed: bool) -> None:
-    assert is_ciliumhybrid(body) is managed
+def test_which_manifests_are_ciliumhybrids(body: object, expected: bool) -> None:
+    assert is_ciliumhybrid(body) is expected

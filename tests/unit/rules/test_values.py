@@ -10,11 +10,11 @@ from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.plan.values import helm_values
 from cilium_hybrid.rules.rule import all_violations
 from cilium_hybrid.rules.values import (
-    DEEPEST,
-    FEATURES,
-    LARGEST,
+    MAX_BYTES,
+    MAX_DEPTH,
     OWNED_PATHS,
-    SUPPORTED,
+    SUPPORTED_VALUES,
+    UNMANAGED_FEATURES,
     VALUES_RULES,
     VALUES_WARNINGS,
 )
@@ -36,23 +36,29 @@ def nested(path: str, value: object) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", OWNED_PATHS)
-@pytest.mark.parametrize("value", [None, "x", [], {}, {"x": 1}], ids=["null", "a string", "a list", "a map", "more"])
-@pytest.mark.parametrize("allow", [False, True], ids=["", "though the unsupported is allowed"])
-def test_every_owned_path_is_refused_by_name(path: str, value: object, allow: bool) -> None:
+@pytest.mark.parametrize(
+    "value", [None, "x", [], {}, {"x": 1}], ids=["null", "a string", "an empty list", "an empty map", "a map"]
+)
+@pytest.mark.parametrize("allow", [False, True], ids=["", "with allowUnsupported"])
+def test_every_owned_path_is_refused(path: str, value: object, allow: bool) -> None:
     assert broken(nested(path, value), allowUnsupported=allow) == [path]
 
 
-@pytest.mark.parametrize("path", FEATURES)
-def test_a_feature_to_come_may_be_off_and_not_on(path: str) -> None:
-    assert [broken(nested(path, harmless)) for harmless in FEATURES[path]] == [[]] * len(FEATURES[path])
+@pytest.mark.parametrize("path", UNMANAGED_FEATURES)
+def test_an_unmanaged_feature_can_be_disabled_and_not_enabled(path: str) -> None:
+    assert [broken(nested(path, harmless)) for harmless in UNMANAGED_FEATURES[path]] == [[]] * len(
+        UNMANAGED_FEATURES[path]
+    )
     values: tuple[object, ...] = (True, "true", None, 1, {})
     for value in values:
         assert path in broken(nested(path, value))
 
 
-@pytest.mark.parametrize("path", SUPPORTED)
-def test_what_aws_does_not_support_is_refused_unless_it_is_allowed(path: str) -> None:
-    assert [broken(nested(path, supported)) for supported in SUPPORTED[path]] == [[]] * len(SUPPORTED[path])
+@pytest.mark.parametrize("path", SUPPORTED_VALUES)
+def test_unsupported_values_are_refused_without_allow_unsupported(path: str) -> None:
+    assert [broken(nested(path, supported)) for supported in SUPPORTED_VALUES[path]] == [[]] * len(
+        SUPPORTED_VALUES[path]
+    )
     values: tuple[object, ...] = ("another", 7, 0, 1, [])
     for value in values:
         assert broken(nested(path, value)) == [path]
@@ -63,26 +69,26 @@ def test_what_aws_does_not_support_is_refused_unless_it_is_allowed(path: str) ->
     ("values", "expected"),
     [
         pytest.param({}, [], id="nothing"),
-        pytest.param({"hubble": {"enabled": True}, "debug": None}, [], id="what the operator does not own"),
-        pytest.param({"operator": {"replicas": 1}}, [], id="beside owned paths"),
+        pytest.param({"hubble": {"enabled": True}, "debug": None}, [], id="paths that the operator does not own"),
+        pytest.param({"operator": {"replicas": 1}}, [], id="next to owned paths"),
         pytest.param({"operator": {}}, [], id="an empty parent"),
-        pytest.param({"operatorAffinity": {}}, [], id="a name that only begins like one"),
+        pytest.param({"operatorAffinity": {}}, [], id="a name with the same prefix"),
         pytest.param({"hubble": {"affinity": {}}}, [], id="the same name elsewhere"),
-        pytest.param({"ipam.mode": "kubernetes"}, [], id="a dotted key, which to Helm is a name"),
+        pytest.param({"ipam.mode": "kubernetes"}, [], id="a dotted key, which is a name to Helm"),
         pytest.param({"podAnnotations": {"example.com/team": "net"}}, [], id="another annotation"),
-        pytest.param({"operator": None}, ["operator"], id="null in the place of a map erases it, and is named once"),
-        pytest.param({"loadBalancer": "x"}, ["loadBalancer"], id="a string in the place of a map"),
-        pytest.param({"podAnnotations": None}, ["podAnnotations"], id="null in the place of the annotations"),
-        pytest.param({"bgpControlPlane": True}, ["bgpControlPlane"], id="what AWS once advised"),
+        pytest.param({"operator": None}, ["operator"], id="null instead of a map is reported once"),
+        pytest.param({"loadBalancer": "x"}, ["loadBalancer"], id="a string instead of a map"),
+        pytest.param({"podAnnotations": None}, ["podAnnotations"], id="null instead of the annotations"),
+        pytest.param({"bgpControlPlane": True}, ["bgpControlPlane"], id="a boolean, as in older AWS documentation"),
         pytest.param(
             {"operator": {"unmanagedPodWatcher": None}},
             ["operator.unmanagedPodWatcher"],
-            id="null in the place of an inner map",
+            id="null instead of a nested map",
         ),
         pytest.param(
             {"ipam": {"mode": "kubernetes"}, "ipv6": {"enabled": True}, "envoy": {"enabled": True}},
             ["ipam", "envoy.enabled", "ipv6.enabled"],
-            id="each is named",
+            id="every value is reported",
         ),
         pytest.param({"vtep": {"enabled": True}, "l7Proxy": False}, [], id="VTEP as AWS documents it"),
         pytest.param({"vtep": {"enabled": True}}, ["vtep.enabled"], id="VTEP with the proxy"),
@@ -99,63 +105,63 @@ def test_values(values: dict[str, Any], expected: list[str]) -> None:
         pytest.param("1.18.8-1", {}, 1, id="before 1.19"),
         pytest.param("1.19.4-1", {}, 2, id="from 1.19 on"),
         pytest.param("1.19.4-1", {"kubeProxyReplacement": "true"}, 1, id="from 1.19 on, with kube-proxy replaced"),
-        pytest.param("1.18.8-1", {"vtep": {"enabled": True}, "l7Proxy": False}, 2, id="beside VTEP"),
-        pytest.param("nonsense", {}, 1, id="of no version"),
+        pytest.param("1.18.8-1", {"vtep": {"enabled": True}, "l7Proxy": False}, 2, id="together with VTEP"),
+        pytest.param("nonsense", {}, 1, id="without a valid version"),
     ],
 )
 def test_ingress_and_gateway(name: str, version: str, more: dict[str, Any], times: int) -> None:
     found = broken({name: {"enabled": True}} | more, version=version)
 
-    # Once because this operator does not manage the feature, and once for each that it could not be managed with.
+    # One for the unmanaged feature, and one for each unmet requirement.
     assert found.count(f"{name}.enabled") == times
 
 
-LATER = "take it out: this version of the operator does not manage that feature"
-ALLOW = "take it out, or set spec.allowUnsupported to true"
+UNMANAGED = "remove it, because this version of the operator does not manage this feature"
+ALLOW = "remove it, or set spec.allowUnsupported to true"
 
 
-def test_a_refusal_says_what_was_written_and_what_to_do() -> None:
+def test_the_message_names_the_value_and_the_fix() -> None:
     values = {"ipam": {}, "routingMode": "native", "ingressController": {"enabled": True}}
-    said = [str(violation) for violation in all_violations(VALUES_RULES, a_lenient_spec(values=values))]
+    messages = [str(violation) for violation in all_violations(VALUES_RULES, a_lenient_spec(values=values))]
 
-    assert said == [
-        "spec.values.ipam: cannot be set here: write spec.ipam",
-        f"spec.values.ingressController.enabled: is true: {LATER}",
-        f'spec.values.routingMode: is "native", which AWS does not support on hybrid nodes: {ALLOW}',
+    assert messages == [
+        "spec.values.ipam: cannot be set in spec.values; use spec.ipam",
+        f"spec.values.ingressController.enabled: is true; {UNMANAGED}",
+        f'spec.values.routingMode: is "native", which AWS does not support on hybrid nodes; {ALLOW}',
     ]
 
 
-def test_a_switch_in_quotes_is_told_as_such() -> None:
+def test_a_quoted_boolean() -> None:
     values = {"bgpControlPlane": {"enabled": "false"}, "ipv6": {"enabled": "false"}, "cni": {"exclusive": "true"}}
-    unquoted = "write it without quotes: to the chart any text is true"
+    unquoted = "and the chart treats every string as true; remove the quotes"
 
     assert [str(violation) for violation in all_violations(VALUES_RULES, a_lenient_spec(values=values))] == [
-        f'spec.values.bgpControlPlane.enabled: is "false": {unquoted}',
-        f'spec.values.cni.exclusive: is "true": {unquoted}',
-        f'spec.values.ipv6.enabled: is "false": {unquoted}',
+        f'spec.values.bgpControlPlane.enabled: is "false", {unquoted}',
+        f'spec.values.cni.exclusive: is "true", {unquoted}',
+        f'spec.values.ipv6.enabled: is "false", {unquoted}',
     ]
 
 
-def test_values_are_as_large_as_a_release_can_hold() -> None:
-    room = LARGEST - len(json.dumps({"debug": ""}))
+def test_the_size_of_values_is_limited() -> None:
+    room = MAX_BYTES - len(json.dumps({"debug": ""}))
 
     assert broken({"debug": "x" * room}) == []
     assert broken({"debug": "x" * (room + 1)}) == ["spec.values"]
 
 
-def test_values_are_as_deep_as_they_need_to_be() -> None:
+def test_the_depth_of_values_is_limited() -> None:
     deep: Any = 1
     found = {}
     for level in range(1, 3000):
         # `values` itself is the first level.
-        found[level] = broken({"debug": deep}) if level in {DEEPEST, DEEPEST + 1, 2999} else None
+        found[level] = broken({"debug": deep}) if level in {MAX_DEPTH, MAX_DEPTH + 1, 2999} else None
         deep = [deep] if level % 2 else {"x": deep}
 
-    assert found[DEEPEST] == []
-    assert found[DEEPEST + 1] == found[2999] == ["spec.values"]
+    assert found[MAX_DEPTH] == []
+    assert found[MAX_DEPTH + 1] == found[2999] == ["spec.values"]
 
 
-def test_hubble_is_let_through_with_a_word() -> None:
+def test_hubble_is_accepted_with_a_warning() -> None:
     warned = all_violations(VALUES_WARNINGS, a_lenient_spec(values={"hubble": {"relay": {"enabled": True}}}))
 
     assert [violation.path for violation in warned] == ["spec.values.hubble.relay.enabled"]
@@ -170,7 +176,7 @@ PLACES = st.sampled_from(["extraConfig", "extraArgs", "extraEnv", "operator", "e
 
 
 @given(st.dictionaries(PLACES | st.text(max_size=5), JSON, max_size=4), st.booleans())
-def test_no_values_whatever_cannot_be_judged(values: dict[str, Any], allow: bool) -> None:
+def test_any_values_can_be_validated(values: dict[str, Any], allow: bool) -> None:
     spec = a_lenient_spec(values=values, allowUnsupported=allow)
 
     assert all(violation.fix for violation in all_violations((*VALUES_RULES, *VALUES_WARNINGS), spec))
@@ -188,7 +194,7 @@ def holds(values: object, expected: object) -> bool:
 
 @settings(max_examples=150)
 @given(chart_values())
-def test_no_values_whatever_override_what_the_operator_owns(values: dict[str, Any]) -> None:
+def test_accepted_values_never_override_what_the_operator_owns(values: dict[str, Any]) -> None:
     if broken(values, allowUnsupported=True):
         return
     made = helm_values(a_spec(values=values))

@@ -1,1 +1,1 @@
-"""Helm: charts, and release `cilium`, through pyhelm3."""
+"""Helm: charts, release `cilium` and release `cilium-preflight`, through pyhelm3."""

@@ -1,10 +1,11 @@
-"""The Releases port through pyhelm3. Of its client only the named steps are called.
+"""The Releases port over pyhelm3. Only the methods of its client that are called here are safe.
 
-`ensure_release` and `get_proceedable_revision` uninstall a pending release: never those.
+`ensure_release` and `get_proceedable_revision` uninstall a pending release: never call them.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 from pyhelm3 import Chart, Client
@@ -14,8 +15,9 @@ from cilium_hybrid.adapters.helm.charts import CHART_NAME
 from cilium_hybrid.adapters.helm.command import HelmCommand, HelmError
 from cilium_hybrid.adapters.kube import helm_secret
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
-from cilium_hybrid.adapters.kube.cluster import OWN_WRITE_SECONDS, RELEASES, in_order
-from cilium_hybrid.adapters.kube.informer import CONFLICT, NOT_FOUND, Informer
+from cilium_hybrid.adapters.kube.cluster import OWN_WRITE_SECONDS
+from cilium_hybrid.adapters.kube.informer import Informer
+from cilium_hybrid.adapters.kube.watches import RELEASE_SECRETS
 from cilium_hybrid.plan.observation import Revision
 from cilium_hybrid.plan.release import NAMESPACE, RELEASE
 from cilium_hybrid.ports import (
@@ -27,18 +29,19 @@ from cilium_hybrid.ports import (
     UninstallFailedError,
 )
 
-_API_AWAY: Final = re.compile(
+_API_UNAVAILABLE: Final = re.compile(
     r"cluster unreachable|connection refused|connection reset|etcdserver|i/o timeout|TLS handshake timeout|"
     r"\bEOF\b|no route to host|server is currently unable|too many requests|context deadline exceeded",
     re.IGNORECASE,
 )
-UNREADABLE: Final = re.compile(r"release: not found|no release provided")
-"""Helm's words for an uninstall of a release whose records it cannot read; those are as good as none to it."""
-_BEHIND: Final = re.compile(r"another operation|release: not found")
+UNDECODABLE: Final = re.compile(r"release: not found|no release provided")
+"""Helm's error for a release whose Secrets it cannot decode: it ignores such Secrets."""
+_CHANGED_MEANWHILE: Final = re.compile(r"another operation|release: not found")
+_KEEP_CILIUM: Final = "to delete the resource and keep Cilium running, set spec.deletionPolicy to Retain"
 
 
 class HelmReleases:
-    """Release `cilium`. `revisions` shows the operator its own writes; `may_act` tells whether the Lease is its own."""
+    """Release `cilium`. Writes wait until `revisions` shows them; `may_act`: whether this process holds the Lease."""
 
     def __init__(
         self, command: HelmCommand, client: KubeClient, revisions: Informer[Revision], may_act: Callable[[], bool]
@@ -47,123 +50,130 @@ class HelmReleases:
         self._helm = Client(command, executable=str(command.binary))
 
     async def apply(self, chart: FetchedChart, values: Mapping[str, Any], expected: Revision) -> None:
-        """Make exactly revision `expected`; StaleError where Helm is elsewhere, ApplyFailedError."""
-        await self._stands_at(expected.number - 1)
+        """Create exactly revision `expected`; StaleError, ApplyFailedError, ClusterUnavailableError."""
+        await self._require_newest(expected.number - 1)
         try:
             await install(self._helm, self._command, RELEASE, chart, values, expected)
         except HelmError as error:
-            says = f"Helm could not apply chart {chart.version}; what ran before was not taken away"
-            raise told_apart(error, ApplyFailedError(f"{says}: {error}")) from None
-        await self._revisions.until(lambda seen: _status(seen, expected.number) == "deployed", OWN_WRITE_SECONDS)
+            message = f"Helm could not apply chart {chart.version}, and removed no running object: {error}"
+            raise classify_error(error, ApplyFailedError(message)) from None
+        await self._wait_for_status(expected.number, "deployed")
 
     async def rollback(self, to: int, expected: int) -> None:
-        """Go back to revision `to` as exactly revision `expected`; StaleError, ApplyFailedError."""
-        await self._stands_at(expected - 1)
-        # pyhelm3's rollback cannot take fields back that others hold.
-        place = ("--namespace", NAMESPACE, "--server-side", "true", "--force-conflicts")
-        try:
-            await self._command.say(["rollback", RELEASE, str(to), *place])
-        except HelmError as error:
-            raise told_apart(error, ApplyFailedError(f"Helm could not go back to revision {to}: {error}")) from None
-        await self._revisions.until(lambda seen: _status(seen, expected) == "deployed", OWN_WRITE_SECONDS)
+        """Roll back to revision `to`, which creates exactly revision `expected`.
 
-    async def claim(self, revision: int) -> None:
-        """Label the newest revision, which a rollback made, as the operator's; StaleError where it is another."""
-        await self._stands_at(revision)
-        await self._rewrite(revision, helm_secret.label_rollback, "claimed")
-        await self._revisions.until(
-            lambda seen: any(made.managed for made in seen.values() if made.number == revision), OWN_WRITE_SECONDS
+        StaleError, ApplyFailedError, ClusterUnavailableError.
+        """
+        await self._require_newest(expected - 1)
+        # pyhelm3's rollback cannot take over fields that other managers own.
+        options = ("--namespace", NAMESPACE, "--server-side", "true", "--force-conflicts")
+        try:
+            await self._command.execute(["rollback", RELEASE, str(to), *options])
+        except HelmError as error:
+            message = f"Helm could not roll back to revision {to}: {error}"
+            raise classify_error(error, ApplyFailedError(message)) from None
+        await self._wait_for_status(expected, "deployed")
+
+    async def label_rollback(self, revision: int) -> None:
+        """Label the newest revision, which a rollback created, as managed; StaleError, ClusterUnavailableError."""
+        await self._require_newest(revision)
+        await self._replace_secret(revision, helm_secret.label_rollback, "an unlabelled rollback")
+        await self._revisions.wait_for(
+            lambda revisions: any(found.managed for found in revisions.values() if found.number == revision),
+            OWN_WRITE_SECONDS,
         )
 
     async def uninstall(self, revision: int) -> None:
-        """Uninstall the release, which stands at `revision`; StaleError, UninstallFailedError."""
-        await self._stands_at(revision)
+        """Uninstall the release, whose newest revision is `revision`.
+
+        StaleError, UninstallFailedError, ClusterUnavailableError.
+        """
+        await self._require_newest(revision)
         try:
             await self._helm.uninstall_release(RELEASE, namespace=NAMESPACE)
         except HelmError as error:
-            if UNREADABLE.search(str(error)) and await self._newest() == revision:
+            if UNDECODABLE.search(str(error)) and await self._newest() == revision:
+                secret = f"Secret {NAMESPACE}/{helm_secret.secret_name(revision)}"
                 raise UninstallFailedError(
-                    f"Helm cannot read its own record, Secret {NAMESPACE}/{helm_secret.secret_name(revision)}, so nobody "
-                    "can tell what it installed; set spec.deletionPolicy to Retain to let go of Cilium as it is"
+                    f"Helm cannot decode {secret}, so the objects to uninstall are unknown; {_KEEP_CILIUM}"
                 ) from None
-            says = "Helm could not uninstall Cilium; set spec.deletionPolicy to Retain to let go of it as it is"
-            raise told_apart(error, UninstallFailedError(f"{says}: {error}")) from None
-        await self._forget_what_cannot_be_read()
-        await self._revisions.until(lambda seen: not seen, OWN_WRITE_SECONDS)
+            message = f"Helm could not uninstall Cilium: {error}; {_KEEP_CILIUM}"
+            raise classify_error(error, UninstallFailedError(message)) from None
+        await self._delete_undecodable_secrets()
+        await self._revisions.wait_for(lambda revisions: not revisions, OWN_WRITE_SECONDS)
 
-    async def _forget_what_cannot_be_read(self) -> None:
-        """Delete records that Helm passed over: to everybody else they are a release that is still there."""
+    async def _delete_undecodable_secrets(self) -> None:
+        """Delete Secrets that Helm ignored: to every other reader they mean that the release still exists."""
         try:
-            listed = await self._client.get(RELEASES.path, RELEASES.query())
+            listed = await self._client.get(RELEASE_SECRETS.path, RELEASE_SECRETS.query())
             for secret in listed.get("items") or []:
                 if helm_secret.payload(secret) is None:
-                    await self._client.delete(f"{RELEASES.path}/{secret['metadata']['name']}")
+                    await self._client.delete(f"{RELEASE_SECRETS.path}/{secret['metadata']['name']}")
         except ApiError as error:
-            raise ClusterUnavailableError(f"cannot take away what is left of release {RELEASE}: {error}") from None
+            raise ClusterUnavailableError(f"cannot delete the Secrets of release {RELEASE}: {error}") from None
 
     async def manifests(self, revision: int) -> Sequence[Mapping[str, Any]]:
-        """The objects that a revision was made of, none where Helm has it no more; ClusterUnavailableError."""
+        """Return the manifests of a revision, none if Helm no longer has it; ClusterUnavailableError."""
         try:
-            secret = await self._client.get(f"{RELEASES.path}/{helm_secret.secret_name(revision)}")
+            secret = await self._client.get(_secret_path(revision))
         except ApiError as error:
-            if error.status == NOT_FOUND:
+            if error.status == HTTPStatus.NOT_FOUND:
                 return []
             raise ClusterUnavailableError(f"cannot read revision {revision} of {RELEASE}: {error}") from None
         return helm_secret.manifests(secret)
 
     async def unlock(self, revision: int) -> None:
-        """Mark a pending newest revision failed; StaleError where it is not the newest, or not pending."""
-        await self._stands_at(revision)
-        await self._rewrite(revision, helm_secret.unlocked, "unlocked")
-        await self._revisions.until(lambda seen: _status(seen, revision) == "failed", OWN_WRITE_SECONDS)
+        """Mark a pending newest revision as failed; StaleError, ClusterUnavailableError."""
+        await self._require_newest(revision)
+        await self._replace_secret(revision, helm_secret.unlock, "pending")
+        await self._wait_for_status(revision, "failed")
 
-    async def _rewrite(
-        self, revision: int, how: Callable[[Mapping[str, Any]], dict[str, Any] | None], done: str
+    async def _replace_secret(
+        self, revision: int, change: Callable[[Mapping[str, Any]], dict[str, Any] | None], required: str
     ) -> None:
-        """Change Helm's own record of a revision; StaleError where it is not as it was."""
-        path = f"{RELEASES.path}/{helm_secret.secret_name(revision)}"
+        """Change Helm's Secret of a revision; StaleError if the revision is not what is `required`."""
+        path = _secret_path(revision)
         try:
-            changed = how(await self._client.get(path))
+            changed = change(await self._client.get(path))
             if changed is None:
-                raise StaleError(f"revision {revision} is no longer to be {done}")
-            # Carries the resourceVersion: refused where Helm wrote in between.
+                raise StaleError(f"revision {revision} is not {required}")
+            # It contains the resourceVersion: the API server rejects it if Helm wrote meanwhile.
             await self._client.put(path, changed)
         except ApiError as error:
-            if error.status in {NOT_FOUND, CONFLICT}:
-                raise StaleError(f"revision {revision} changed while it was {done}") from None
-            raise ClusterUnavailableError(f"revision {revision} cannot be {done}: {error}") from None
+            if error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
+                raise StaleError(f"revision {revision} has changed since it was read") from None
+            raise ClusterUnavailableError(f"cannot update revision {revision} of {RELEASE}: {error}") from None
 
-    async def _stands_at(self, revision: int) -> None:
-        """That Helm's newest revision is this one, by a fresh read: watches lag, and others act."""
+    async def _wait_for_status(self, number: int, status: str) -> None:
+        await self._revisions.wait_for(lambda revisions: _status(revisions, number) == status, OWN_WRITE_SECONDS)
+
+    async def _require_newest(self, revision: int) -> None:
+        """Raise StaleError unless this is Helm's newest revision, by a fresh read, and this process may act."""
         newest = await self._newest()
         if newest != revision:
-            raise StaleError(f"Helm stands at revision {newest}, not {revision}")
+            raise StaleError(f"Helm's newest revision is {newest}, not {revision}")
         if not self._may_act():
             raise StaleError("the Lease was not renewed in time")
 
     async def _newest(self) -> int:
-        """The number of Helm's newest revision, 0 for none, by a fresh read."""
+        """Return the number of Helm's newest revision, 0 if there is none, by a fresh read."""
         try:
-            listed = await self._client.get(RELEASES.path, RELEASES.query(), RELEASES.accept("List"))
+            listed = await self._client.get(
+                RELEASE_SECRETS.path, RELEASE_SECRETS.query(), RELEASE_SECRETS.accept("List")
+            )
         except ApiError as error:
             raise ClusterUnavailableError(f"cannot list the revisions of {RELEASE}: {error}") from None
-        found = in_order(
-            {
-                item["metadata"]["name"]: made
-                for item in listed.get("items") or []
-                if (made := helm_secret.revision(item))
-            }
-        )
-        return found[-1].number if found else 0
+        revisions = (helm_secret.revision(item) for item in listed.get("items") or [])
+        return max((revision.number for revision in revisions if revision is not None), default=0)
 
 
 async def install(
     helm: Client, command: HelmCommand, release: str, chart: FetchedChart, values: Mapping[str, Any], expected: Revision
 ) -> None:
-    """Make the next revision of a release, labelled as `expected`; HelmError."""
-    # It was read when the chart was fetched; to ask Helm again costs a tenth of a second.
+    """Create the next revision of a release, labelled as `expected`; HelmError, HelmInterruptedError."""
+    # The metadata is known since the chart was fetched; reading it through Helm takes a tenth of a second.
     metadata = ChartMetadata(apiVersion="v2", name=CHART_NAME, version=chart.version)
-    with command.labelled(helm_secret.labels_of(expected)):
+    with command.with_labels(helm_secret.revision_labels(expected)):
         await helm.install_or_upgrade_release(
             release,
             Chart(command, ref=chart.path, metadata=metadata),
@@ -171,21 +181,25 @@ async def install(
             create_namespace=False,
             namespace=NAMESPACE,
             reset_values=True,
-            # Fields that others took are taken back: what is released is what runs.
+            # Fields that other managers changed are taken over, so that the cluster matches the release.
             server_side="true",
             force_conflicts=True,
         )
 
 
-def told_apart(error: HelmError, otherwise: PortError) -> PortError:
-    """What Helm's words mean: somebody else is at work, the API server is away, or what is said `otherwise`."""
-    words = str(error)
-    if _BEHIND.search(words):
-        return StaleError(f"the release changed meanwhile: {words}")
-    if _API_AWAY.search(words):
-        return ClusterUnavailableError(f"Helm cannot reach the Kubernetes API: {words}")
-    return otherwise
+def classify_error(error: HelmError, default: PortError) -> PortError:
+    """Return the error that Helm's message stands for: StaleError, ClusterUnavailableError or the `default`."""
+    message = str(error)
+    if _CHANGED_MEANWHILE.search(message):
+        return StaleError(f"the release has changed meanwhile: {message}")
+    if _API_UNAVAILABLE.search(message):
+        return ClusterUnavailableError(f"Helm cannot reach the Kubernetes API: {message}")
+    return default
 
 
-def _status(seen: Mapping[str, Revision], number: int) -> str | None:
-    return next((revision.status for revision in seen.values() if revision.number == number), None)
+def _secret_path(revision: int) -> str:
+    return f"{RELEASE_SECRETS.path}/{helm_secret.secret_name(revision)}"
+
+
+def _status(revisions: Mapping[str, Revision], number: int) -> str | None:
+    return next((revision.status for revision in revisions.values() if revision.number == number), None)

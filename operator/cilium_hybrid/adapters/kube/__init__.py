@@ -1,1 +1,1 @@
-"""The Kubernetes API: raw JSON over one shared client, watches that keep only what is needed."""
+"""The Kubernetes API: raw JSON over one shared client, and watches that keep only the facts that are needed."""

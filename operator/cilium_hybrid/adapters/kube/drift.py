@@ -1,83 +1,84 @@
-"""How the objects of a release differ from what was released, by a server-side dry run of each: nothing is changed.
+"""Compare live objects with the manifests of the release by a server-side dry run of each, which changes nothing.
 
-Who owns a field that differs is the API server's own answer
+The API server itself reports which field manager owns a field that differs
 (https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts).
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
-from cilium_hybrid.adapters.kube.dry_run import FIELD_MANAGER, path_of
-from cilium_hybrid.adapters.kube.informer import CONFLICT, NOT_FOUND
+from cilium_hybrid.adapters.kube.dry_run import FIELD_MANAGER, object_path
 from cilium_hybrid.plan.observation import Difference
 from cilium_hybrid.plan.release import NAMESPACE
-from cilium_hybrid.rules.rendered.reading import one_by_one, title
+from cilium_hybrid.rules.rendered.reading import flatten_lists, kind_and_name
 
-_CONFLICT: Final = re.compile(r'conflict with "([^"]*)"')
+_MANAGER: Final = re.compile(r'conflict with "([^"]*)"')
 
 
 async def differences(client: KubeClient, manifests: Sequence[Mapping[str, Any]]) -> tuple[Difference, ...]:
-    """Every object that differs, in the order of the manifests; ClusterUnavailableError, ApiError where one is hidden.
+    """Return the objects that differ, in the order of the manifests; ClusterUnavailableError, ApiError.
 
-    A Secret is left out, for others may renew it; and so is a kind that the operator does not know, and what a policy
-    would not take: whether it does is asked before a change.
+    ApiError: an object may not be read. Skipped are Secrets, which others may renew, objects of kinds that the chart
+    does not use, and objects that a policy would reject now: that is checked before a change.
     """
     found = []
-    for manifest in one_by_one(manifests):
-        path = path_of(manifest)
+    for manifest in flatten_lists(manifests):
+        path = object_path(manifest)
         if path is None or manifest.get("kind") == "Secret":
             continue
-        told = title({**manifest, "metadata": {"namespace": _namespace(path), **manifest["metadata"]}})
+        name = kind_and_name({**manifest, "metadata": {"namespace": _namespace(path), **manifest["metadata"]}})
         try:
             live = await client.get(path)
         except ApiError as error:
-            if error.status != NOT_FOUND:
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
-            found.append(Difference(told))
+            found.append(Difference(name))
             continue
-        fields, managers = await _differ(client, path, manifest, live)
+        fields, managers = await _compare(client, path, manifest, live)
         if fields:
-            found.append(Difference(told, fields, managers))
+            found.append(Difference(name, fields, managers))
     return tuple(found)
 
 
-async def _differ(
+async def _compare(
     client: KubeClient, path: str, manifest: Mapping[str, Any], live: Mapping[str, Any]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The fields that differ and who wrote them."""
+    """Return the fields that differ, and the field managers that own them if the API server reports a conflict."""
     try:
-        would_be = await client.apply(path, manifest, FIELD_MANAGER, dry_run=True, force=False)
+        applied = await client.apply(path, manifest, FIELD_MANAGER, dry_run=True, force=False)
     except ApiError as error:
-        if error.status != CONFLICT:
+        if error.status != HTTPStatus.CONFLICT:
             return (), ()
         conflicts = [cause for cause in error.causes if cause.get("reason") == "FieldManagerConflict"]
-        managers = {match[1] for cause in conflicts if (match := _CONFLICT.search(str(cause.get("message"))))}
+        managers = {match[1] for cause in conflicts if (match := _MANAGER.search(str(cause.get("message"))))}
         return tuple(str(cause.get("field")) for cause in conflicts), tuple(sorted(managers))
-    if would_be["metadata"].get("resourceVersion") != live["metadata"]["resourceVersion"]:
-        # It was changed or deleted between the two looks; what that was is seen at the next.
+    if applied["metadata"].get("resourceVersion") != live["metadata"]["resourceVersion"]:
+        # The object changed or was deleted between the two requests: the next comparison finds out how.
         return (), ()
-    return tuple(unlike(manifest, live, would_be)), ()
+    return tuple(changed_fields(manifest, live, applied)), ()
 
 
-def unlike(released: Any, live: Any, would_be: Any, at: str = "") -> Iterator[str]:
-    """The paths of what was released at which what is there is not what it would be, written as the API server does."""
-    if isinstance(released, Mapping) and isinstance(live, Mapping) and isinstance(would_be, Mapping):
+def changed_fields(released: Any, live: Any, applied: Any, path: str = "") -> Iterator[str]:
+    """Return the paths of released fields whose live value would change if applied, in the API server's notation."""
+    if isinstance(released, Mapping) and isinstance(live, Mapping) and isinstance(applied, Mapping):
         for key, value in released.items():
-            yield from unlike(value, live.get(key), would_be.get(key), f"{at}.{key}")
-    elif _named(released) and _named(live) and _named(would_be):
-        there, due = ({item["name"]: item for item in items} for items in (live, would_be))
+            yield from changed_fields(value, live.get(key), applied.get(key), f"{path}.{key}")
+    elif _has_names(released) and _has_names(live) and _has_names(applied):
+        live_items, applied_items = ({item["name"]: item for item in items} for items in (live, applied))
         for item in released:
             name = item["name"]
-            yield from unlike(item, there.get(name), due.get(name), f'{at}[name="{name}"]')
-    # Where nothing was released, Helm's own annotations may be all that is there.
-    elif released is not None and live != would_be:
-        yield at
+            at = f'{path}[name="{name}"]'
+            yield from changed_fields(item, live_items.get(name), applied_items.get(name), at)
+    # If nothing was released here, only Helm's own annotations may be present.
+    elif released is not None and live != applied:
+        yield path
 
 
-def _named(value: Any) -> bool:
-    """Whether it is a list whose items are told apart by their names."""
+def _has_names(value: Any) -> bool:
+    """Return whether a value is a list whose items are identified by their names."""
     return (
         isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) and "name" in item for item in value)
     )

@@ -1,4 +1,4 @@
-"""Kubernetes Events of the resource: written beside the passes, each tried once, and lost rather than waited for."""
+"""Kubernetes Events of the resource, written in the background: each is tried once, and dropped if that fails."""
 
 import asyncio
 import logging
@@ -16,53 +16,54 @@ from cilium_hybrid.ports import ClusterUnavailableError
 log = logging.getLogger(__name__)
 
 EVENTS: Final = "/api/v1/namespaces/default/events"
-"""Where Events of what is in no namespace belong."""
+"""Events of cluster-scoped objects belong in namespace `default`."""
 COMPONENT: Final = "cilium-hybrid-operator"
 REPEAT_SECONDS: Final = 300.0
-"""The same is not told again sooner: a node that blinks makes no flood."""
-MOST_WAITING: Final = 50
-LONGEST_MESSAGE: Final = 1024
+"""Minimum time between two identical Events, so that a flapping node does not flood the namespace."""
+MAX_QUEUED: Final = 50
+MAX_MESSAGE_LENGTH: Final = 1024
+"""The API server rejects longer messages."""
 
 
-class Events:
-    """Tells of changes from a queue of its own. `run` is to run beside the passes; `post` is KubeClient's."""
+class EventRecorder:
+    """Queues Events and writes them with `post`, which is KubeClient's. `run` must run concurrently."""
 
     def __init__(self, post: Callable[[str, Mapping[str, Any]], Awaitable[Any]]) -> None:
         self._post = post
-        self._waiting: asyncio.Queue[tuple[str, StatusEvent]] = asyncio.Queue(MOST_WAITING)
-        self._told: dict[tuple[str, StatusEvent], float] = {}
+        self._queue: asyncio.Queue[tuple[str, StatusEvent]] = asyncio.Queue(MAX_QUEUED)
+        self._recorded: dict[tuple[str, StatusEvent], float] = {}
 
-    def tell(self, resource: Resource, status_events: Sequence[StatusEvent]) -> None:
-        """Queue what is news; what was told a moment ago, or finds no room, is dropped."""
+    def record(self, resource: Resource, status_events: Sequence[StatusEvent]) -> None:
+        """Queue Events; those recorded within the last REPEAT_SECONDS, or for which the queue is full, are dropped."""
         now = time.monotonic()
-        self._told = {key: at for key, at in self._told.items() if now < at + REPEAT_SECONDS}
-        for one in status_events:
-            key = (resource.uid, one)
-            if key not in self._told and not self._waiting.full():
-                self._told[key] = now
-                self._waiting.put_nowait(key)
+        self._recorded = {key: at for key, at in self._recorded.items() if now < at + REPEAT_SECONDS}
+        for status_event in status_events:
+            key = (resource.uid, status_event)
+            if key not in self._recorded and not self._queue.full():
+                self._recorded[key] = now
+                self._queue.put_nowait(key)
 
     async def run(self) -> None:
-        """Write what is queued, for ever."""
+        """Write queued Events, forever."""
         while True:
-            uid, status_events = await self._waiting.get()
+            uid, status_event = await self._queue.get()
             try:
-                await self._post(EVENTS, event(uid, status_events, datetime.now(UTC)))
+                await self._post(EVENTS, to_event(uid, status_event, datetime.now(UTC)))
             except (ApiError, ClusterUnavailableError) as error:
-                log.warning("an Event is lost (%s): %s", status_events.reason, error)
+                log.warning("cannot record Event %s: %s", status_event.reason, error)
 
 
-def event(uid: str, status_events: StatusEvent, now: datetime) -> dict[str, Any]:
-    """The Event, named as kubectl's and others' are: by the object and the moment."""
+def to_event(uid: str, status_event: StatusEvent, now: datetime) -> dict[str, Any]:
+    """Return the Event, named after its object and a timestamp as by client-go."""
     at = now.isoformat(timespec="seconds").replace("+00:00", "Z")
     return {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": f"{NAME}.{time.time_ns():x}", "namespace": "default"},
         "involvedObject": {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "name": NAME, "uid": uid},
-        "type": "Warning" if status_events.warning else "Normal",
-        "reason": str(status_events.reason),
-        "message": _cut(status_events.message),
+        "type": "Warning" if status_event.warning else "Normal",
+        "reason": str(status_event.reason),
+        "message": _truncate(status_event.message),
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
         "firstTimestamp": at,
@@ -71,5 +72,5 @@ def event(uid: str, status_events: StatusEvent, now: datetime) -> dict[str, Any]
     }
 
 
-def _cut(message: str) -> str:
-    return message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 1]}…"
+def _truncate(message: str) -> str:
+    return message if len(message) <= MAX_MESSAGE_LENGTH else f"{message[: MAX_MESSAGE_LENGTH - 1]}…"

@@ -1,13 +1,14 @@
-"""From raw objects to facts: what is kept of each, and nothing more."""
+"""Convert raw API objects to facts, which hold only what the operator needs."""
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final
 
-from cilium_hybrid.adapters.kube.pod_failure import crash_message, failure_message, short, told_on
+from cilium_hybrid.adapters.kube.pod_failure import crash_message, failure_message, keep_pull_error, shorten
+from cilium_hybrid.api.upgrade import DEFAULT_GROUP
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.observation import (
     AgentPod,
@@ -24,141 +25,147 @@ from cilium_hybrid.plan.observation import (
     UnplacedAgent,
 )
 from cilium_hybrid.plan.values import CONFIG_DIGEST
-from cilium_hybrid.rules.cluster import Taken, all_taken
+from cilium_hybrid.rules.cluster import AddressRange, parse_address_ranges
 
 Raw = Mapping[str, Any]
 
-OF_AN_APP: Final = "app.kubernetes.io/name"
+APP_NAME_LABEL: Final = "app.kubernetes.io/name"
 WORKLOADS: Final = {"cilium-envoy": "DaemonSet cilium-envoy", "cilium-operator": "Deployment cilium-operator"}
-"""By that label of their pods."""
-_WHERE: Final = ("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
+"""The workloads of other Cilium pods, by the value of APP_NAME_LABEL."""
+DEFAULT_NODE_LABELS: Final = frozenset({DEFAULT_GROUP})
+_REQUIRED_NODE_AFFINITY: Final = ("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
+_FINISHED: Final = frozenset({"Succeeded", "Failed"})
 
 
-def hybrid_node(raw: Raw) -> HybridNode:
-    """A Node."""
-    name = str(raw["metadata"]["name"])
-    ready = condition(raw, "Ready")
-    status: NodeReady = {"True": "True", "Unknown": "Unknown"}.get(ready.get("status", ""), "False")  # type: ignore[assignment] # of the three words
+def hybrid_node(raw: Raw, labels: Collection[str] = DEFAULT_NODE_LABELS) -> HybridNode:
+    """Return the fact of a Node with only these of its labels: a change of any other label is no change of the fact."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    ready = find_raw_condition(raw, "Ready")
+    is_ready: NodeReady = {"True": "True", "Unknown": "Unknown"}.get(ready.get("status", ""), "False")  # type: ignore[assignment] # one of the three
     taints = tuple(sys.intern(str(taint.get("key"))) for taint in (raw.get("spec") or {}).get("taints") or [])
+    of_node, pods = metadata.get("labels") or {}, str((status.get("capacity") or {}).get("pods", ""))
     return HybridNode(
-        name=name,
-        ready=status,
-        message="" if status == "True" else short(str(ready.get("message") or "")),
-        kernel=str(((raw.get("status") or {}).get("nodeInfo") or {}).get("kernelVersion") or ""),
+        name=str(metadata["name"]),
+        ready=is_ready,
+        message="" if is_ready == "True" else shorten(str(ready.get("message") or "")),
+        kernel=str((status.get("nodeInfo") or {}).get("kernelVersion") or ""),
         addresses=node_addresses(raw),
-        labels={sys.intern(key): sys.intern(str(value)) for key, value in raw["metadata"].get("labels", {}).items()},
+        labels={sys.intern(key): sys.intern(str(of_node[key])) for key in labels if key in of_node},
         taints=taints,
+        max_pods=int(pods) if pods.isdigit() else None,
     )
 
 
-def node_addresses(raw: Raw) -> tuple[Taken, ...]:
-    """The addresses of a Node."""
-    owner = f"an address of node {raw['metadata']['name']}"
+def node_addresses(raw: Raw) -> tuple[AddressRange, ...]:
+    """Return the IP addresses of a Node."""
+    owner = f"address of node {raw['metadata']['name']}"
     addresses = (raw.get("status") or {}).get("addresses") or []
-    return all_taken((owner, str(one.get("address"))) for one in addresses if str(one.get("type")).endswith("IP"))
+    return parse_address_ranges(
+        (owner, str(address.get("address"))) for address in addresses if str(address.get("type")).endswith("IP")
+    )
 
 
-def service_cidrs(raw: Raw) -> tuple[Taken, ...]:
-    """A ServiceCIDR."""
-    owner = f"the Services' network (ServiceCIDR {raw['metadata']['name']})"
-    return all_taken((owner, str(cidr)) for cidr in (raw.get("spec") or {}).get("cidrs") or [])
+def service_cidrs(raw: Raw) -> tuple[AddressRange, ...]:
+    """Return the CIDRs of a ServiceCIDR."""
+    owner = f"ServiceCIDR {raw['metadata']['name']}"
+    return parse_address_ranges((owner, str(cidr)) for cidr in (raw.get("spec") or {}).get("cidrs") or [])
 
 
-def service_addresses(raw: Raw) -> tuple[Taken, ...]:
-    """A Service."""
-    owner = f"the address of Service {raw['metadata']['namespace']}/{raw['metadata']['name']}"
-    return all_taken((owner, str(address)) for address in (raw.get("spec") or {}).get("clusterIPs") or [])
+def service_addresses(raw: Raw) -> tuple[AddressRange, ...]:
+    """Return the cluster IPs of a Service."""
+    owner = f"address of Service {raw['metadata']['namespace']}/{raw['metadata']['name']}"
+    return parse_address_ranges((owner, str(address)) for address in (raw.get("spec") or {}).get("clusterIPs") or [])
 
 
 def foreign_pod(raw: Raw) -> ForeignPod | None:
-    """A pod of another CNI; None for one that is on no node, or has ended."""
+    """Return the fact of another CNI's pod; None if it is not scheduled or has finished."""
     node, phase = (raw.get("spec") or {}).get("nodeName"), (raw.get("status") or {}).get("phase")
-    if not node or phase in {"Succeeded", "Failed"}:
+    if not node or phase in _FINISHED:
         return None
     return ForeignPod(f"{raw['metadata']['namespace']}/{raw['metadata']['name']}", str(node))
 
 
 def cilium_pod(raw: Raw) -> CiliumPod | None:
-    """A pod of Cilium's operator or of Envoy; None for one that leaves its node or has ended."""
+    """Return the fact of a pod of the Cilium operator or Envoy; None if it is terminating or has finished."""
     metadata, status = raw["metadata"], raw.get("status") or {}
-    if status.get("phase") in {"Succeeded", "Failed"} or "deletionTimestamp" in metadata:
+    if status.get("phase") in _FINISHED or terminating(raw):
         return None
-    node, workload = str((raw.get("spec") or {}).get("nodeName") or ""), WORKLOADS[metadata["labels"][OF_AN_APP]]
-    ready = condition(raw, "Ready").get("status") == "True"
-    why = "" if ready else failure_message(status) or crash_message(status) or without_a_node(raw)
-    return CiliumPod(str(metadata["name"]), node, workload, why)
+    node, workload = str((raw.get("spec") or {}).get("nodeName") or ""), WORKLOADS[metadata["labels"][APP_NAME_LABEL]]
+    ready = find_raw_condition(raw, "Ready").get("status") == "True"
+    message = "" if ready else failure_message(status) or crash_message(status) or scheduling_failure(raw)
+    return CiliumPod(str(metadata["name"]), node, workload, message)
 
 
-def cilium_pod_after(before: CiliumPod, now: CiliumPod) -> CiliumPod:
-    """A pod that was seen before: its trouble is told on."""
-    return replace(now, failure_message=told_on(before.failure_message, now.failure_message))
+def merge_cilium_pod(before: CiliumPod, now: CiliumPod) -> CiliumPod:
+    """Return the new fact of a pod with the most detailed message of a failing image pull."""
+    return replace(now, failure_message=keep_pull_error(before.failure_message, now.failure_message))
 
 
 def agent_pod(raw: Raw) -> AgentPod | UnplacedAgent | None:
-    """A pod of the agents' DaemonSet; None for one that the scheduler has not looked at yet."""
+    """Return the fact of an agent pod; None if the scheduler has not tried to schedule it yet."""
     metadata, node = raw["metadata"], (raw.get("spec") or {}).get("nodeName")
     if not node:
-        meant, cause = node_of(raw.get("spec") or {}), without_a_node(raw)
-        return UnplacedAgent(meant, cause) if meant and cause else None
-    status, ready = raw.get("status") or {}, condition(raw, "Ready")
+        target, cause = target_node(raw.get("spec") or {}), scheduling_failure(raw)
+        return UnplacedAgent(target, cause) if target and cause else None
+    status, ready = raw.get("status") or {}, find_raw_condition(raw, "Ready")
     return AgentPod(
         name=str(metadata["name"]),
         node=str(node),
         ready=ready.get("status") == "True",
         config_digest=(metadata.get("annotations") or {}).get(CONFIG_DIGEST),
         failure_message=failure_message(status),
-        terminating="deletionTimestamp" in metadata,
-        started=_started(status),
+        terminating=terminating(raw),
+        started=_all_containers_run(status),
         ready_since=ready_since(ready),
         crash_message="" if ready.get("status") == "True" else crash_message(status),
     )
 
 
-def agent_after(before: AgentPod | UnplacedAgent, now: AgentPod | UnplacedAgent) -> AgentPod | UnplacedAgent:
-    """A pod that was seen before: its trouble is told on."""
+def merge_agent(before: AgentPod | UnplacedAgent, now: AgentPod | UnplacedAgent) -> AgentPod | UnplacedAgent:
+    """Return the new fact of an agent pod with the most detailed message of a failing image pull."""
     if isinstance(before, UnplacedAgent) or isinstance(now, UnplacedAgent):
         return now
-    return replace(now, failure_message=told_on(before.failure_message, now.failure_message))
+    return replace(now, failure_message=keep_pull_error(before.failure_message, now.failure_message))
 
 
-def node_of(spec: Raw) -> str:
-    """The node of a pod; one of a DaemonSet names it in its affinity before it is there."""
+def target_node(spec: Raw) -> str:
+    """Return the node of a pod: a DaemonSet names it in the pod's affinity before the pod is scheduled."""
     required: Any = spec
-    for key in _WHERE:
+    for key in _REQUIRED_NODE_AFFINITY:
         required = required.get(key) or {}
     fields = (field for term in required.get("nodeSelectorTerms") or [] for field in term.get("matchFields") or [])
-    wanted = (field["values"][0] for field in fields if field["key"] == "metadata.name")
-    return str(spec.get("nodeName") or next(wanted, ""))
+    names = (field["values"][0] for field in fields if field["key"] == "metadata.name")
+    return str(spec.get("nodeName") or next(names, ""))
 
 
-def without_a_node(raw: Raw) -> str:
-    """Why the scheduler finds no node for a pod; empty where it did, or has not looked yet."""
-    scheduled = condition(raw, "PodScheduled")
+def scheduling_failure(raw: Raw) -> str:
+    """Return why the scheduler cannot schedule a pod; empty if it could, or has not tried yet."""
+    scheduled = find_raw_condition(raw, "PodScheduled")
     if scheduled.get("status") != "False":
         return ""
-    return short(f"{scheduled.get('reason') or 'Unschedulable'}: {scheduled.get('message') or 'it has no node'}")
+    return shorten(f"{scheduled.get('reason') or 'Unschedulable'}: {scheduled.get('message') or 'no node found'}")
 
 
-def _started(status: Raw) -> bool:
+def _all_containers_run(status: Raw) -> bool:
     containers = status.get("containerStatuses") or []
-    return bool(containers) and all("running" in (one.get("state") or {}) for one in containers)
+    return bool(containers) and all("running" in (container.get("state") or {}) for container in containers)
 
 
 def ready_since(condition: Raw) -> datetime | None:
-    """Since when a condition is True; None where it is not."""
-    at = condition.get("lastTransitionTime")
-    return moment(at) if at and condition.get("status") == "True" else None
+    """Return since when a condition is True; None if it is not."""
+    since = condition.get("lastTransitionTime")
+    return parse_time(since) if since and condition.get("status") == "True" else None
 
 
 def agent_set(raw: Raw) -> AgentSet:
-    """The DaemonSet `cilium`."""
+    """Return the fact of DaemonSet `cilium`."""
     template = raw["spec"]["template"].get("metadata") or {}
     digest = (template.get("annotations") or {}).get(CONFIG_DIGEST)
     return AgentSet(digest, observed(raw), _generation(raw))
 
 
 def cilium_operator(raw: Raw) -> CiliumOperator:
-    """The Deployment `cilium-operator`."""
+    """Return the fact of Deployment `cilium-operator`."""
     status = raw.get("status") or {}
     available, updated = int(status.get("availableReplicas", 0)), int(status.get("updatedReplicas", 0))
     return CiliumOperator(
@@ -171,21 +178,20 @@ def cilium_operator(raw: Raw) -> CiliumOperator:
 
 
 def _generation(raw: Raw) -> int:
-    """How often what is asked of it was changed."""
     return int(raw["metadata"].get("generation", 0))
 
 
 def cilium_node(raw: Raw) -> CiliumNode:
-    """A CiliumNode."""
+    """Return the fact of a CiliumNode."""
     name = str(raw["metadata"]["name"])
     ipam = (raw.get("spec") or {}).get("ipam") or {}
     operator = ((raw.get("status") or {}).get("ipam") or {}).get("operator-status") or {}
     blocks = tuple(map(str, ipam.get("podCIDRs") or []))
-    return CiliumNode(name, blocks, short(str(operator.get("error") or "")))
+    return CiliumNode(name, blocks, shorten(str(operator.get("error") or "")))
 
 
 def config(raw: Raw) -> tuple[PoolConfig, str]:
-    """The IPAM facts in ConfigMap `cilium-config`, and which edit of it this is."""
+    """Return the IPAM settings in ConfigMap `cilium-config`, and its resourceVersion."""
     data = raw.get("data") or {}
     mask = str(data.get("cluster-pool-ipv4-mask-size", ""))
     cidrs = tuple(str(data.get("cluster-pool-ipv4-cidr", "")).split())
@@ -193,7 +199,7 @@ def config(raw: Raw) -> tuple[PoolConfig, str]:
 
 
 def record(raw: Raw) -> Record | None:
-    """The operator's record; None where somebody broke it: it is then made again of what runs."""
+    """Return the operator's record; None if the ConfigMap is invalid: the operator then writes a new one."""
     data = raw.get("data") or {}
     try:
         return Record(
@@ -203,7 +209,7 @@ def record(raw: Raw) -> Record | None:
             revision=int(data["revision"]),
             chart_ref=data["chartRef"],
             chart_version=data["chartVersion"],
-            verified=int(data["goodRevision"]) if "goodRevision" in data else None,
+            verified=int(data["verifiedRevision"]) if "verifiedRevision" in data else None,
             rejected=Rejected(**json.loads(data["rejected"])) if "rejected" in data else None,
         )
     except (KeyError, ValueError, TypeError):
@@ -211,7 +217,7 @@ def record(raw: Raw) -> Record | None:
 
 
 def record_data(record: Record) -> dict[str, str]:
-    """The data of the record's ConfigMap."""
+    """Return the data of the record's ConfigMap."""
     return {
         "initialVersion": record.initial_version,
         "podCIDRs": " ".join(record.pod_cidrs),
@@ -219,27 +225,27 @@ def record_data(record: Record) -> dict[str, str]:
         "revision": str(record.revision),
         "chartRef": record.chart_ref,
         "chartVersion": record.chart_version,
-        **({} if record.verified is None else {"goodRevision": str(record.verified)}),
+        **({} if record.verified is None else {"verifiedRevision": str(record.verified)}),
         **({} if record.rejected is None else {"rejected": json.dumps(asdict(record.rejected))}),
     }
 
 
 def terminating(raw: Raw) -> bool:
-    """Whether an object is being deleted."""
+    """Return whether an object is being deleted."""
     return "deletionTimestamp" in raw["metadata"]
 
 
-def moment(text: str) -> datetime:
-    """A timestamp of Kubernetes."""
+def parse_time(text: str) -> datetime:
+    """Parse a Kubernetes timestamp."""
     return datetime.fromisoformat(text)
 
 
-def condition(raw: Raw, kind: str) -> Raw:
-    """A condition of an object; an empty one where there is none."""
+def find_raw_condition(raw: Raw, kind: str) -> Raw:
+    """Return a condition of an object; an empty mapping if the object does not have it."""
     conditions = (raw.get("status") or {}).get("conditions") or []
     return next((condition for condition in conditions if condition.get("type") == kind), {})
 
 
 def observed(raw: Raw) -> bool:
-    """Whether its controller has seen an object as it is."""
+    """Return whether the controller of an object has observed its newest generation."""
     return bool((raw.get("status") or {}).get("observedGeneration", 0) >= raw["metadata"].get("generation", 0))

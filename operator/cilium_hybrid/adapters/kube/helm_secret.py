@@ -1,4 +1,4 @@
-"""Helm's own records: a Secret for each revision, read by its labels alone except to unlock it."""
+"""Helm's storage: a Secret for each revision. Revisions are read from the labels, without the payload."""
 
 import base64
 import binascii
@@ -10,66 +10,66 @@ from typing import Any, Final
 
 import yaml
 
-from cilium_hybrid.adapters.kube.facts import moment
+from cilium_hybrid.adapters.kube.facts import parse_time
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.observation import PoolConfig, Revision
 
-OUR_REVISION: Final = "ciliumhybrid.io/revision"
-CHART_VERSION: Final = "ciliumhybrid.io/chart-version"
-CHART_DIGEST: Final = "ciliumhybrid.io/chart-digest"
-VALUES_DIGEST: Final = "ciliumhybrid.io/values-digest"
-CHART_REF: Final = "ciliumhybrid.io/chart-ref"
-"""A digest of it: a reference is longer than a label may be."""
-SPEC_DIGEST: Final = "ciliumhybrid.io/spec-digest"
-"""A digest of all that the spec asked for, which may be further on than this revision."""
-
-ROLLBACK: Final = "ciliumhybrid.io/rollback"
-"""Number of the revision, a dot, and the number of the one that it went back to."""
+REVISION_LABEL: Final = "ciliumhybrid.io/revision"
+CHART_VERSION_LABEL: Final = "ciliumhybrid.io/chart-version"
+CHART_DIGEST_LABEL: Final = "ciliumhybrid.io/chart-digest"
+VALUES_DIGEST_LABEL: Final = "ciliumhybrid.io/values-digest"
+CHART_REF_LABEL: Final = "ciliumhybrid.io/chart-ref"
+"""A digest of the reference, which may be longer than a label value."""
+SPEC_DIGEST_LABEL: Final = "ciliumhybrid.io/spec-digest"
+"""A digest of everything that the spec asks for. The revision may be an intermediate step of it."""
+ROLLBACK_LABEL: Final = "ciliumhybrid.io/rollback"
+"""`<number of the revision>.<number of the revision that it rolled back to>`"""
 
 _BASE32_PADDING: Final = "===="
 
 
-def labels_of(revision: Revision) -> dict[str, str]:
-    """The labels by which the operator knows a revision as its own.
+def revision_labels(revision: Revision) -> dict[str, str]:
+    """Return the labels that mark a revision as managed by the operator.
 
-    Helm copies labels to the revisions that others make after it; the number in the first tells those apart.
+    Helm copies labels to the revisions that others create later; the number in REVISION_LABEL tells them apart.
     """
     digests = {
-        CHART_DIGEST: revision.chart_digest,
-        VALUES_DIGEST: revision.values_digest,
-        CHART_REF: revision.ref_digest,
-        SPEC_DIGEST: revision.spec_digest,
+        CHART_DIGEST_LABEL: revision.chart_digest,
+        VALUES_DIGEST_LABEL: revision.values_digest,
+        CHART_REF_LABEL: revision.ref_digest,
+        SPEC_DIGEST_LABEL: revision.spec_digest,
     }
-    known = {name: _label(digest) for name, digest in digests.items() if digest}
-    return {OUR_REVISION: str(revision.number), CHART_VERSION: revision.chart_version, **known}
+    known = {name: _encode_digest(digest) for name, digest in digests.items() if digest}
+    return {REVISION_LABEL: str(revision.number), CHART_VERSION_LABEL: revision.chart_version, **known}
 
 
 def revision(raw: Mapping[str, Any]) -> Revision | None:
-    """A revision from its Secret's metadata; None for what is not one."""
+    """Return the revision that the metadata of a Secret describes; None if it describes none."""
     metadata = raw["metadata"]
     labels = metadata.get("labels") or {}
     number = labels.get("version", "")
     if not number.isdigit():
         return None
-    managed = labels.get(OUR_REVISION) == number and _is_version(labels.get(CHART_VERSION, ""))
+    managed = labels.get(REVISION_LABEL) == number and _is_version(labels.get(CHART_VERSION_LABEL, ""))
+    own = labels if managed else {}
     return Revision(
         number=int(number),
         status=labels.get("status", "unknown"),
-        made_at=moment(metadata["creationTimestamp"]),
+        created_at=parse_time(metadata["creationTimestamp"]),
         managed=managed,
-        chart_version=labels.get(CHART_VERSION, "") if managed else "",
-        chart_digest=_digest(labels.get(CHART_DIGEST, "")) if managed else "",
-        values_digest=_digest(labels.get(VALUES_DIGEST, "")) if managed else "",
-        ref_digest=_digest(labels.get(CHART_REF, "")) if managed else "",
-        spec_digest=_digest(labels.get(SPEC_DIGEST, "")) if managed else "",
-        copies=_copies(labels, number),
+        chart_version=own.get(CHART_VERSION_LABEL, ""),
+        chart_digest=_decode_digest(own.get(CHART_DIGEST_LABEL, "")),
+        values_digest=_decode_digest(own.get(VALUES_DIGEST_LABEL, "")),
+        ref_digest=_decode_digest(own.get(CHART_REF_LABEL, "")),
+        spec_digest=_decode_digest(own.get(SPEC_DIGEST_LABEL, "")),
+        rolled_back_to=_rolled_back_to(labels, number),
     )
 
 
-def unlocked(secret: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The Secret of a pending revision with the revision marked failed; None where it is not pending.
+def unlock(secret: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the Secret of a pending revision with the revision marked failed; None if it is not pending.
 
-    Helm refuses to go on after an interrupted call, and its command line cannot clear that state.
+    After an interrupted operation Helm refuses every further one, and no Helm command clears that state.
     """
     release = _decode(secret["data"]["release"])
     status = release["info"]["status"]
@@ -83,32 +83,32 @@ def unlocked(secret: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def label_rollback(secret: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The Secret of a revision with the operator's label for it; None where it copies none of the operator's."""
+    """Return the Secret of a rollback labelled as managed; None if it does not copy a managed revision's labels."""
     metadata = {key: value for key, value in secret["metadata"].items() if key != "managedFields"}
     labels = metadata.get("labels") or {}
-    number, copied = labels.get("version", ""), labels.get(OUR_REVISION, "")
+    number, copied = labels.get("version", ""), labels.get(REVISION_LABEL, "")
     if not copied.isdigit() or copied == number:
         return None
-    metadata["labels"] = {**labels, OUR_REVISION: number, ROLLBACK: f"{number}.{copied}"}
+    metadata["labels"] = {**labels, REVISION_LABEL: number, ROLLBACK_LABEL: f"{number}.{copied}"}
     return {**secret, "metadata": metadata}
 
 
-def _copies(labels: Mapping[str, str], number: str) -> int | None:
-    """The revision that this one went back to: as Helm copied its label, or as it was claimed."""
-    copied = labels.get(OUR_REVISION, "")
+def _rolled_back_to(labels: Mapping[str, str], number: str) -> int | None:
+    """Return the revision that this one rolled back to: by the label that Helm copied, or by ROLLBACK_LABEL."""
+    copied = labels.get(REVISION_LABEL, "")
     if copied == number:
-        own, _, copied = labels.get(ROLLBACK, "").partition(".")
-        copied = copied if own == number else ""
+        labelled, _, copied = labels.get(ROLLBACK_LABEL, "").partition(".")
+        copied = copied if labelled == number else ""
     return int(copied) if copied.isdigit() else None
 
 
 def secret_name(number: int) -> str:
-    """The name of the Secret of a revision of release `cilium`."""
+    """Return the name of the Secret of a revision of release `cilium`."""
     return f"sh.helm.release.v1.cilium.v{number}"
 
 
 def payload(secret: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What Helm recorded; None where it cannot be read."""
+    """Return what Helm stored; None if it cannot be decoded."""
     try:
         return _decode(secret["data"]["release"])
     except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error):
@@ -116,7 +116,7 @@ def payload(secret: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def manifests(secret: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The objects that a revision was made of; none where it cannot be read."""
+    """Return the manifests of a revision; none if they cannot be decoded."""
     text = (payload(secret) or {}).get("manifest")
     try:
         return [found for found in yaml.load_all(text or "", Loader=yaml.CSafeLoader) if isinstance(found, Mapping)]
@@ -125,7 +125,7 @@ def manifests(secret: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def released_pool(secret: Mapping[str, Any]) -> PoolConfig | None:
-    """The IPAM facts that a revision was released with; None where it cannot be read, or does not say."""
+    """Return the IPAM settings of a revision; None if they cannot be decoded or are not set."""
     try:
         ipam = (payload(secret) or {})["config"]["ipam"]["operator"]
         cidrs, mask = ipam["clusterPoolIPv4PodCIDRList"], ipam.get("clusterPoolIPv4MaskSize")
@@ -153,12 +153,12 @@ def _is_version(text: str) -> bool:
     return True
 
 
-def _label(digest: str) -> str:
-    """A sha256 digest in the 52 letters and digits that a label has room for; in hexadecimal it has not."""
+def _encode_digest(digest: str) -> str:
+    """Return a sha256 digest in base32, which fits into the 63 characters of a label value; hexadecimal does not."""
     return base64.b32encode(bytes.fromhex(digest.removeprefix("sha256:"))).decode().rstrip("=").lower()
 
 
-def _digest(label: str) -> str:
+def _decode_digest(label: str) -> str:
     if not label:
         return ""
     try:

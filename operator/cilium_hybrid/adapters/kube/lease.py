@@ -1,7 +1,8 @@
-"""Leader election over a Lease: one acts, and the one that lost it has stopped before another may start.
+"""Leader election over a Lease: a process that lost the Lease has stopped before another one may start to act.
 
-The kubernetes library's elector cannot make its Lease, and led for ten seconds beside another after a pause
-(docs/decisions/0007). Times are seconds of the monotonic clock of this process, never the clocks of others.
+The kubernetes library's elector cannot create its Lease, and after a pause of its process it led for ten seconds while
+another process led too (docs/decisions/0007). Times are in seconds of this process's monotonic clock; clocks of other
+machines are never compared.
 """
 
 import asyncio
@@ -11,37 +12,38 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
-from cilium_hybrid.adapters.kube.facts import moment
-from cilium_hybrid.adapters.kube.informer import NOT_FOUND, Informer, WatchTarget
+from cilium_hybrid.adapters.kube.facts import parse_time
+from cilium_hybrid.adapters.kube.informer import Informer, WatchTarget
 from cilium_hybrid.ports import ClusterUnavailableError
 
 log = logging.getLogger(__name__)
 
 LEASE: Final = "cilium-hybrid-operator"
 LEASE_SECONDS: Final = 15
-"""After so long without a renewal another takes the Lease."""
+"""Other replicas take over a Lease that was not renewed for this long."""
 DEADLINE_SECONDS: Final = 10.0
-"""After so long without a renewal the holder stops; the rest of the Lease is for its Helm to end."""
+"""The leader stops if it could not renew the Lease for this long; the rest of the Lease is for its Helm to end."""
 RENEW_SECONDS: Final = 5.0
-"""How often the holder renews: one request each, which is most of what an operator at rest asks for."""
+"""How often the leader renews. Each renewal is one request, which is most of the load of an idle operator."""
 RETRY_SECONDS: Final = 1.0
-"""How soon a try that failed is made again."""
+"""Pause after a failed attempt."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Beat:
-    """Who holds the Lease, and its last renewal; `seconds` is how long that lasts."""
+class _LeaseRecord:
+    """Who holds the Lease, its last renewal as written, and how long it is valid after that."""
 
     holder: str
-    renewed: str
+    renew_time: str
     seconds: float
 
 
-class Elector:
-    """Takes the Lease, keeps it, says when it is lost, and gives it back."""
+class LeaderElector:
+    """Acquires the Lease, renews it, reports when it is lost, and releases it."""
 
     def __init__(
         self, client: KubeClient, namespace: str, identity: str, clock: Callable[[], float] = time.monotonic
@@ -51,99 +53,98 @@ class Elector:
         self._path = f"{self._collection}/{LEASE}"
         self._lease: Mapping[str, Any] | None = None
         self._renewed_at = float("-inf")
-        self.renewed_before: datetime | None = None
-        """When the Lease was last renewed before it became ours: till then somebody could see the cluster."""
+        self.previous_renew_time: datetime | None = None
+        """The last renewal before this process acquired the Lease: until then a leader observed the cluster."""
 
     @property
-    def holds(self) -> bool:
-        """Whether the Lease is surely ours at this moment."""
+    def is_leader(self) -> bool:
+        """Whether this process certainly holds the Lease now."""
         return self._clock() < self._renewed_at + DEADLINE_SECONDS
 
     async def acquire(self) -> None:
-        """Return when the Lease is ours. Until then it is watched: standing by asks the API server for nothing."""
-        index = Informer(
-            self._client, WatchTarget(self._collection, fields=f"metadata.name={LEASE}"), _beat, lambda: None
-        )
-        watch = asyncio.ensure_future(index.run())
+        """Return when this process holds the Lease. Until then the Lease is watched, which costs no requests."""
+        target = WatchTarget(self._collection, fields=f"metadata.name={LEASE}")
+        informer = Informer(self._client, target, _lease_record, lambda: None)
+        watch = asyncio.ensure_future(informer.run())
         try:
-            await index.synced.wait()
-            await self._acquire(index)
+            await informer.synced.wait()
+            await self._acquire(informer)
         finally:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
-        log.info("leading as %s", self._identity)
+        log.info("acquired the Lease as %s", self._identity)
 
-    async def _acquire(self, index: Informer[_Beat]) -> None:
-        told = None
+    async def _acquire(self, informer: Informer[_LeaseRecord]) -> None:
+        logged = None
         while True:
-            beat, seen_at = index.facts.get(LEASE), self._clock()
-            if beat is not None and beat.holder not in {"", self._identity}:
-                if beat.holder != told:
-                    log.info("standing by: the Lease is held by %s", beat.holder)
-                    told = beat.holder
-                # The holder's life is counted from when we saw it beat: its clock may be another.
-                if await index.until(_moved_on(beat), beat.seconds):
+            record, observed_at = informer.facts.get(LEASE), self._clock()
+            if record is not None and record.holder not in {"", self._identity}:
+                if record.holder != logged:
+                    log.info("standing by; the Lease is held by %s", record.holder)
+                    logged = record.holder
+                # The time is measured from when this process observed the renewal: the holder's clock may differ.
+                if await informer.wait_for(_differs_from(record), record.seconds):
                     continue
-                log.info("the Lease was not renewed for %.0f s: taking it", self._clock() - seen_at)
-            if await self._take(beat):
+                log.info("the Lease was not renewed for %.0f s; taking it over", self._clock() - observed_at)
+            if await self._try_acquire(record):
                 return
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def lost(self) -> str:
-        """Keep the Lease; return why as soon as this process may no longer act."""
+    async def wait_until_lost(self) -> str:
+        """Renew the Lease; return why as soon as this process may no longer act."""
         pause = RENEW_SECONDS
         while True:
-            await asyncio.sleep(min(pause, max(0.0, self._left())))
-            if self._left() <= 0:
-                # A process that was frozen finds out here, before it does anything else.
+            await asyncio.sleep(min(pause, max(0.0, self._remaining())))
+            if self._remaining() <= 0:
+                # A process that was suspended finds out here, before it does anything else.
                 return "the Lease was not renewed in time"
             try:
-                async with asyncio.timeout(self._left()):
-                    has_finalizer = await self._renew()
-                    holder = self._identity if has_finalizer else await self._holder()
+                async with asyncio.timeout(self._remaining()):
+                    renewed = await self._renew()
+                    holder = self._identity if renewed else await self._read_holder()
             except TimeoutError:
                 return "the API server did not answer in time to renew the Lease"
             if holder not in {None, "", self._identity}:
                 return f"the Lease is held by {holder}"
-            pause = RENEW_SECONDS if has_finalizer else RETRY_SECONDS
+            pause = RENEW_SECONDS if renewed else RETRY_SECONDS
 
     async def release(self) -> None:
-        """Give the Lease back, so that another need not wait for its end."""
+        """Release the Lease, so that another replica can acquire it at once."""
         if self._lease is None:
             return
         spec = {**self._lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
         try:
             await self._client.put(self._path, {**self._lease, "spec": spec})
         except (ApiError, ClusterUnavailableError) as error:
-            log.info("could not give the Lease back: %s", error)
+            log.warning("cannot release the Lease: %s", error)
 
-    def _left(self) -> float:
+    def _remaining(self) -> float:
         return self._renewed_at + DEADLINE_SECONDS - self._clock()
 
-    async def _take(self, timed: _Beat | None) -> bool:
-        """Write ourselves into a Lease that is free, or whose beat is still the one that was `timed` to its end."""
+    async def _try_acquire(self, expired: _LeaseRecord | None) -> bool:
+        """Acquire the Lease if it is free, or if its record is still the `expired` one; return whether it succeeded."""
         try:
             self._lease = await self._client.get(self._path)
         except ApiError as error:
-            if error.status != NOT_FOUND:
+            if error.status != HTTPStatus.NOT_FOUND:
                 log.warning("cannot read the Lease: %s", error)
                 return False
             self._lease = None
         except ClusterUnavailableError:
             return False
         if self._lease is not None:
-            renewed = self._lease["spec"].get("renewTime")
-            self.renewed_before = moment(renewed) if renewed else None
-            found = _beat(self._lease)
-            # A watch that lags would show a holder as dead that has renewed since.
-            if found.holder not in {"", self._identity} and found != timed:
+            renew_time = self._lease["spec"].get("renewTime")
+            self.previous_renew_time = parse_time(renew_time) if renew_time else None
+            found = _lease_record(self._lease)
+            # A watch that lags may not show that the holder has renewed since.
+            if found.holder not in {"", self._identity} and found != expired:
                 return False
         return await self._renew()
 
     async def _renew(self) -> bool:
-        """Write the Lease as ours over the version last seen: of two that try, one is refused."""
-        # Counted from before the call: the server may have taken it at any moment since.
+        """Write this process into the version of the Lease that was last read: of two writers, one gets a conflict."""
+        # Counted from before the request: the API server may have stored it at any moment since.
         started, body = self._clock(), self._body()
         try:
             if self._lease is None:
@@ -151,13 +152,13 @@ class Elector:
             else:
                 self._lease = await self._client.put(self._path, body)
         except (ApiError, ClusterUnavailableError) as error:
-            log.info("could not renew the Lease: %s", error)
+            log.warning("cannot renew the Lease: %s", error)
             return False
         self._renewed_at = started
         return True
 
-    async def _holder(self) -> str | None:
-        """Who holds the Lease now; None where nobody can tell. What is read is what the next renewal goes over."""
+    async def _read_holder(self) -> str | None:
+        """Return who holds the Lease, None if it cannot be read. The next renewal replaces the version read here."""
         try:
             self._lease = await self._client.get(self._path)
         except (ApiError, ClusterUnavailableError):
@@ -176,11 +177,11 @@ class Elector:
         return {**self._lease, "spec": spec}
 
 
-def _moved_on(beat: _Beat) -> Callable[[Mapping[str, _Beat]], bool]:
-    return lambda facts: facts.get(LEASE) != beat
+def _differs_from(record: _LeaseRecord) -> Callable[[Mapping[str, _LeaseRecord]], bool]:
+    return lambda records: records.get(LEASE) != record
 
 
-def _beat(raw: Mapping[str, Any]) -> _Beat:
+def _lease_record(raw: Mapping[str, Any]) -> _LeaseRecord:
     spec = raw["spec"]
     seconds = float(spec.get("leaseDurationSeconds") or LEASE_SECONDS)
-    return _Beat(str(spec.get("holderIdentity") or ""), str(spec.get("renewTime")), seconds)
+    return _LeaseRecord(str(spec.get("holderIdentity") or ""), str(spec.get("renewTime")), seconds)

@@ -1,4 +1,4 @@
-"""From raw objects of a preflight to facts. Somebody else's of the same names are none of its own."""
+"""Convert raw objects of the preflight to facts. Objects of the same names that Helm did not create are ignored."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -6,16 +6,17 @@ from datetime import datetime
 from typing import Any, Final
 
 from cilium_hybrid.adapters.kube.facts import (
-    agent_after,
     agent_pod,
-    condition,
-    moment,
-    node_of,
+    find_raw_condition,
+    merge_agent,
     observed,
+    parse_time,
     ready_since,
-    without_a_node,
+    scheduling_failure,
+    target_node,
+    terminating,
 )
-from cilium_hybrid.adapters.kube.pod_failure import failure_message, short, told_on
+from cilium_hybrid.adapters.kube.pod_failure import failure_message, keep_pull_error, shorten
 from cilium_hybrid.plan.observation import (
     AgentPod,
     CiliumPod,
@@ -29,132 +30,136 @@ from cilium_hybrid.plan.upgrade.preflight import CHECK, PREFLIGHT
 
 Raw = Mapping[str, Any]
 
-OF_RELEASE: Final = "meta.helm.sh/release-name"
-"""Helm's annotation on whatever it made."""
-OF_THE_AGENTS: Final = "cilium"
-OF_THE_CHECK: Final = CHECK
-OF_THE_VALIDATOR: Final = f"{CHECK}-deployment"
-"""The labels `k8s-app` of pods."""
+HELM_RELEASE_ANNOTATION: Final = "meta.helm.sh/release-name"
+"""Helm's annotation on every object that it creates."""
+AGENT_APP: Final = "cilium"
+CHECK_APP: Final = CHECK
+VALIDATOR_APP: Final = f"{CHECK}-deployment"
+"""Values of the label `k8s-app` of pods."""
 
-_MOST_WORDS: Final = 4096
-"""In characters, as much as a kubelet keeps of what a container said last."""
+_MAX_TERMINATION_MESSAGE: Final = 4096
+"""In characters: the most that a kubelet keeps of a container's termination message."""
 
 
 @dataclass(frozen=True, slots=True)
-class CheckSet:
-    """The DaemonSet."""
+class CheckDaemonSet:
+    """The DaemonSet of the preflight."""
 
     uid: str
     observed: bool
 
 
 @dataclass(frozen=True, slots=True)
-class ValidatorSet:
-    """The Deployment, without its pod."""
+class ValidatorDeployment:
+    """The Deployment of the policy validator, without its pod."""
 
     validator: PolicyValidator
-    made_at: datetime
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class CheckPod:
-    """A pod of a preflight; `owner` is the uid of the DaemonSet or of the ReplicaSet that made it."""
+    """A pod of a preflight; `owner` is the uid of the DaemonSet or the ReplicaSet that created it."""
 
     pod: PreflightPod
     app: str
     owner: str
-    made_at: datetime
+    created_at: datetime
     terminating: bool
-    placed: bool = True
-    """Whether it is on its node, rather than waits for it."""
+    scheduled: bool = True
+    """Whether it is bound to its node; otherwise it waits for the scheduler."""
 
 
 def pod(raw: Raw) -> AgentPod | UnplacedAgent | CheckPod | None:
-    """A pod of the agents or of a preflight; None for an agent that the scheduler has not looked at yet."""
+    """Return the fact of an agent or preflight pod; None for an agent that the scheduler has not tried to schedule."""
     app = str(raw["metadata"]["labels"]["k8s-app"])
-    return agent_pod(raw) if app == OF_THE_AGENTS else _check_pod(raw, app)
+    return agent_pod(raw) if app == AGENT_APP else _check_pod(raw, app)
 
 
-def pod_after(
+def merge_pod(
     before: AgentPod | UnplacedAgent | CheckPod, now: AgentPod | UnplacedAgent | CheckPod
 ) -> AgentPod | UnplacedAgent | CheckPod:
-    """A pod that was seen before: its trouble is told on."""
+    """Return the new fact of a pod with the most detailed message of a failing image pull."""
     if isinstance(before, CheckPod) and isinstance(now, CheckPod):
-        return replace(
-            now, pod=replace(now.pod, failure_message=told_on(before.pod.failure_message, now.pod.failure_message))
-        )
-    return now if isinstance(before, CheckPod) or isinstance(now, CheckPod) else agent_after(before, now)
+        message = keep_pull_error(before.pod.failure_message, now.pod.failure_message)
+        return replace(now, pod=replace(now.pod, failure_message=message))
+    return now if isinstance(before, CheckPod) or isinstance(now, CheckPod) else merge_agent(before, now)
 
 
-def placed_pods(pods: Iterable[CheckPod]) -> Iterator[CiliumPod]:
-    """Those that are on a node, somebody else's too."""
-    for one in pods:
-        if one.placed and not one.terminating:
-            kind = "Deployment" if one.app == OF_THE_VALIDATOR else "DaemonSet"
-            yield CiliumPod(one.pod.name, one.pod.node, f"{kind} {CHECK}")
+def scheduled_pods(pods: Iterable[CheckPod]) -> Iterator[CiliumPod]:
+    """Return the pods that are bound to a node, including those that Helm did not create."""
+    for check in pods:
+        if check.scheduled and not check.terminating:
+            kind = "Deployment" if check.app == VALIDATOR_APP else "DaemonSet"
+            yield CiliumPod(check.pod.name, check.pod.node, f"{kind} {CHECK}")
 
 
-def check_set(raw: Raw) -> CheckSet | None:
-    """The DaemonSet; None for one that Helm did not make for a preflight."""
-    return CheckSet(str(raw["metadata"]["uid"]), observed(raw)) if is_of_a_preflight(raw) else None
+def check_daemon_set(raw: Raw) -> CheckDaemonSet | None:
+    """Return the fact of the DaemonSet; None if Helm did not create it for a preflight."""
+    return CheckDaemonSet(str(raw["metadata"]["uid"]), observed(raw)) if belongs_to_preflight(raw) else None
 
 
-def validator_set(raw: Raw) -> ValidatorSet | None:
-    """The Deployment; None for one that Helm did not make for a preflight."""
-    if not is_of_a_preflight(raw):
+def validator_deployment(raw: Raw) -> ValidatorDeployment | None:
+    """Return the fact of the Deployment; None if Helm did not create it for a preflight."""
+    if not belongs_to_preflight(raw):
         return None
     ready = int((raw.get("status") or {}).get("readyReplicas", 0))
     validator = PolicyValidator(int(raw["spec"].get("replicas", 1)), ready, observed(raw))
-    return ValidatorSet(validator, moment(raw["metadata"]["creationTimestamp"]))
+    return ValidatorDeployment(validator, parse_time(raw["metadata"]["creationTimestamp"]))
 
 
-def is_of_a_preflight(raw: Raw) -> bool:
-    """Whether Helm made an object for release `cilium-preflight`."""
-    return bool((raw["metadata"].get("annotations") or {}).get(OF_RELEASE) == PREFLIGHT)
+def belongs_to_preflight(raw: Raw) -> bool:
+    """Return whether Helm created an object for release `cilium-preflight`."""
+    return bool((raw["metadata"].get("annotations") or {}).get(HELM_RELEASE_ANNOTATION) == PREFLIGHT)
 
 
-def preflight_of(
-    records: Iterable[Revision], checks: CheckSet | None, validators: ValidatorSet | None, pods: Iterable[CheckPod]
+def observe_preflight(
+    revisions: Iterable[Revision],
+    checks: CheckDaemonSet | None,
+    deployment: ValidatorDeployment | None,
+    pods: Iterable[CheckPod],
 ) -> PreflightObservation:
-    """All of it together. Pods of another preflight, which may still be on their way out, are none of its own."""
-    staying = sorted((one for one in pods if not one.terminating), key=lambda one: (one.made_at, one.pod.name))
+    """Combine the facts of a preflight. Pods of an earlier preflight that still terminate are left out."""
+    live = sorted((pod for pod in pods if not pod.terminating), key=lambda pod: (pod.created_at, pod.pod.name))
     return PreflightObservation(
-        release=max(records, key=lambda record: record.number, default=None),
+        release=max(revisions, key=lambda revision: revision.number, default=None),
         nodes_observed=None if checks is None else checks.observed,
-        pods={one.pod.node: one.pod for one in staying if checks is not None and one.owner == checks.uid},
-        validator=None if validators is None else _validator(validators, staying),
+        pods={pod.pod.node: pod.pod for pod in live if checks is not None and pod.owner == checks.uid},
+        validator=None if deployment is None else _validator(deployment, live),
     )
 
 
-def _validator(validators: ValidatorSet, pods: Iterable[CheckPod]) -> PolicyValidator:
-    # Its ReplicaSet, whose uid its pod names, is not watched: what is older than the Deployment is another one's.
-    own = [one.pod for one in pods if one.app == OF_THE_VALIDATOR and one.made_at >= validators.made_at]
-    return replace(validators.validator, pod=own[-1] if own else None)
+def _validator(deployment: ValidatorDeployment, pods: Iterable[CheckPod]) -> PolicyValidator:
+    # The pod names its ReplicaSet, which is not watched: a pod older than the Deployment belongs to an earlier one.
+    own = [pod.pod for pod in pods if pod.app == VALIDATOR_APP and pod.created_at >= deployment.created_at]
+    return replace(deployment.validator, pod=own[-1] if own else None)
 
 
 def _check_pod(raw: Raw, app: str) -> CheckPod:
-    metadata, status, ready = raw["metadata"], raw.get("status") or {}, condition(raw, "Ready")
-    words = _last_words(status)
+    metadata, status, ready = raw["metadata"], raw.get("status") or {}, find_raw_condition(raw, "Ready")
+    spec, message = raw.get("spec") or {}, _termination_message(status)
     owners = (owner["uid"] for owner in metadata.get("ownerReferences") or [] if owner.get("controller"))
     pod = PreflightPod(
         name=str(metadata["name"]),
-        node=node_of(raw.get("spec") or {}),
+        node=target_node(spec),
         ready=ready.get("status") == "True",
         ready_since=ready_since(ready),
-        failure_message=failure_message(status) or without_a_node(raw),
-        # The log of the validator names each policy that it refuses.
-        last_words=" ".join(words.split())[-_MOST_WORDS:] if app == OF_THE_VALIDATOR else short(words),
+        failure_message=failure_message(status) or scheduling_failure(raw),
+        # The log of the validator names each policy that it rejects.
+        termination_message=(
+            " ".join(message.split())[-_MAX_TERMINATION_MESSAGE:] if app == VALIDATOR_APP else shorten(message)
+        ),
     )
-    made_at = moment(metadata["creationTimestamp"])
-    placed = bool((raw.get("spec") or {}).get("nodeName"))
-    return CheckPod(pod, app, str(next(owners, "")), made_at, "deletionTimestamp" in metadata, placed)
+    created_at, scheduled = parse_time(metadata["creationTimestamp"]), bool(spec.get("nodeName"))
+    return CheckPod(pod, app, str(next(owners, "")), created_at, terminating(raw), scheduled)
 
 
-def _last_words(status: Raw) -> str:
-    """What a container that failed said last; empty where none did."""
+def _termination_message(status: Raw) -> str:
+    """Return the termination message of the first container that failed; empty if none did."""
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         for state in (container.get("state") or {}, container.get("lastState") or {}):
-            ended = state.get("terminated") or {}
-            if ended.get("exitCode"):
-                return str(ended.get("message") or f"{ended.get('reason') or 'Error'}, exit code {ended['exitCode']}")
+            terminated = state.get("terminated") or {}
+            if terminated.get("exitCode"):
+                reason = f"{terminated.get('reason') or 'Error'}, exit code {terminated['exitCode']}"
+                return str(terminated.get("message") or reason)
     return ""

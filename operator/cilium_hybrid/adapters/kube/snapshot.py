@@ -1,4 +1,4 @@
-"""One look at a cluster, for a command that ends: what the operator's watches would hold."""
+"""One snapshot of a cluster, for commands that do not watch: the same observation as the operator's."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,14 +13,15 @@ from cilium_hybrid.plan.observation import Lookups, Observation
 from cilium_hybrid.plan.release import last_deployed
 from cilium_hybrid.plan.validate import lookup_request
 from cilium_hybrid.ports import ClusterUnavailableError
+from cilium_hybrid.rules.lenient_spec import read_lenient_spec
 
-LONGEST_LOOK: Final = 30.0
-"""Seconds that the lists of everything may take."""
+SYNC_SECONDS: Final = 30.0
+"""Maximum time to list everything."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """A cluster at one moment; `released` are the values of the release that runs, `survey` answers for one spec."""
+class ClusterSnapshot:
+    """A cluster at one moment. `lookups` are those for one spec, `released` the values of the deployed revision."""
 
     resource: Resource | None
     observation: Observation
@@ -28,35 +29,36 @@ class Look:
     released: Mapping[str, Any]
 
 
-async def look(kubeconfig: str | None, spec: Any) -> Look:
-    """See what a decision about this spec looks at; ClusterUnavailableError."""
+async def read_snapshot(kubeconfig: str | None, spec: Any) -> ClusterSnapshot:
+    """Read everything that a decision about this spec depends on; ClusterUnavailableError."""
     client = await KubeClient.connect(kubeconfig)
     try:
-        # Fails at once where nobody answers, and says so; the watches would wait for it.
+        # Fails at once if the API server does not answer; the watches would retry.
         await client.server_version()
-        return await _look(client, spec)
+        return await _read(client, spec)
     except TimeoutError:
-        message = f"the cluster did not show within {LONGEST_LOOK:g} s all that a plan rests on"
-        raise ClusterUnavailableError(f"{message}: see the warnings above") from None
+        raise ClusterUnavailableError(
+            f"cannot list everything that the plan depends on within {SYNC_SECONDS:g} s; see the warnings above"
+        ) from None
     finally:
         await client.close()
 
 
-async def _look(client: KubeClient, spec: Any) -> Look:
+async def _read(client: KubeClient, spec: Any) -> ClusterSnapshot:
     cluster = KubeCluster(client, lambda: None)
-    watches = [asyncio.ensure_future(watch) for watch in cluster.watches()]
+    tasks = [asyncio.ensure_future(task) for task in cluster.background_tasks()]
     try:
-        async with asyncio.timeout(LONGEST_LOOK):
-            await cluster.synced()
+        async with asyncio.timeout(SYNC_SECONDS):
+            await cluster.wait_until_synced()
         observation = cluster.observe()
-        asked, deployed = lookup_request(spec, observation), last_deployed(observation)
-        return Look(
+        request, deployed = lookup_request(read_lenient_spec(spec), observation), last_deployed(observation)
+        return ClusterSnapshot(
             resource=await cluster.resource(),
             observation=observation,
-            lookups=None if asked is None else await cluster.lookups(asked),
+            lookups=None if request is None else await cluster.lookups(request),
             released={} if deployed is None else await released_values(client, deployed.number),
         )
     finally:
-        for watch in watches:
-            watch.cancel()
-        await asyncio.gather(*watches, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

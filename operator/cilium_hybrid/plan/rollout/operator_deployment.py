@@ -1,6 +1,6 @@
-"""How Cilium's next operator gets a place, and why it has none.
+"""How the Cilium operator's new replica is scheduled, and why it does not run.
 
-Two of them never share a node, so on a single one the old must go first.
+The chart's anti-affinity keeps two replicas off one node: on a single node, the old one must stop first.
 """
 
 from collections.abc import Mapping
@@ -9,40 +9,43 @@ from typing import Any, Final
 from cilium_hybrid.plan.observation import Observation
 
 CILIUM_OPERATOR: Final = "Deployment cilium-operator"
-"""As its pods name it."""
-_PLACES: Final = 2
-"""The old operator keeps one while the new one starts on the other."""
-_OLD_GOES_FIRST: Final[dict[str, Any]] = {"rollingUpdate": {"maxUnavailable": "100%"}}
+"""The Deployment, in the form of `CiliumPod.workload`."""
+_NODES_FOR_SURGE: Final = 2
+"""The old replica keeps one node while the new one starts on the other."""
+_STOP_OLD_FIRST: Final[dict[str, Any]] = {"rollingUpdate": {"maxUnavailable": "100%"}}
 
 
-def has_one_place(observation: Observation) -> bool:
-    """Whether no second node could take Cilium's operator: one that is cordoned or does not report takes none.
+def has_single_operator_node(observation: Observation) -> bool:
+    """Whether at most one node can run the Cilium operator: not those that are cordoned or disconnected.
 
-    Before a node has joined nothing is known of that.
+    False before the first node has joined, since nothing is known then.
     """
-    places = sum(node.ready != "Unknown" and not node.cordoned for node in observation.nodes.values())
-    return bool(observation.nodes) and places < _PLACES
+    schedulable = sum(node.ready != "Unknown" and not node.cordoned for node in observation.nodes.values())
+    return bool(observation.nodes) and schedulable < _NODES_FOR_SURGE
 
 
-def with_the_old_going_first(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values, with what the chart itself does for a single replica alone. A strategy of the user's stays."""
+def with_old_operator_stopped_first(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with the update strategy that the chart itself only sets for a single replica.
+
+    A strategy in the user's values stays.
+    """
     operator = values["operator"]
     if "updateStrategy" in operator:
         return dict(values)
-    return {**values, "operator": {**operator, "updateStrategy": _OLD_GOES_FIRST}}
+    return {**values, "operator": {**operator, "updateStrategy": _STOP_OLD_FIRST}}
 
 
-def without_the_old_going_first(released: Mapping[str, Any]) -> dict[str, Any]:
-    """Released values as the spec led to them: what was added for the moment is no change when it goes."""
+def without_old_operator_stopped_first(released: Mapping[str, Any]) -> dict[str, Any]:
+    """Return released values without that strategy, so that its removal does not count as a change."""
     operator = released.get("operator")
-    if not isinstance(operator, Mapping) or operator.get("updateStrategy") != _OLD_GOES_FIRST:
+    if not isinstance(operator, Mapping) or operator.get("updateStrategy") != _STOP_OLD_FIRST:
         return dict(released)
     return {**released, "operator": {key: value for key, value in operator.items() if key != "updateStrategy"}}
 
 
-def with_its_trouble(waiting: str, observation: Observation) -> str:
-    """What waits for Cilium's operator, with the words of a pod of it that does not run, where one has any."""
+def with_operator_failure(message: str, observation: Observation) -> str:
+    """Return the message, followed by why a pod of the Cilium operator does not run if one has a failure."""
     pods = (pod for pod in observation.other_pods if pod.workload == CILIUM_OPERATOR and pod.failure_message)
-    # That a second replica has no place on a single node is no news.
-    told = min(pods, key=lambda pod: (not pod.node, pod.name), default=None)
-    return waiting if told is None else f"{waiting} (pod {told.name}: {told.failure_message})"
+    # Scheduled pods first: on a single node it is normal that a second replica cannot be scheduled.
+    failed = min(pods, key=lambda pod: (not pod.node, pod.name), default=None)
+    return message if failed is None else f"{message} (pod {failed.name}: {failed.failure_message})"

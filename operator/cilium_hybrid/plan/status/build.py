@@ -1,144 +1,195 @@
-"""From a decision and what was observed to the status."""
+"""The status of the resource, built from an evaluation."""
 
 from typing import Final, assert_never
 
-from cilium_hybrid.api.conditions import Condition, ConditionType, Reason, since
-from cilium_hybrid.api.status import PreflightResult, PreflightStatus, Release, Status, Version
+from cilium_hybrid.api.conditions import Condition, ConditionType, Reason, keep_transition_time
+from cilium_hybrid.api.status import (
+    PlanStep,
+    PreflightResult,
+    PreflightStatus,
+    Release,
+    RolloutStatus,
+    Status,
+    Version,
+)
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.actions import Decision
+from cilium_hybrid.plan.inputs import Evaluation, Since, SpecEvaluation
 from cilium_hybrid.plan.release import initial_version, last_deployed
-from cilium_hybrid.plan.status.drift import drift_of
+from cilium_hybrid.plan.status.certificates import certificate_findings
+from cilium_hybrid.plan.status.drift import drift_findings, drift_status
+from cilium_hybrid.plan.status.findings import findings
 from cilium_hybrid.plan.status.history import history
-from cilium_hybrid.plan.status.nodes import NodeReadiness, named
-from cilium_hybrid.plan.status.ready import Summary, Truth, forecast, summarize
-from cilium_hybrid.plan.status.report import Report
-from cilium_hybrid.plan.upgrade.steps import newest_patch
+from cilium_hybrid.plan.status.ipam import IpamUsage, evaluate_ipam
+from cilium_hybrid.plan.status.nodes import NodeReadiness, describe_unready, evaluate_nodes
+from cilium_hybrid.plan.status.ready import Summary, Truth, forecast, summarize, target_version
+from cilium_hybrid.plan.status.upgrade_plan import plan_steps
+from cilium_hybrid.plan.upgrade.gates import preflight_status
+from cilium_hybrid.plan.upgrade.path import newest_patch
 from cilium_hybrid.rules.rule import join_violations
+from cilium_hybrid.rules.text import count_of
 
-_HELD_BY_THE_CRD: Final = frozenset({Reason.MASK_CHANGED, Reason.POD_CIDR_REMOVED})
+_REFUSED_BY_CRD: Final = frozenset({Reason.MASK_CHANGED, Reason.POD_CIDR_REMOVED})
+
+_ConditionFacts = tuple[ConditionType, Truth, Reason, str]
 
 
-def next_status(report: Report) -> Status:
-    """The status after this pass; equal to the previous one where nothing changed."""
-    observation, deployed = report.observation, last_deployed(report.observation)
-    initial = initial_version(observation)
+def node_readiness(evaluation: Evaluation) -> NodeReadiness:
+    """Evaluate every hybrid node.
+
+    After a restart, the previous status tells since when the nodes that it names have been unready.
+    """
+    reported: Since = {(node.name, node.reason): node.since for node in evaluation.previous.nodes.unready}
+    unready_since = {**reported, **evaluation.input.unready_since}
+    return evaluate_nodes(evaluation.observation, evaluation.config_digest, unready_since, evaluation.now)
+
+
+def build_status(evaluation: Evaluation, nodes: NodeReadiness) -> Status:
+    """Return the new status; it equals the previous one if nothing changed."""
+    observation, previous = evaluation.observation, evaluation.previous
+    initial, deployed = initial_version(observation), last_deployed(observation)
     running = deployed.chart_version if deployed is not None and deployed.managed else None
-    summary = summarize(report)
+    ipam = evaluate_ipam(observation, evaluation.input.lenient_spec)
+    found = _findings(evaluation, ipam)
+    preflight = preflight_status(evaluation.decision, evaluation.preflight)
+    summary = summarize(evaluation, nodes, ipam, found)
+    plan, plan_digest = _plan(evaluation)
     return Status(
-        observed_generation=report.generation,
+        observed_generation=evaluation.generation,
         phase=summary.phase,
         version=Version(
             running=running,
-            target=report.target,
+            target=target_version(evaluation),
             initial=None if initial is None else CiliumVersion.parse(initial).series,
-            latest_patch=_latest_patch(report, running),
+            latest_patch=_latest_patch(evaluation, running),
         ),
-        release=_release(report),
-        plan=report.plan,
-        plan_digest=report.plan_digest if report.plan else None,
-        preflight=report.preflight,
-        nodes=report.nodes.report(),
-        rollout=report.rollout,
-        ipam=None if report.ipam is None else report.ipam.ipam,
-        drift=drift_of(observation, report.differences, report.previous.drift),
-        findings=report.findings,
-        history=history(report.previous.history, observation.revisions),
-        conditions=_conditions(report, summary),
+        release=_release(evaluation),
+        plan=plan,
+        plan_digest=plan_digest,
+        preflight=preflight,
+        nodes=nodes.to_status(),
+        rollout=_rollout(evaluation),
+        ipam=None if ipam is None else ipam.ipam,
+        drift=drift_status(observation, evaluation.input.differences, previous.drift),
+        findings=found,
+        history=history(previous.history, observation.revisions),
+        conditions=_conditions(evaluation, nodes, summary, preflight, forecast(ipam)),
     )
 
 
-def _latest_patch(report: Report, running: str | None) -> str | None:
-    """What was found last still holds where nothing was found since, as after a restart."""
-    before = report.previous.version
-    if running is None or report.chart_versions is None:
+def _findings(evaluation: Evaluation, ipam: IpamUsage | None) -> tuple[str, ...]:
+    observation, spec = evaluation.observation, evaluation.input.lenient_spec
+    certificates = certificate_findings(observation, spec, evaluation.now)
+    return findings(observation, ipam, certificates, drift_findings(evaluation.input.differences))
+
+
+def _plan(evaluation: Evaluation) -> tuple[tuple[PlanStep, ...], str | None]:
+    """Return the plan and its digest."""
+    plan = plan_steps(evaluation) if isinstance(evaluation, SpecEvaluation) else ()
+    return plan, evaluation.upgrade_path.digest if plan and isinstance(evaluation, SpecEvaluation) else None
+
+
+def _rollout(evaluation: Evaluation) -> RolloutStatus | None:
+    suspended = isinstance(evaluation, SpecEvaluation) and evaluation.spec.suspend
+    return None if suspended or evaluation.violations else evaluation.rollout.status
+
+
+def _latest_patch(evaluation: Evaluation, running: str | None) -> str | None:
+    """Return the newest patch; the one found last stays if none was found since, such as after a restart."""
+    before, chart_versions = evaluation.previous.version, evaluation.input.chart_versions
+    if running is None or chart_versions is None:
         return before.latest_patch if before.running == running else None
-    newest = newest_patch(CiliumVersion.parse(running), report.chart_versions)
+    newest = newest_patch(CiliumVersion.parse(running), chart_versions)
     return None if newest is None else str(newest)
 
 
-def _release(report: Report) -> Release | None:
-    newest, record = report.observation.newest, report.observation.record
-    if newest is None or not newest.managed or _traps(report.decision):
+def _release(evaluation: Evaluation) -> Release | None:
+    newest, record = evaluation.observation.newest, evaluation.observation.record
+    if newest is None or not newest.managed or _would_lock_spec(evaluation):
         return None
     recorded = record is not None and record.revision == newest.number
     return Release(
         revision=newest.number,
         status=newest.status,
-        chart=record.chart_ref if record is not None and recorded else report.chart_ref or _chart(report.previous),
+        chart=record.chart_ref if record is not None and recorded else _chart_ref(evaluation),
         chart_digest=newest.chart_digest,
         values_digest=newest.values_digest,
     )
 
 
-def _traps(decision: Decision) -> bool:
-    """Whether the spec has IPAM facts that do not run: where `release` is there, the CRD keeps a spec as it is."""
-    return any(violation.reason in _HELD_BY_THE_CRD for violation in decision.violations)
+def _would_lock_spec(evaluation: Evaluation) -> bool:
+    """Whether the IPAM facts of the spec do not run: with `status.release`, the CRD would refuse to change them."""
+    return any(violation.reason in _REFUSED_BY_CRD for violation in evaluation.decision.violations)
 
 
-def _chart(previous: Status) -> str:
-    return "" if previous.release is None else previous.release.chart
+def _chart_ref(evaluation: Evaluation) -> str:
+    if isinstance(evaluation, SpecEvaluation):
+        return evaluation.spec.chart.ref
+    return "" if evaluation.previous.release is None else evaluation.previous.release.chart
 
 
-def _conditions(report: Report, summary: Summary) -> tuple[Condition, ...]:
-    decision, nodes = report.decision, report.nodes
-    made: list[tuple[ConditionType, Truth, Reason, str]] = [
-        (ConditionType.READY, summary.ready, summary.reason, summary.message)
-    ]
-    if summary.working:
-        made.append((ConditionType.RECONCILING, "True", summary.reason, summary.message))
+def _conditions(
+    evaluation: Evaluation, nodes: NodeReadiness, summary: Summary, preflight: PreflightStatus | None, outlook: str
+) -> tuple[Condition, ...]:
+    facts: list[_ConditionFacts] = [(ConditionType.READY, summary.ready, summary.reason, summary.message)]
+    if summary.reconciling:
+        facts.append((ConditionType.RECONCILING, "True", summary.reason, summary.message))
     if summary.stalled:
-        made.append((ConditionType.STALLED, "True", summary.reason, summary.message))
-    if decision.violations:
-        message = join_violations((*decision.violations, *report.warnings))
-        made.append((ConditionType.VALID, "False", decision.violations[0].reason, message))
-    elif report.warnings:
-        message = f"the spec breaks no rule; to be looked at: {join_violations(report.warnings)}"
-        made.append((ConditionType.VALID, "True", Reason.ACCEPTED, message))
-    else:
-        made.append((ConditionType.VALID, "True", Reason.ACCEPTED, "the spec breaks no rule"))
-    if report.preflight is not None:
-        made.append(_of_the_preflight(report.preflight))
-    if report.in_sync:
-        made.append((ConditionType.RELEASED, "True", Reason.IN_SYNC, f"Cilium {report.target} is released"))
-    else:
-        made.append((ConditionType.RELEASED, "False", decision.reason, decision.message))
-    if nodes.failing:
-        message = named(nodes.failing) + forecast(report)
-        made.append((ConditionType.NODES_READY, "False", _nodes_reason(nodes), message))
-    elif nodes.total == 0:
-        made.append((ConditionType.NODES_READY, "True", Reason.NO_HYBRID_NODES, "no hybrid node has joined"))
-    else:
-        made.append((ConditionType.NODES_READY, "True", Reason.IN_SYNC, f"{nodes.total} of {nodes.total} nodes pass"))
+        facts.append((ConditionType.STALLED, "True", summary.reason, summary.message))
+    facts.append(_valid(evaluation))
+    if preflight is not None:
+        facts.append(_preflight_passed(preflight))
+    facts += [_released(evaluation), _nodes_ready(nodes, outlook)]
     return tuple(
-        since(
-            report.previous.conditions,
+        keep_transition_time(
+            evaluation.previous.conditions,
             Condition(
                 type=kind,
                 status=status,
                 reason=reason,
                 message=message,
-                observed_generation=report.generation,
-                last_transition_time=report.now,
+                observed_generation=evaluation.generation,
+                last_transition_time=evaluation.now,
             ),
         )
-        for kind, status, reason, message in made
+        for kind, status, reason, message in facts
     )
 
 
-def _of_the_preflight(preflight: PreflightStatus) -> tuple[ConditionType, Truth, Reason, str]:
-    told = f"Cilium {preflight.version}: {preflight.ready} of {preflight.expected} nodes passed"
+def _valid(evaluation: Evaluation) -> _ConditionFacts:
+    violations, warnings = evaluation.decision.violations, evaluation.warnings
+    if violations:
+        return ConditionType.VALID, "False", violations[0].reason, join_violations((*violations, *warnings))
+    warned = f"; {count_of(len(warnings), 'warning', 'warnings')}: {join_violations(warnings)}" if warnings else ""
+    return ConditionType.VALID, "True", Reason.ACCEPTED, f"spec is valid{warned}"
+
+
+def _preflight_passed(preflight: PreflightStatus) -> _ConditionFacts:
+    message = f"Cilium {preflight.version}: {preflight.ready} of {preflight.expected} nodes passed"
     if preflight.findings:
-        told += f"; {'; '.join(preflight.findings)}"
+        message += f"; {'; '.join(preflight.findings)}"
     match preflight.result:
         case PreflightResult.PASSED:
-            return ConditionType.PREFLIGHT_PASSED, "True", Reason.PREFLIGHT_PASSED, told
+            return ConditionType.PREFLIGHT_PASSED, "True", Reason.PREFLIGHT_PASSED, message
         case PreflightResult.FAILED:
-            return ConditionType.PREFLIGHT_PASSED, "False", Reason.PREFLIGHT_FAILED, told
+            return ConditionType.PREFLIGHT_PASSED, "False", Reason.PREFLIGHT_FAILED, message
         case PreflightResult.RUNNING:
-            return ConditionType.PREFLIGHT_PASSED, "Unknown", Reason.PREFLIGHT_RUNNING, told
+            return ConditionType.PREFLIGHT_PASSED, "Unknown", Reason.PREFLIGHT_RUNNING, message
         case unknown:
             assert_never(unknown)
 
 
-def _nodes_reason(nodes: NodeReadiness) -> Reason:
-    return Reason.NODES_NOT_READY if nodes.connected_failing else Reason.NODES_DISCONNECTED
+def _released(evaluation: Evaluation) -> _ConditionFacts:
+    if evaluation.in_sync:
+        message = f"Cilium {target_version(evaluation)} is deployed"
+        return ConditionType.RELEASED, "True", Reason.IN_SYNC, message
+    return ConditionType.RELEASED, "False", evaluation.decision.reason, evaluation.decision.message
+
+
+def _nodes_ready(nodes: NodeReadiness, outlook: str) -> _ConditionFacts:
+    if nodes.unready:
+        reason = Reason.NODES_NOT_READY if nodes.connected_unready else Reason.NODES_DISCONNECTED
+        return ConditionType.NODES_READY, "False", reason, describe_unready(nodes.unready) + outlook
+    if nodes.total == 0:
+        return ConditionType.NODES_READY, "True", Reason.NO_HYBRID_NODES, "no hybrid node has joined"
+    message = f"{nodes.total} of {nodes.total} hybrid nodes are ready"
+    return ConditionType.NODES_READY, "True", Reason.IN_SYNC, message

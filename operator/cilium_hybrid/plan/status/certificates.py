@@ -1,59 +1,61 @@
-"""The certificates of Hubble, which end in silence: told in time, with what makes each of them anew."""
+"""Findings on Hubble's certificates that expire soon, with how to renew each of them."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from cilium_hybrid.plan.observation import Certificate, CertificateMaker, Observation
-from cilium_hybrid.rules.lenient_spec import read_lenient_spec
+from cilium_hybrid.plan.observation import Certificate, CertificateIssuer, Observation
+from cilium_hybrid.rules.lenient_spec import LenientSpec
 from cilium_hybrid.rules.text import list_names
 
-AUTHORITY: Final = "cilium-ca"
-"""It signs the others, and lives three years; they live one."""
-CERTIFICATES: Final = (AUTHORITY, "hubble-relay-client-certs", "hubble-server-certs")
-"""The Secrets of the chart that hold one, all of them in kube-system."""
-TOLD_BEFORE: Final = timedelta(days=30)
+CA_CERTIFICATE: Final = "cilium-ca"
+"""The Secret of the CA that signs the others. It is valid for three years, they are valid for one."""
+CERTIFICATES: Final = (CA_CERTIFICATE, "hubble-relay-client-certs", "hubble-server-certs")
+"""The Secrets of the chart that hold a certificate, all in kube-system."""
+WARN_BEFORE: Final = timedelta(days=30)
 
-# The relay reads it and the agents do not: such a change is a revision that restarts none of them.
-_RELEASED_ANEW: Final = (
-    "then change an annotation in spec.values.hubble.relay.podAnnotations: the revision that this makes has new ones, "
-    "and no agent restarts"
+# Only the relay reads this annotation: the change makes a revision and restarts no agent.
+_RECREATE: Final = (
+    "then change an annotation in spec.values.hubble.relay.podAnnotations: the new revision recreates them "
+    "and restarts no agent"
 )
 
 
-def certificate_findings(observation: Observation, raw_spec: object, now: datetime) -> tuple[str, ...]:
-    """A sentence for those that end on the same day and are renewed in the same way; the same until they are, or end.
+def certificate_findings(observation: Observation, spec: LenientSpec, now: datetime) -> tuple[str, ...]:
+    """Return a sentence for all certificates that expire on the same day and are renewed in the same way.
 
-    Source: templates/hubble/tls-* of the charts, which since 1.18 keep the certificates that they find.
+    A sentence stays the same until the certificates are renewed or expire.
+    Source: templates/hubble/tls-* of the charts, which keep existing certificates since 1.18.
     """
-    ending = [one for one in observation.certificates if one.ends <= now + TOLD_BEFORE]
-    values = read_lenient_spec(raw_spec).values
+    expiring = [certificate for certificate in observation.certificates if certificate.not_after <= now + WARN_BEFORE]
     found: dict[tuple[str, str], list[str]] = {}
-    for one in sorted(ending, key=lambda one: (one.ends.date(), one.secret)):
-        when = f"{'ended' if one.ends <= now else 'end'} on {one.ends.date()}"
-        found.setdefault((when, _what_to_do(one, observation, values)), []).append(one.secret)
-    return tuple(f"certificates that {when}: {list_names(names)}: {advice}" for (when, advice), names in found.items())
+    for certificate in sorted(expiring, key=lambda certificate: (certificate.not_after.date(), certificate.secret)):
+        verb = "expired" if certificate.not_after <= now else "expire"
+        fix = _fix(certificate, observation, spec.values)
+        found.setdefault((f"{verb} on {certificate.not_after.date()}", fix), []).append(certificate.secret)
+    return tuple(f"certificates {when}: {list_names(names)}; {fix}" for (when, fix), names in found.items())
 
 
-def _what_to_do(one: Certificate, observation: Observation, values: Mapping[str, Any]) -> str:
-    if one.maker is CertificateMaker.CERT_MANAGER:
-        return "see why cert-manager does not renew them: kubectl -n kube-system get certificates"
-    if one.maker is CertificateMaker.OTHER:
-        return "renew them where they come from: release cilium did not make these Secrets of kube-system"
+def _fix(certificate: Certificate, observation: Observation, values: Mapping[str, Any]) -> str:
+    if certificate.issuer is CertificateIssuer.CERT_MANAGER:
+        return "find out why cert-manager does not renew them: kubectl -n kube-system get certificates"
+    if certificate.issuer is CertificateIssuer.OTHER:
+        return "renew them at their source: release cilium did not create these Secrets in kube-system"
+    is_ca = certificate.secret == CA_CERTIFICATE
     if _at(values, "hubble", "tls", "auto", "enabled") is False:
-        return f"write newer ones into spec.values, at {'tls.ca' if one.secret == AUTHORITY else 'hubble'}"
-    if one.secret != AUTHORITY:
-        return f"delete these Secrets of kube-system, {_RELEASED_ANEW}"
-    # A certificate that is kept would go on under an authority that is there no more.
-    signed = sorted(other.secret for other in observation.certificates if other.secret != AUTHORITY)
+        return f"replace them in spec.values.{'tls.ca' if is_ca else 'hubble'}"
+    if not is_ca:
+        return f"delete these Secrets in kube-system, {_RECREATE}"
+    # Certificates that are kept would still be signed by the old CA.
+    signed = sorted(other.secret for other in observation.certificates if other.secret != CA_CERTIFICATE)
     if not _at(values, "tls", "ca", "cert"):
-        return f"delete Secrets {', '.join([AUTHORITY, *signed])} of kube-system, {_RELEASED_ANEW}"
-    newer = "write a newer one into spec.values.tls.ca"
-    return f"delete Secrets {', '.join(signed)} of kube-system, then {newer}" if signed else newer
+        return f"delete Secrets {', '.join([CA_CERTIFICATE, *signed])} in kube-system, {_RECREATE}"
+    replace_ca = "replace the CA in spec.values.tls.ca"
+    return f"delete Secrets {', '.join(signed)} in kube-system, then {replace_ca}" if signed else replace_ca
 
 
 def _at(values: Mapping[str, Any], *path: str) -> Any:
-    """The value at a path, None where there is none."""
+    """Return the value at a path, None if there is none."""
     found: Any = values
     for key in path:
         found = found.get(key) if isinstance(found, Mapping) else None

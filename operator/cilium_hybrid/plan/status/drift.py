@@ -1,4 +1,4 @@
-"""What somebody changed of what is released: told with who did it, and not undone."""
+"""Drift: changes that others made to the objects of the release."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,18 @@ from cilium_hybrid.rules.text import list_names
 
 
 def compared_revision(observation: Observation) -> int | None:
-    """The revision that the objects shall be as; None where none of the operator's is deployed."""
+    """Return the revision to compare the cluster with, None if no revision of the operator is deployed."""
     newest = observation.newest
     return newest.number if newest is not None and newest.deployed else None
 
 
-def drift_of(observation: Observation, differences: Sequence[Difference] | None, before: Drift | None) -> Drift | None:
-    """For the status. Until it is compared anew, what differed `before` is told no more, and nothing is nothing."""
+def drift_status(
+    observation: Observation, differences: Sequence[Difference] | None, before: Drift | None
+) -> Drift | None:
+    """Return `status.drift`.
+
+    Until the next comparison, earlier drift is no longer reported, and the absence of drift still is.
+    """
     if observation.newest is None or not observation.newest.managed:
         return None
     if differences is None:
@@ -23,10 +28,9 @@ def drift_of(observation: Observation, differences: Sequence[Difference] | None,
 
 
 def drift_findings(differences: Sequence[Difference] | None) -> tuple[str, ...]:
-    """A sentence, where anything differs."""
+    """Return a sentence if anything differs from the release."""
     if not differences:
         return ()
-    told = list_names([str(difference) for difference in differences])
-    return (
-        f"not as released: {told}: the next change of the release undoes it; what is to stay belongs into the spec",
-    )
+    names = list_names([str(difference) for difference in differences])
+    fix = "the next change of the release undoes this; to keep the change, add it to the spec"
+    return (f"differs from the release: {names}; {fix}",)

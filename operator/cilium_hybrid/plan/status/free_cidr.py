@@ -1,4 +1,4 @@
-"""Where a pool can grow: the next CIDR that nobody is known to use."""
+"""A CIDR to append to the pools: the next one that is not known to be in use."""
 
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network
@@ -6,7 +6,7 @@ from typing import Final
 
 from cilium_hybrid.api.cel import PRIVATE
 from cilium_hybrid.plan.observation import Observation
-from cilium_hybrid.rules.cidrs import FOREIGN_NETWORKS
+from cilium_hybrid.rules.cidrs import FORBIDDEN_NETWORKS
 from cilium_hybrid.rules.lenient_spec import LenientSpec
 
 _BITS: Final = 32
@@ -15,12 +15,17 @@ Range = tuple[int, int]
 """First and last address."""
 
 
-def free_network(observation: Observation, spec: LenientSpec, used: Sequence[Range], mask: int) -> IPv4Network | None:
-    """A CIDR like the last of `used`, the next that is free of all that is known; a smaller one where there is none."""
+def find_free_network(
+    observation: Observation, spec: LenientSpec, used: Sequence[Range], mask: int
+) -> IPv4Network | None:
+    """Return the next free CIDR of the size of the last range in `used`, else a smaller one; None if there is none.
+
+    It holds at least one node block, whose prefix length is `mask`.
+    """
     first, last = used[-1]
     avoided = sorted(_avoided(observation, spec, used))
     areas = list(_areas(spec))
-    # What follows the last pool is what an admin would take.
+    # An admin would choose the range after the last pool.
     ahead = [(max(begin, last + 1), end) for begin, end in areas if begin <= last < end]
     for prefix in range(_BITS - (last - first).bit_length(), mask + 1):
         size = 1 << (_BITS - prefix)
@@ -35,20 +40,20 @@ def _avoided(observation: Observation, spec: LenientSpec, used: Sequence[Range])
     yield from ((taken.first, taken.last) for taken in observation.taken)
     for node in observation.nodes.values():
         yield from ((taken.first, taken.last) for taken in node.addresses)
-    for name in FOREIGN_NETWORKS:
-        yield from map(_range_of, (network for _, network in spec.declared(name)))
+    for name in FORBIDDEN_NETWORKS:
+        yield from map(_range_of, (network for _, network in spec.declared_networks(name)))
 
 
 def _areas(spec: LenientSpec) -> Iterator[Range]:
-    """Where a pool may lie: private, and in a remote pod network where those are declared."""
+    """Yield where a pool may lie: private networks, within the remote pod networks if those are declared."""
     private = [IPv4Network(network) for network in PRIVATE]
-    remote = [network for _, network in spec.declared("remotePodCIDRs")]
+    remote = [network for _, network in spec.declared_networks("remotePodCIDRs")]
     if not remote:
         yield from map(_range_of, private)
     for network in remote:
         for other in private:
             if network.overlaps(other):
-                yield _range_of(max(network, other, key=lambda one: one.prefixlen))
+                yield _range_of(max(network, other, key=lambda candidate: candidate.prefixlen))
 
 
 def _range_of(network: IPv4Network) -> Range:
@@ -56,7 +61,7 @@ def _range_of(network: IPv4Network) -> Range:
 
 
 def _gap(area: Range, size: int, avoided: Sequence[Range]) -> int | None:
-    """The first aligned place of this size in an area that touches nothing of what is avoided, sorted by first."""
+    """Return the first aligned range of this size in `area` that touches none of `avoided`, which is sorted."""
     start = -(-area[0] // size) * size
     for first, last in avoided:
         if first >= start + size:

@@ -1,4 +1,4 @@
-"""What was done to the release, as Helm's own records tell it."""
+"""The history of the release, derived from its Helm revisions."""
 
 from collections.abc import Sequence
 
@@ -8,30 +8,33 @@ from cilium_hybrid.plan.release import APPLIED
 
 
 def history(before: tuple[HistoryEntry, ...], revisions: Sequence[Revision]) -> tuple[HistoryEntry, ...]:
-    """One entry for each finished revision of ours, told by Helm's own records: nothing is lost by a crash."""
+    """Return `status.history`: an entry for each finished revision of the operator, the newest MAX_HISTORY of them.
+
+    It is derived from Helm's revisions, so that a crash of the operator loses nothing.
+    """
     entries = {(entry.revision, entry.at): entry for entry in before}
     running: str | None = None
     for revision in revisions:
         finished = revision.status in {*APPLIED, "failed"}
-        key = (revision.number, revision.made_at)
+        key = (revision.number, revision.created_at)
         if revision.managed and finished and key not in entries:
             entries[key] = HistoryEntry(
-                at=revision.made_at,
-                action=_made_for(revision, running),
+                at=revision.created_at,
+                action=_action(revision, running),
                 from_version=running,
                 to_version=revision.chart_version,
                 revision=revision.number,
                 result="Failed" if revision.status == "failed" else "Succeeded",
             )
-        # Helm calls a failed revision superseded once a later one worked; what was told of it then still holds.
+        # Helm marks a failed revision as superseded once a later one succeeds; its entry stays failed.
         failed = key in entries and entries[key].result == "Failed"
         if revision.status in APPLIED and not failed:
             running = revision.chart_version or running
     return tuple(sorted(entries.values(), key=lambda entry: (entry.at, entry.revision)))[-MAX_HISTORY:]
 
 
-def _made_for(revision: Revision, running: str | None) -> HistoryAction:
-    if revision.copies is not None:
+def _action(revision: Revision, running: str | None) -> HistoryAction:
+    if revision.rolled_back_to is not None:
         return HistoryAction.ROLLBACK
     if running is None:
         return HistoryAction.INSTALL

@@ -1,4 +1,4 @@
-"""What `Ready` says, made here and nowhere else: what blocks, else how Cilium's operator, agents and nodes are."""
+"""Condition `Ready` and the phase: what blocks, else the state of the Cilium operator, the agents and the nodes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,38 +7,40 @@ from typing import Literal
 from cilium_hybrid.api.conditions import ConditionType, Reason, find_condition
 from cilium_hybrid.api.status import Phase, UnreadyNode
 from cilium_hybrid.plan.actions import Nothing
-from cilium_hybrid.plan.rollout.operator_deployment import with_its_trouble
+from cilium_hybrid.plan.inputs import Evaluation, SpecEvaluation
+from cilium_hybrid.plan.rollout.operator_deployment import with_operator_failure
 from cilium_hybrid.plan.status.history import history
-from cilium_hybrid.plan.status.nodes import named
-from cilium_hybrid.plan.status.report import Report
+from cilium_hybrid.plan.status.ipam import IpamUsage
+from cilium_hybrid.plan.status.nodes import NodeReadiness, describe_unready
+from cilium_hybrid.rules.text import count_of, list_names
 
 Truth = Literal["True", "False", "Unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What `Ready` says."""
+    """What `Ready` reports, and whether `Reconciling` or `Stalled` stand beside it."""
 
     ready: Truth
     reason: Reason
     message: str
     phase: Phase
-    working: bool = False
+    reconciling: bool = False
     stalled: bool = False
 
 
-def summarize(report: Report) -> Summary:
-    """What blocks, if anything does; else what the nodes say."""
-    decision = report.decision
+def summarize(evaluation: Evaluation, nodes: NodeReadiness, ipam: IpamUsage | None, findings: Sequence[str]) -> Summary:
+    """Return what blocks, if anything does; else the state of the nodes."""
+    decision = evaluation.decision
     if decision.reason is Reason.SUSPENDED:
-        ready: Truth = "True" if _was_ready(report) else "False"
+        ready: Truth = "True" if _was_ready(evaluation) else "False"
         return Summary(ready, decision.reason, decision.message, Phase.SUSPENDED)
     if decision.reason in {Reason.DELETING, Reason.DELETION_BLOCKED}:
-        return Summary("False", decision.reason, decision.message, Phase.DELETING, working=True)
+        return Summary("False", decision.reason, decision.message, Phase.DELETING, reconciling=True)
     if decision.stalled:
         return Summary("False", decision.reason, decision.message, Phase.BLOCKED, stalled=True)
-    if decision.reason is Reason.IN_SYNC or (decision.reason is Reason.ROLLING_OUT and _settled(report)):
-        return _of_the_nodes(report)
+    if decision.reason is Reason.IN_SYNC or (decision.reason is Reason.ROLLING_OUT and _is_settled(evaluation)):
+        return _summarize_nodes(evaluation, nodes, _remarks(evaluation, ipam, findings))
     if decision.reason is Reason.INSTALLING:
         phase = Phase.INSTALLING
     elif decision.reason is Reason.PREFLIGHT_RUNNING:
@@ -49,86 +51,106 @@ def summarize(report: Report) -> Summary:
         phase = Phase.UPGRADING
     else:
         phase = Phase.BLOCKED
-    return Summary("False", decision.reason, decision.message, phase, working=True)
+    return Summary("False", decision.reason, decision.message, phase, reconciling=True)
 
 
-def _of_the_nodes(report: Report) -> Summary:
-    """The release is in step; whether it runs is for Cilium's operator, the agents and the nodes to say."""
-    nodes, now = report.nodes, report.now
+def target_version(evaluation: Evaluation) -> str | None:
+    """Return the version that the spec asks for, as far as it can be read."""
+    if isinstance(evaluation, SpecEvaluation):
+        return evaluation.spec.version
+    version = evaluation.input.resource.spec.get("version")
+    return version if isinstance(version, str) else None
+
+
+def forecast(ipam: IpamUsage | None) -> str:
+    """Return what to do before the pools run out, to be appended to a message; empty if enough blocks are free."""
+    return f"; {ipam.forecast}" if ipam is not None and ipam.forecast else ""
+
+
+def _summarize_nodes(evaluation: Evaluation, nodes: NodeReadiness, remarks: str) -> Summary:
+    """The release is in sync; whether it runs depends on the Cilium operator, the agents and the nodes."""
+    now, version = evaluation.now, target_version(evaluation)
     if nodes.total == 0:
-        return Summary(
-            "True",
-            Reason.NO_HYBRID_NODES,
-            f"Cilium {report.target} is released and waits for the first hybrid node to join",
-            Phase.READY,
-        )
-    settled = _settled(report)
-    blocking = nodes.fault_of_cilium(now) if settled else nodes.connected_failing
-    if blocking:
-        return _waiting(report, _told(report, nodes.connected_failing), settled)
-    if not settled and (waits := _operator_waits(report)):
-        return _waiting(report, waits, settled, of_the_release=True)
-    told = _told(report, nodes.failing)
-    if nodes.grace_ends(now) is not None:
-        return Summary("True", Reason.NODES_JOINING, told, Phase.READY)
+        message = f"Cilium {version} is deployed; waiting for the first hybrid node to join"
+        return Summary("True", Reason.NO_HYBRID_NODES, message, Phase.READY)
+    settled = _is_settled(evaluation)
+    if settled:
+        blocked = bool(nodes.caused_by_cilium(now) or nodes.outdated_past_grace(now))
+    else:
+        blocked = bool(nodes.connected_unready or nodes.outdated)
+    if blocked:
+        message = _describe_nodes(version, nodes, nodes.connected_unready) + remarks
+        return _not_ready(evaluation, nodes, message, settled=settled)
+    if not settled and (waiting := _waiting_for_operator(evaluation)):
+        return _not_ready(evaluation, nodes, waiting, operator_pending=True)
+    message = _describe_nodes(version, nodes, nodes.unready) + remarks
+    if nodes.grace_ends_at(now) is not None:
+        return Summary("True", Reason.NODES_JOINING, message, Phase.READY)
     if nodes.disconnected:
-        return Summary("True", Reason.NODES_DISCONNECTED, told, Phase.READY)
-    return Summary("True", Reason.IN_SYNC, told, Phase.READY)
+        return Summary("True", Reason.NODES_DISCONNECTED, message, Phase.READY)
+    return Summary("True", Reason.IN_SYNC, message, Phase.READY)
 
 
-def _waiting(report: Report, message: str, settled: bool, *, of_the_release: bool = False) -> Summary:
-    """Not Ready, in the words of what is going on. `of_the_release`: what is waited for is no trouble of a node."""
+def _not_ready(
+    evaluation: Evaluation, nodes: NodeReadiness, message: str, *, settled: bool = False, operator_pending: bool = False
+) -> Summary:
+    """Return `Ready` False with the reason that fits what is in progress, if anything is."""
     if settled:
         return Summary("False", Reason.NODES_NOT_READY, message, Phase.DEGRADED)
-    made = history(report.previous.history, report.observation.revisions)
-    if [entry.result for entry in made].count("Succeeded") <= 1:
-        return Summary("False", Reason.INSTALLING, message, Phase.INSTALLING, working=True)
-    if of_the_release or min(report.nodes.up_to_date, report.nodes.agents_ready) < report.nodes.total:
-        return Summary("False", Reason.ROLLING_OUT, message, Phase.UPGRADING, working=True)
-    return Summary("False", Reason.NODES_NOT_READY, message, Phase.DEGRADED, working=True)
+    entries = history(evaluation.previous.history, evaluation.observation.revisions)
+    if [entry.result for entry in entries].count("Succeeded") <= 1:
+        return Summary("False", Reason.INSTALLING, message, Phase.INSTALLING, reconciling=True)
+    if operator_pending or min(nodes.up_to_date, nodes.agents_ready) < nodes.total:
+        return Summary("False", Reason.ROLLING_OUT, message, Phase.UPGRADING, reconciling=True)
+    return Summary("False", Reason.NODES_NOT_READY, message, Phase.DEGRADED, reconciling=True)
 
 
-def _told(report: Report, failing: Sequence[UnreadyNode]) -> str:
-    ready = report.nodes.total - len(report.nodes.failing)
-    told = f"Cilium {report.target} runs on {ready} of {report.nodes.total} hybrid nodes"
-    if failing:
-        told += f": {named(failing)}"
-    told += forecast(report)
-    if report.warnings:
-        told += f" ({len(report.warnings)} to be looked at, see condition Valid)"
-    if others := len(report.findings) - bool(forecast(report)):
-        told += f" ({others} to be looked at, see status.findings)"
-    return told
+def _describe_nodes(version: str | None, nodes: NodeReadiness, unready: Sequence[UnreadyNode]) -> str:
+    """Return on how many nodes the version runs, and why it does not on the others."""
+    running = nodes.total - len(nodes.unready) - len(nodes.outdated)
+    causes = [describe_unready(unready)] if unready else []
+    if nodes.outdated:
+        causes.append(f"{list_names(sorted(nodes.outdated))} (agent runs an outdated configuration)")
+    message = f"Cilium {version} runs on {running} of {nodes.total} hybrid nodes"
+    return f"{message}: {'; '.join(causes)}" if causes else message
 
 
-def forecast(report: Report) -> str:
-    """What to do before the pools run out, to be put behind a message; empty while there is room."""
-    return f"; {report.ipam.forecast}" if report.ipam is not None and report.ipam.forecast else ""
+def _remarks(evaluation: Evaluation, ipam: IpamUsage | None, findings: Sequence[str]) -> str:
+    """Return what needs attention but blocks nothing, to be appended to a message."""
+    outlook = forecast(ipam)
+    warnings, others = len(evaluation.warnings), len(findings) - bool(outlook)
+    remarks = outlook
+    if warnings:
+        remarks += f" ({count_of(warnings, 'warning', 'warnings')}, see condition Valid)"
+    if others:
+        remarks += f" ({count_of(others, 'finding', 'findings')}, see status.findings)"
+    return remarks
 
 
-def _operator_waits(report: Report) -> str | None:
-    operator = report.observation.cilium_operator
+def _waiting_for_operator(evaluation: Evaluation) -> str | None:
+    """Return what is awaited from the Cilium operator; None if it is available and up to date."""
+    operator = evaluation.observation.cilium_operator
     if operator is None:
-        return "waiting for Cilium's operator to appear"
+        return "waiting for the Cilium operator to be created"
     if operator.observed and operator.available and operator.current:
         return None
-    waiting = f"waiting for Cilium's operator: {operator.available} of {operator.replicas} replicas available"
+    waiting = f"waiting for the Cilium operator: {operator.available} of {operator.replicas} replicas available"
     if operator.available:
-        waiting += ", not all of them of what is released"
-    return with_its_trouble(waiting, report.observation)
+        waiting += ", not all of them up to date"
+    return with_operator_failure(waiting, evaluation.observation)
 
 
-def _was_ready(report: Report) -> bool:
-    ready = find_condition(report.previous.conditions, ConditionType.READY)
+def _was_ready(evaluation: Evaluation) -> bool:
+    ready = find_condition(evaluation.previous.conditions, ConditionType.READY)
     return ready is not None and ready.status == "True"
 
 
-def _settled(report: Report) -> bool:
-    """Whether this generation has been Ready once: from then on a node's trouble is its own."""
-    ready = find_condition(report.previous.conditions, ConditionType.READY)
-    if ready is None or ready.observed_generation != report.generation:
+def _is_settled(evaluation: Evaluation) -> bool:
+    """Whether this generation has been Ready: from then on, an unready node does not question the release."""
+    ready = find_condition(evaluation.previous.conditions, ConditionType.READY)
+    if ready is None or ready.observed_generation != evaluation.generation:
         return False
     if ready.status == "True":
         return True
-    working = find_condition(report.previous.conditions, ConditionType.RECONCILING)
-    return ready.reason is Reason.NODES_NOT_READY and working is None
+    reconciling = find_condition(evaluation.previous.conditions, ConditionType.RECONCILING)
+    return ready.reason is Reason.NODES_NOT_READY and reconciling is None

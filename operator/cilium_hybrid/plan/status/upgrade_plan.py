@@ -1,19 +1,18 @@
-"""How far each version of the plan is, as the status shows it."""
+"""The plan in the status: the versions of the upgrade path, each with its phase."""
 
 from itertools import pairwise
 from typing import Final
 
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.api.status import PlanPhase, PlanStep, PreflightResult, Status
-from cilium_hybrid.api.v1alpha1 import RolloutStrategy
+from cilium_hybrid.api.status import PlanPhase, PlanStep, PreflightResult
+from cilium_hybrid.api.upgrade import RolloutStrategy
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.actions import Decision
-from cilium_hybrid.plan.inputs import Situation
+from cilium_hybrid.plan.inputs import SpecEvaluation
 from cilium_hybrid.plan.release import released_digest
 from cilium_hybrid.plan.rollout.rollout import RolloutStep, is_verified
-from cilium_hybrid.rules.supported_minors import notes_of
+from cilium_hybrid.rules.supported_minors import minor_of
 
-_NOT_ITS_TURN: Final = frozenset(
+_NEXT_STEP_WAITS: Final = frozenset(
     {
         Reason.AWAITING_APPROVAL,
         Reason.FOREIGN_REVISION,
@@ -28,47 +27,47 @@ _NOT_ITS_TURN: Final = frozenset(
 )
 
 
-def plan_steps(situation: Situation, decision: Decision, previous: Status) -> tuple[PlanStep, ...]:
-    """The versions of the plan, each with where it is; none where this generation asks for no change."""
-    upgrade_path = situation.upgrade_path
-    if situation.violations or upgrade_path.unknown:
+def plan_steps(evaluation: SpecEvaluation) -> tuple[PlanStep, ...]:
+    """Return the versions of the plan with their phases; empty if this generation changes nothing."""
+    path, previous = evaluation.upgrade_path, evaluation.previous
+    if evaluation.violations or path.needs_versions:
         return ()
-    planned = previous.plan_digest == upgrade_path.digest
-    if situation.in_sync and _rolled_out(situation) and not planned:
+    planned = previous.plan_digest == path.digest
+    if evaluation.in_sync and _is_rolled_out(evaluation) and not planned:
         return ()
-    notes = {step.version: step.notes for step in previous.plan} if planned else _notes(situation)
+    notes = {step.version: step.notes for step in previous.plan} if planned else _notes(evaluation)
     return tuple(
-        PlanStep(version=version, phase=_phase(version, situation, decision), notes=notes[version])
-        for version in upgrade_path.versions
+        PlanStep(version=version, phase=_phase(version, evaluation), notes=notes[version]) for version in path.versions
     )
 
 
-def _phase(version: str, situation: Situation, decision: Decision) -> PlanPhase:
-    upgrade_path, told = situation.upgrade_path, decision.preflight or situation.checks.told
-    released = version not in upgrade_path.left and (bool(upgrade_path.left) or situation.in_sync)
-    if released:
-        behind = version != upgrade_path.present.chart_version or _rolled_out(situation)
-        return PlanPhase.DONE if behind else PlanPhase.ROLLOUT
-    if version != upgrade_path.next.chart_version or decision.reason in _NOT_ITS_TURN:
+def _phase(version: str, evaluation: SpecEvaluation) -> PlanPhase:
+    path, decision = evaluation.upgrade_path, evaluation.decision
+    deployed = version not in path.remaining and (bool(path.remaining) or evaluation.in_sync)
+    if deployed:
+        done = version != path.current.chart_version or _is_rolled_out(evaluation)
+        return PlanPhase.DONE if done else PlanPhase.ROLLOUT
+    if version != path.next.chart_version or decision.reason in _NEXT_STEP_WAITS:
         return PlanPhase.PENDING
-    unchecked = upgrade_path.left and situation.spec.upgrade.preflight.enabled
-    if unchecked and (told is None or (told.version, told.result) != (version, PreflightResult.PASSED)):
+    preflight = decision.preflight or evaluation.preflight.reported
+    passed = preflight is not None and (preflight.version, preflight.result) == (version, PreflightResult.PASSED)
+    if path.remaining and evaluation.spec.upgrade.preflight.enabled and not passed:
         return PlanPhase.PREFLIGHT
     return PlanPhase.APPLY
 
 
-def _rolled_out(situation: Situation) -> bool:
-    if situation.spec.upgrade.rollout.strategy is RolloutStrategy.GATED:
-        return situation.rollout.step is RolloutStep.DONE
-    observation = situation.observation
+def _is_rolled_out(evaluation: SpecEvaluation) -> bool:
+    if evaluation.spec.upgrade.rollout.strategy is RolloutStrategy.GATED:
+        return evaluation.rollout.step is RolloutStep.DONE
+    observation = evaluation.observation
     return not observation.nodes or is_verified(observation, released_digest(observation))
 
 
-def _notes(situation: Situation) -> dict[str, tuple[str, ...]]:
-    """What to know before each step that enters another minor release; on the way down nothing is entered."""
-    versions = (situation.upgrade_path.present.chart_version, *situation.upgrade_path.versions)
+def _notes(evaluation: SpecEvaluation) -> dict[str, tuple[str, ...]]:
+    """Return the upgrade notes of each step to a later minor version; a downgrade has none."""
+    versions = (evaluation.upgrade_path.current.chart_version, *evaluation.upgrade_path.versions)
     return {
-        after: notes_of(CiliumVersion.parse(after))
+        after: minor_of(CiliumVersion.parse(after)).notes
         if CiliumVersion.parse(after).minor > CiliumVersion.parse(before).minor
         else ()
         for before, after in pairwise(versions)

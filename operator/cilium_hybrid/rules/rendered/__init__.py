@@ -1,1 +1,1 @@
-"""Rules on the manifests that the chart renders."""
+"""Rules on rendered manifests."""

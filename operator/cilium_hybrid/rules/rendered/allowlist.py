@@ -1,7 +1,7 @@
-"""The objects of Cilium and its preflight that the operator knows, and how far the pods of each reach into their node.
+"""The objects of Cilium and its preflight that the operator may create, and the node access of their pods.
 
-Exactly these are in deploy/operator/rbac-cilium.yaml; a test holds the two against one another.
-Source: what the charts of Cilium 1.17 to 1.20 render on hybrid nodes, Hubble's relay and UI with it.
+deploy/operator/rbac-cilium.yaml has the same list, which a test compares.
+Source: manifests rendered from the charts of Cilium 1.17 to 1.20 for hybrid nodes, with Hubble Relay and Hubble UI.
 """
 
 from collections.abc import Mapping
@@ -11,23 +11,23 @@ from typing import Final
 KUBE_SYSTEM: Final = "kube-system"
 SECRETS: Final = "cilium-secrets"
 RBAC: Final = "rbac.authorization.k8s.io/v1"
-CLUSTER: Final = ""
-"""In the place of a namespace, of an object that is in none."""
+CLUSTER_SCOPED: Final = ""
+"""Stands for the namespace of a cluster-scoped object."""
 
 _SECRET_ROLES: Final = frozenset({"cilium-operator-tlsinterception-secrets", "cilium-tlsinterception-secrets"})
 _CLUSTER_ROLES: Final = frozenset({"cilium", "cilium-operator", "hubble-ui"})
 _ROLES: Final = frozenset({"cilium-config-agent", "cilium-operator-ztunnel"})
 
 CILIUM_OBJECTS: Final[Mapping[tuple[str, str, str], frozenset[str]]] = {
-    ("v1", "Namespace", CLUSTER): frozenset({SECRETS}),
+    ("v1", "Namespace", CLUSTER_SCOPED): frozenset({SECRETS}),
     ("v1", "ConfigMap", KUBE_SYSTEM): frozenset({"cilium-config", "hubble-relay-config", "hubble-ui-nginx"}),
     ("v1", "Secret", KUBE_SYSTEM): frozenset({"cilium-ca", "hubble-relay-client-certs", "hubble-server-certs"}),
     ("v1", "Service", KUBE_SYSTEM): frozenset({"hubble-peer", "hubble-relay", "hubble-ui"}),
     ("v1", "ServiceAccount", KUBE_SYSTEM): frozenset({"cilium", "cilium-operator", "hubble-relay", "hubble-ui"}),
     ("apps/v1", "DaemonSet", KUBE_SYSTEM): frozenset({"cilium"}),
     ("apps/v1", "Deployment", KUBE_SYSTEM): frozenset({"cilium-operator", "hubble-relay", "hubble-ui"}),
-    (RBAC, "ClusterRole", CLUSTER): _CLUSTER_ROLES,
-    (RBAC, "ClusterRoleBinding", CLUSTER): _CLUSTER_ROLES,
+    (RBAC, "ClusterRole", CLUSTER_SCOPED): _CLUSTER_ROLES,
+    (RBAC, "ClusterRoleBinding", CLUSTER_SCOPED): _CLUSTER_ROLES,
     (RBAC, "Role", KUBE_SYSTEM): _ROLES,
     (RBAC, "RoleBinding", KUBE_SYSTEM): _ROLES,
     (RBAC, "Role", SECRETS): _SECRET_ROLES,
@@ -35,7 +35,7 @@ CILIUM_OBJECTS: Final[Mapping[tuple[str, str, str], frozenset[str]]] = {
 }
 """Names by API version, kind and namespace."""
 
-ADDED_BY: Final[Mapping[str, str]] = {
+ENABLED_BY: Final[Mapping[str, str]] = {
     "ConfigMap cilium-flowlog-config": "hubble.export.dynamic.enabled",
     "CronJob": "hubble.tls.auto.method",
     "Ingress": "hubble.ui.ingress.enabled",
@@ -46,12 +46,12 @@ ADDED_BY: Final[Mapping[str, str]] = {
     "Service hubble-metrics": "hubble.metrics.enabled",
     "ServiceMonitor": "serviceMonitor.enabled",
 }
-"""Which value adds objects that are not known, by kind, or by kind and name."""
+"""The chart values that add objects which are not allowed, by kind, or by kind and name."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeAccess:
-    """What of their node the pods of a workload may have; `containers` are Cilium's own, with what each may add."""
+    """What the pods of a workload may access on their node; `containers` are Cilium's, with their capabilities."""
 
     host_network: bool = False
     host_paths: frozenset[str] = frozenset()
@@ -59,10 +59,10 @@ class NodeAccess:
     privileged: frozenset[str] = frozenset()
 
 
-NOTHING: Final = NodeAccess()
+NO_NODE_ACCESS: Final = NodeAccess()
 
 _NSENTER: Final = frozenset({"SYS_ADMIN", "SYS_CHROOT", "SYS_PTRACE"})
-# The last two may stand for SYS_ADMIN on newer kernels.
+# Newer kernels have the last two as parts of SYS_ADMIN.
 _CLEAN: Final = frozenset({"NET_ADMIN", "SYS_MODULE", "SYS_ADMIN", "SYS_RESOURCE", "PERFMON", "BPF"})
 
 CILIUM_NODE_ACCESS: Final[Mapping[tuple[str, str], NodeAccess]] = {
@@ -99,14 +99,14 @@ CILIUM_NODE_ACCESS: Final[Mapping[tuple[str, str], NodeAccess]] = {
     ),
     ("Deployment", "cilium-operator"): NodeAccess(host_network=True),
 }
-"""By kind and name; other pods reach for nothing. A path that a value sets is known by the chart's default alone."""
+"""By kind and name; other pods have no access. Host paths that a value sets are allowed only with their default."""
 
 PREFLIGHT_OBJECTS: Final[Mapping[tuple[str, str, str], frozenset[str]]] = {
     ("v1", "ServiceAccount", KUBE_SYSTEM): frozenset({"cilium-pre-flight"}),
     ("apps/v1", "DaemonSet", KUBE_SYSTEM): frozenset({"cilium-pre-flight-check"}),
     ("apps/v1", "Deployment", KUBE_SYSTEM): frozenset({"cilium-pre-flight-check"}),
-    (RBAC, "ClusterRole", CLUSTER): frozenset({"cilium-pre-flight"}),
-    (RBAC, "ClusterRoleBinding", CLUSTER): frozenset({"cilium-pre-flight"}),
+    (RBAC, "ClusterRole", CLUSTER_SCOPED): frozenset({"cilium-pre-flight"}),
+    (RBAC, "ClusterRoleBinding", CLUSTER_SCOPED): frozenset({"cilium-pre-flight"}),
 }
 
 PREFLIGHT_NODE_ACCESS: Final[Mapping[tuple[str, str], NodeAccess]] = {
@@ -121,10 +121,10 @@ PREFLIGHT_NODE_ACCESS: Final[Mapping[tuple[str, str], NodeAccess]] = {
 
 @dataclass(frozen=True, slots=True)
 class Allowlist:
-    """The objects that one release may make, and how far their pods may reach."""
+    """The objects that a release may contain, and the node access of their pods."""
 
     objects: Mapping[tuple[str, str, str], frozenset[str]]
-    reaches: Mapping[tuple[str, str], NodeAccess]
+    node_access: Mapping[tuple[str, str], NodeAccess]
 
 
 CILIUM_ALLOWLIST: Final = Allowlist(CILIUM_OBJECTS, CILIUM_NODE_ACCESS)

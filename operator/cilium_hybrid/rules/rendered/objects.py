@@ -1,6 +1,6 @@
-"""Rules on each object that the chart renders: it is a known one, and its pods leave the node to Cilium.
+"""Rules on each rendered object: it is an expected one, and its pods have no more access to the node than Cilium's.
 
-Helm applies object by object: what the API server would forbid is found here, before the first of them.
+Helm applies objects one by one, so the rules find what the API server would reject before the first is applied.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,99 +8,106 @@ from typing import Any, Final
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.rules.rendered.allowlist import (
-    ADDED_BY,
     CILIUM_ALLOWLIST,
-    CLUSTER,
+    CLUSTER_SCOPED,
+    ENABLED_BY,
     KUBE_SYSTEM,
-    NOTHING,
+    NO_NODE_ACCESS,
     Allowlist,
     NodeAccess,
 )
-from cilium_hybrid.rules.rendered.reading import Manifest, dig, maps, one_by_one, pods, title
+from cilium_hybrid.rules.rendered.reading import (
+    Manifest,
+    flatten_lists,
+    kind_and_name,
+    mapping_at,
+    mappings_in,
+    pod_specs,
+)
 from cilium_hybrid.rules.rule import Violation
-from cilium_hybrid.rules.schema_errors import shown
+from cilium_hybrid.rules.text import format_value
 
-_OFF: Final = (None, False)
+_NOT_SET: Final = (None, False)
 
 
-def only_known_objects_are_made(
-    manifests: Sequence[Manifest], known: Allowlist = CILIUM_ALLOWLIST
-) -> Iterator[Violation]:
-    """The operator has no right to make any other: the release would be half applied."""
-    for manifest in one_by_one(manifests):
-        if not _is_known(manifest, known):
-            kind, name = manifest.get("kind"), dig(manifest, ("metadata",)).get("name")
-            value = ADDED_BY.get(f"{kind} {name}") or ADDED_BY.get(str(kind))
+def objects_are_allowed(manifests: Sequence[Manifest], allowlist: Allowlist = CILIUM_ALLOWLIST) -> Iterator[Violation]:
+    """The operator has no permission to create other objects, so the release would be applied only in part."""
+    for manifest in flatten_lists(manifests):
+        if not _is_allowed(manifest, allowlist):
+            kind, name = manifest.get("kind"), mapping_at(manifest, ("metadata",)).get("name")
+            value = ENABLED_BY.get(f"{kind} {name}") or ENABLED_BY.get(str(kind))
             yield Violation(
                 Reason.RENDER_REFUSED,
-                title(manifest),
-                "is none of the objects that the operator knows and may make",
-                f"take out what adds it{f', such as {value},' if value else ''} from spec.values",
+                kind_and_name(manifest),
+                "is not an object that the operator may create",
+                f"remove the value that adds it{f', such as {value},' if value else ''} from spec.values",
             )
 
 
-def pods_reach_into_the_node_as_ciliums_do(
-    manifests: Sequence[Manifest], known: Allowlist = CILIUM_ALLOWLIST
+def pods_have_no_extra_node_access(
+    manifests: Sequence[Manifest], allowlist: Allowlist = CILIUM_ALLOWLIST
 ) -> Iterator[Violation]:
-    """A known workload is near the whole node: nothing may be added to its pods that takes hold of more."""
-    for manifest, pod in pods(manifests):
-        if not _is_known(manifest, known):
+    """Cilium's pods can already control much of their node; values must not give them or other containers more."""
+    for manifest, pod in pod_specs(manifests):
+        if not _is_allowed(manifest, allowlist):
             continue
-        name = dig(manifest, ("metadata",)).get("name")
-        reach = known.reaches.get((str(manifest.get("kind")), str(name)), NOTHING)
-        for message in (*_namespaces(pod, reach), *_volumes(pod, reach), *_containers(pod, reach)):
-            yield Violation(Reason.RENDER_REFUSED, title(manifest), message, "take out what adds it from spec.values")
+        name = mapping_at(manifest, ("metadata",)).get("name")
+        access = allowlist.node_access.get((str(manifest.get("kind")), str(name)), NO_NODE_ACCESS)
+        for message in (*_host_namespaces(pod, access), *_host_paths(pod, access), *_containers(pod, access)):
+            fix = "remove the value that adds it from spec.values"
+            yield Violation(Reason.RENDER_REFUSED, kind_and_name(manifest), message, fix)
 
 
-def _is_known(manifest: Manifest, known: Allowlist) -> bool:
-    metadata, api, kind = dig(manifest, ("metadata",)), str(manifest.get("apiVersion")), str(manifest.get("kind"))
-    # Helm puts what names no namespace into the release's; a cluster-wide object is in none.
-    at_home = CLUSTER if (api, kind, CLUSTER) in known.objects else KUBE_SYSTEM
-    names = known.objects.get((api, kind, str(metadata.get("namespace") or at_home)), ())
+def _is_allowed(manifest: Manifest, allowlist: Allowlist) -> bool:
+    metadata = mapping_at(manifest, ("metadata",))
+    api, kind = str(manifest.get("apiVersion")), str(manifest.get("kind"))
+    # Helm adds the release's namespace where none is set; a cluster-scoped object has none.
+    default = CLUSTER_SCOPED if (api, kind, CLUSTER_SCOPED) in allowlist.objects else KUBE_SYSTEM
+    names = allowlist.objects.get((api, kind, str(metadata.get("namespace") or default)), ())
     return str(metadata.get("name")) in names
 
 
-def _namespaces(pod: Mapping[str, Any], reach: NodeAccess) -> Iterator[str]:
-    """What of the node's own namespaces the pods share."""
-    shared = ("hostIPC", "hostPID", "shareProcessNamespace") + (() if reach.host_network else ("hostNetwork",))
+def _host_namespaces(pod: Mapping[str, Any], access: NodeAccess) -> Iterator[str]:
+    """Yield the namespaces that the pods share without need."""
+    shared = ("hostIPC", "hostPID", "shareProcessNamespace") + (() if access.host_network else ("hostNetwork",))
     for key in shared:
-        if pod.get(key) not in _OFF:
-            yield f"sets {key}, and Cilium's own does not"
+        if pod.get(key) not in _NOT_SET:
+            yield f"sets {key}, which Cilium does not need"
 
 
-def _volumes(pod: Mapping[str, Any], reach: NodeAccess) -> Iterator[str]:
-    for name, path in _of_the_node(pod):
-        if path not in reach.host_paths:
-            yield f"has volume {name} at {shown(path)} of the node, which is no path of Cilium's own"
+def _host_paths(pod: Mapping[str, Any], access: NodeAccess) -> Iterator[str]:
+    for name, path in _host_path_volumes(pod):
+        if path not in access.host_paths:
+            yield f"has volume {name} with host path {format_value(path)}, which Cilium does not need"
 
 
-def _containers(pod: Mapping[str, Any], reach: NodeAccess) -> Iterator[str]:
-    ciliums = {name for name, path in _of_the_node(pod) if path in reach.host_paths}
-    for container in (*maps(pod.get("initContainers")), *maps(pod.get("containers"))):
-        name, context = str(container.get("name")), dig(container, ("securityContext",))
-        if context.get("privileged") not in _OFF and name not in reach.privileged:
-            yield f"has container {name} privileged, and Cilium's own is not"
-        for capability in _added(context):
-            if capability not in reach.containers.get(name, ()):
-                yield f"has container {name} with capability {capability}, and Cilium's own does not add it"
-        if name not in reach.containers:
-            mounted = {str(mount.get("name")) for mount in maps(container.get("volumeMounts"))}
-            for volume in sorted(mounted & ciliums):
-                yield f"has container {name} with volume {volume} of the node, which is for Cilium's own alone"
+def _containers(pod: Mapping[str, Any], access: NodeAccess) -> Iterator[str]:
+    allowed_volumes = {name for name, path in _host_path_volumes(pod) if path in access.host_paths}
+    for container in (*mappings_in(pod.get("initContainers")), *mappings_in(pod.get("containers"))):
+        name, context = str(container.get("name")), mapping_at(container, ("securityContext",))
+        if context.get("privileged") not in _NOT_SET and name not in access.privileged:
+            yield f"runs container {name} privileged, which Cilium does not need"
+        for capability in _added_capabilities(context):
+            if capability not in access.containers.get(name, ()):
+                yield f"adds capability {capability} to container {name}, which Cilium does not need"
+        if name not in access.containers:
+            mounted = {str(mount.get("name")) for mount in mappings_in(container.get("volumeMounts"))}
+            for volume in sorted(mounted & allowed_volumes):
+                yield f"mounts host path volume {volume} into container {name}, which is not a container of Cilium"
 
 
-def _of_the_node(pod: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Name and path of each volume on the node; the path as it is written: /proc/../etc is none of Cilium's."""
+def _host_path_volumes(pod: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return name and path of each host path volume; the path is not normalized, so /proc/../etc is not allowed."""
     return [
-        (str(volume.get("name")), str(dig(volume, ("hostPath",)).get("path")))
-        for volume in maps(pod.get("volumes"))
+        (str(volume.get("name")), str(mapping_at(volume, ("hostPath",)).get("path")))
+        for volume in mappings_in(pod.get("volumes"))
         if volume.get("hostPath") is not None
     ]
 
 
-def _added(context: Mapping[str, Any]) -> list[str]:
-    """The capabilities that a container adds; what is no list is one of an odd name."""
-    added = dig(context, ("capabilities",)).get("add")
+def _added_capabilities(context: Mapping[str, Any]) -> list[str]:
+    """Return the capabilities that a container adds; a value of another type counts as one."""
+    added = mapping_at(context, ("capabilities",)).get("add")
     if added is None:
         return []
-    return [str(one) for one in added] if isinstance(added, list) else [str(added)]
+    return [str(capability) for capability in added] if isinstance(added, list) else [str(added)]

@@ -1,4 +1,4 @@
-"""How what the chart renders is read: the objects in lists, the pods in workloads, an odd shape as nothing."""
+"""Helpers to read rendered manifests: objects in lists, pod specs of workloads; unexpected types count as empty."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -17,40 +17,40 @@ _POD_SPEC_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
 Manifest = Mapping[str, Any]
 
 
-def title(manifest: Manifest) -> str:
-    """Kind, namespace where one is stated, and name."""
-    metadata = dig(manifest, ("metadata",))
+def kind_and_name(manifest: Manifest) -> str:
+    """Return the kind and the name, with the namespace if there is one, such as `DaemonSet kube-system/cilium`."""
+    metadata = mapping_at(manifest, ("metadata",))
     namespace = metadata.get("namespace")
     return f"{manifest.get('kind')} {f'{namespace}/' if namespace else ''}{metadata.get('name')}"
 
 
-def pods(manifests: Sequence[Manifest]) -> Iterator[tuple[Manifest, Mapping[str, Any]]]:
-    """Every workload and the spec of its pods."""
-    for manifest in one_by_one(manifests):
+def pod_specs(manifests: Sequence[Manifest]) -> Iterator[tuple[Manifest, Mapping[str, Any]]]:
+    """Yield every workload with the spec of its pods."""
+    for manifest in flatten_lists(manifests):
         keys = _POD_SPEC_PATHS.get(str(manifest.get("kind")))
         if keys is not None:
-            yield manifest, dig(manifest, keys)
+            yield manifest, mapping_at(manifest, keys)
 
 
-def one_by_one(manifests: Sequence[Manifest]) -> Iterator[Manifest]:
-    """The objects themselves, those inside lists too."""
+def flatten_lists(manifests: Sequence[Manifest]) -> Iterator[Manifest]:
+    """Yield the objects, including those inside lists."""
     for manifest in manifests:
         kind = str(manifest.get("kind"))
         if "items" in manifest:
-            # Helm takes whatever has items for a list; and in a PodList the items need not say that they are pods.
-            told = {"apiVersion": manifest.get("apiVersion"), "kind": kind.removesuffix("List")}
-            yield from one_by_one([{**told, **item} for item in maps(manifest["items"])])
+            # Helm treats everything with items as a list, and the items of a PodList may omit their kind.
+            defaults = {"apiVersion": manifest.get("apiVersion"), "kind": kind.removesuffix("List")}
+            yield from flatten_lists([{**defaults, **item} for item in mappings_in(manifest["items"])])
         if "items" not in manifest or not kind.endswith("List"):
             yield manifest
 
 
-def maps(value: object) -> list[Mapping[str, Any]]:
-    """The maps in a list; none in anything else, which the API server will not take."""
+def mappings_in(value: object) -> list[Mapping[str, Any]]:
+    """Return the mappings in a list; none for anything else, which the API server would reject."""
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
-def dig(manifest: Manifest, keys: Sequence[str]) -> Mapping[str, Any]:
-    """The map at a path; an empty one where there is none."""
+def mapping_at(manifest: Manifest, keys: Sequence[str]) -> Mapping[str, Any]:
+    """Return the mapping at a path; an empty one if there is none."""
     value: Any = manifest
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None

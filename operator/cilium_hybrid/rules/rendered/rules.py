@@ -1,4 +1,4 @@
-"""Rules on what the chart renders: nothing on a cloud node changes, and nothing but Cilium is made."""
+"""The chains of rules on rendered manifests: cloud nodes are not affected, and only Cilium is installed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -7,56 +7,63 @@ from typing import Any, Final
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.rules.rendered.allowlist import PREFLIGHT_ALLOWLIST
-from cilium_hybrid.rules.rendered.images import images_come_from
-from cilium_hybrid.rules.rendered.objects import only_known_objects_are_made, pods_reach_into_the_node_as_ciliums_do
-from cilium_hybrid.rules.rendered.reading import Manifest, dig, maps, one_by_one, pods, title
+from cilium_hybrid.rules.rendered.images import images_are_from_mirror
+from cilium_hybrid.rules.rendered.objects import objects_are_allowed, pods_have_no_extra_node_access
+from cilium_hybrid.rules.rendered.reading import (
+    Manifest,
+    flatten_lists,
+    kind_and_name,
+    mapping_at,
+    mappings_in,
+    pod_specs,
+)
 from cilium_hybrid.rules.rule import Rule, Violation
 
 HYBRID_LABEL: Final = "eks.amazonaws.com/compute-type"
 HYBRID_VALUE: Final = "hybrid"
-FOREIGN_NAMES: Final = ("aws-node", "kube-proxy")
+CLOUD_NODE_COMPONENTS: Final = ("aws-node", "kube-proxy")
 
 
-def workloads_stay_on_hybrid_nodes(manifests: Sequence[Manifest]) -> Iterator[Violation]:
-    """A workload without the hybrid affinity would start on cloud nodes, beside their own CNI."""
-    for manifest, pod in pods(manifests):
-        if not _only_hybrid(pod):
+def workloads_run_only_on_hybrid_nodes(manifests: Sequence[Manifest]) -> Iterator[Violation]:
+    """A workload without the affinity would run on cloud nodes too, which have another CNI."""
+    for manifest, pod in pod_specs(manifests):
+        if not _selects_only_hybrid_nodes(pod):
             yield Violation(
                 Reason.RENDER_REFUSED,
-                title(manifest),
+                kind_and_name(manifest),
                 f"has no required affinity to {HYBRID_LABEL}={HYBRID_VALUE}, so it would run on cloud nodes",
-                "take out what adds it from spec.values",
+                "remove the value that adds it from spec.values",
             )
 
 
-def objects_of_the_cloud_half_are_left_alone(manifests: Sequence[Manifest]) -> Iterator[Violation]:
-    """aws-node and kube-proxy carry the cloud nodes."""
-    for manifest in one_by_one(manifests):
-        if dig(manifest, ("metadata",)).get("name") in FOREIGN_NAMES:
+def cloud_node_components_are_not_changed(manifests: Sequence[Manifest]) -> Iterator[Violation]:
+    """The cloud nodes depend on aws-node and kube-proxy."""
+    for manifest in flatten_lists(manifests):
+        if mapping_at(manifest, ("metadata",)).get("name") in CLOUD_NODE_COMPONENTS:
             yield Violation(
                 Reason.RENDER_REFUSED,
-                title(manifest),
-                "belongs to the cloud nodes",
-                "this chart is not Cilium's",
+                kind_and_name(manifest),
+                "is a component of the cloud nodes",
+                "use Cilium's chart",
             )
 
 
-def _only_hybrid(pod: Mapping[str, Any]) -> bool:
-    if dig(pod, ("nodeSelector",)).get(HYBRID_LABEL) == HYBRID_VALUE:
+def _selects_only_hybrid_nodes(pod: Mapping[str, Any]) -> bool:
+    if mapping_at(pod, ("nodeSelector",)).get(HYBRID_LABEL) == HYBRID_VALUE:
         return True
-    required = dig(pod, ("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"))
-    stated = required.get("nodeSelectorTerms")
-    terms = maps(stated)
-    # Terms are alternatives: one without the label is enough for a cloud node.
+    required = mapping_at(pod, ("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"))
+    value = required.get("nodeSelectorTerms")
+    terms = mappings_in(value)
+    # Terms are alternatives, so every one of them needs the label.
     return (
         bool(terms)
-        and terms == stated
+        and terms == value
         and all(
             any(
                 expression.get("key") == HYBRID_LABEL
                 and expression.get("operator") == "In"
                 and expression.get("values") == [HYBRID_VALUE]
-                for expression in maps(term.get("matchExpressions"))
+                for expression in mappings_in(term.get("matchExpressions"))
             )
             for term in terms
         )
@@ -64,37 +71,37 @@ def _only_hybrid(pod: Mapping[str, Any]) -> bool:
 
 
 MANIFEST_RULES: Final[tuple[Rule[Sequence[Manifest]], ...]] = (
-    workloads_stay_on_hybrid_nodes,
-    objects_of_the_cloud_half_are_left_alone,
-    only_known_objects_are_made,
-    pods_reach_into_the_node_as_ciliums_do,
+    workloads_run_only_on_hybrid_nodes,
+    cloud_node_components_are_not_changed,
+    objects_are_allowed,
+    pods_have_no_extra_node_access,
 )
 
 
-def _of_the_chart(rule: Rule[Sequence[Manifest]]) -> Rule[Sequence[Manifest]]:
-    """The same rule, where the values are the operator's and only the chart can be at fault."""
+def _with_chart_fix(rule: Rule[Sequence[Manifest]]) -> Rule[Sequence[Manifest]]:
+    """Return the rule with another fix, because the operator sets all values of a preflight."""
 
     def validate(manifests: Sequence[Manifest]) -> Iterator[Violation]:
-        for broken in rule(manifests):
-            yield replace(broken, fix="this is not the preflight of Cilium's own chart: correct spec.chart")
+        for violation in rule(manifests):
+            yield replace(violation, fix="use Cilium's chart in spec.chart, because this is not its preflight")
 
     return validate
 
 
 PREFLIGHT_RULES: Final[tuple[Rule[Sequence[Manifest]], ...]] = (
-    _of_the_chart(workloads_stay_on_hybrid_nodes),
-    _of_the_chart(objects_of_the_cloud_half_are_left_alone),
-    _of_the_chart(partial(only_known_objects_are_made, known=PREFLIGHT_ALLOWLIST)),
-    _of_the_chart(partial(pods_reach_into_the_node_as_ciliums_do, known=PREFLIGHT_ALLOWLIST)),
+    _with_chart_fix(workloads_run_only_on_hybrid_nodes),
+    _with_chart_fix(cloud_node_components_are_not_changed),
+    _with_chart_fix(partial(objects_are_allowed, allowlist=PREFLIGHT_ALLOWLIST)),
+    _with_chart_fix(partial(pods_have_no_extra_node_access, allowlist=PREFLIGHT_ALLOWLIST)),
 )
-"""The same for release `cilium-preflight`."""
+"""The same rules for release `cilium-preflight`."""
 
 
 def manifest_rules(mirror: str | None) -> tuple[Rule[Sequence[Manifest]], ...]:
-    """The rules on release `cilium`, whose images come from `mirror`, or from anywhere."""
-    return MANIFEST_RULES if mirror is None else (*MANIFEST_RULES, images_come_from(mirror))
+    """Return the rules for release `cilium`, whose images must be from `mirror` unless it is None."""
+    return MANIFEST_RULES if mirror is None else (*MANIFEST_RULES, images_are_from_mirror(mirror))
 
 
 def preflight_rules(mirror: str | None) -> tuple[Rule[Sequence[Manifest]], ...]:
-    """The rules on release `cilium-preflight`, whose images come from `mirror`, or from anywhere."""
-    return PREFLIGHT_RULES if mirror is None else (*PREFLIGHT_RULES, _of_the_chart(images_come_from(mirror)))
+    """Return the rules for release `cilium-preflight`, whose images must be from `mirror` unless it is None."""
+    return PREFLIGHT_RULES if mirror is None else (*PREFLIGHT_RULES, _with_chart_fix(images_are_from_mirror(mirror)))

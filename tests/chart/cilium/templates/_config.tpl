@@ -43,7 +43,7 @@ enable-policy-secrets-sync: "true"
 {{- end }}
 {{- end }}
 
-{{- /* Where upgradeCompatibility keeps an older release's behaviour. */}}
+{{- /* The keys with which upgradeCompatibility keeps the behavior of an older release. */}}
 {{- define "cilium.config.compatibility" -}}
 {{- if include "cilium.compatible" (list . "1.8") -}}
 bpf-map-dynamic-size-ratio: "0.0025"

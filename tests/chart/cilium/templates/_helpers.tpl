@@ -3,8 +3,8 @@
 {{- end }}
 
 {{- /*
-Says "yes" from a minor on: (list $ 18). The minor is taken out of the text because AWS' versions, such as
-1.18.3-0, are pre-releases to semver, which no range without a pre-release of its own matches.
+"yes" since a minor, else empty: (list $ 18). The minor is parsed from the text because AWS versions such as
+1.18.3-0 are pre-releases in semver, which a range without a pre-release never matches.
 */}}
 {{- define "cilium.since" -}}
 {{- $root := index . 0 -}}
@@ -12,8 +12,8 @@ Says "yes" from a minor on: (list $ 18). The minor is taken out of the text beca
 {{- end }}
 
 {{- /*
-Says "yes" unless upgradeCompatibility names a release before the given one: (list $ "1.17"). A pre-release
-is before every release here as well, so "1.17.9-0" selects the oldest behaviour: Cilium's own trap.
+"yes" unless upgradeCompatibility is older than the given release: (list $ "1.17"). A pre-release is older than
+every release here too, so "1.17.9-0" selects the oldest behavior, as in the Cilium chart.
 */}}
 {{- define "cilium.compatible" -}}
 {{- $root := index . 0 -}}
@@ -56,7 +56,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
     fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}
 {{- end }}
 
-{{- /* Without kube-proxy nothing answers on the API's ClusterIP until the agent runs: it needs the address itself. */}}
+{{- /* Without kube-proxy, the API server's ClusterIP is unreachable until the agent runs, so the agent needs the address. */}}
 {{- define "cilium.apiServerEnv" -}}
 {{- if .Values.k8sServiceHost }}
 - name: KUBERNETES_SERVICE_HOST
@@ -76,7 +76,7 @@ hostUsers: true
 {{- end }}
 {{- end }}
 
-{{- /* What is wanted: "yes" or nothing. Preflight runs beside a release and brings none of its objects. */}}
+{{- /* Whether a component is enabled: "yes" or empty. A preflight release contains no object of the other components. */}}
 {{- define "cilium.agentWanted" -}}
 {{- if and .Values.agent (not .Values.preflight.enabled) }}yes{{ end }}
 {{- end }}
@@ -109,7 +109,7 @@ labels: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{- /* A certificate and its key, those that are there already in their place: (list $ "hubble-server-certs" $leaf). */}}
+{{- /* A certificate and its key, or the existing ones: (list $ "hubble-server-certs" $leaf). */}}
 {{- define "cilium.leaf" -}}
 {{- $root := index . 0 -}}
 {{- $leaf := index . 2 -}}

@@ -1,4 +1,4 @@
-{{- /* A binding: (dict "root" $ "kind" "Role" "role" r "account" a), and "namespace" and "name" where they are needed. */}}
+{{- /* A binding: (dict "root" $ "kind" "Role" "role" r "account" a), optionally with "namespace" and "name". */}}
 {{- define "cilium.binding" -}}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ .kind }}Binding
@@ -19,7 +19,7 @@ subjects:
     namespace: {{ include "cilium.namespace" .root }}
 {{- end }}
 
-{{- /* A Role over the Secrets of a namespace, and its binding: as above, and "verbs". */}}
+{{- /* A Role for the Secrets of a namespace and its binding: as above, with "verbs". */}}
 {{- define "cilium.secretsRole" -}}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -51,7 +51,7 @@ metadata:
 {{- end }}
 {{- end }}
 
-{{- /* What the agent and preflight both may. */}}
+{{- /* The permissions that the agent and preflight have in common. */}}
 {{- define "cilium.agentRules" -}}
 - {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [get, list, watch]}
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch]}

@@ -20,7 +20,7 @@ MakeCharts = Callable[[str], HelmCharts]
 
 @pytest.fixture
 def charts(tmp_path: Path) -> MakeCharts:
-    """Make charts over a Helm that is a shell script."""
+    """Return a factory of charts whose helm binary is a shell script."""
 
     def make(script: str = "exit 9") -> HelmCharts:
         path = tmp_path / "helm"
@@ -39,14 +39,14 @@ def an_archive(path: Path, metadata: str = METADATA, member: str = "cilium/Chart
     return path
 
 
-def a_folder(path: Path, metadata: str = METADATA) -> Path:
+def a_directory(path: Path, metadata: str = METADATA) -> Path:
     path.mkdir()
     (path / "Chart.yaml").write_text(metadata)
     return path
 
 
 def serving(archive: Path, digest: str = DIGEST) -> str:
-    """A Helm that pulls this archive: its last argument is the folder to put it into."""
+    """A Helm that pulls this archive into the directory that is its last argument."""
     return f'for last; do :; done; cp {archive} "$last/cilium.tgz"; echo "Pulled: x"; echo "Digest: {digest}" >&2'
 
 
@@ -54,8 +54,8 @@ def fetch(charts: HelmCharts, ref: str | Path = REF, pinned: str | None = None) 
     return asyncio.run(charts.fetch(str(ref), VERSION, pinned))
 
 
-@pytest.mark.parametrize("make", [an_archive, a_folder], ids=["an archive", "a folder"])
-def test_a_chart_on_disk_is_told_apart_by_its_bytes(
+@pytest.mark.parametrize("make", [an_archive, a_directory], ids=["archive", "directory"])
+def test_the_digest_of_a_chart_on_disk_depends_on_its_content(
     charts: MakeCharts, tmp_path: Path, make: Callable[..., Path]
 ) -> None:
     one = fetch(charts(""), make(tmp_path / "one"))
@@ -66,34 +66,34 @@ def test_a_chart_on_disk_is_told_apart_by_its_bytes(
     assert fetch(charts(""), tmp_path / "one") == one
 
 
-def test_a_folder_is_the_same_wherever_it_lies_and_another_when_a_file_moves(
+def test_the_digest_of_a_directory_depends_on_file_names_but_not_on_its_own_path(
     charts: MakeCharts, tmp_path: Path
 ) -> None:
-    one, same, moved = (a_folder(tmp_path / name) for name in ("one", "same", "moved"))
-    for folder, name in ((one, "a"), (same, "a"), (moved, "b")):
-        (folder / "templates").mkdir()
-        (folder / "templates" / name).write_text("kind: ConfigMap\n")
-    digests = [fetch(charts(""), folder).digest for folder in (one, same, moved)]
+    one, same, moved = (a_directory(tmp_path / name) for name in ("one", "same", "moved"))
+    for directory, name in ((one, "a"), (same, "a"), (moved, "b")):
+        (directory / "templates").mkdir()
+        (directory / "templates" / name).write_text("kind: ConfigMap\n")
+    digests = [fetch(charts(""), directory).digest for directory in (one, same, moved)]
 
     assert digests[0] == digests[1]
     assert digests[0] != digests[2]
 
 
-def nothing(path: Path) -> Path:
+def missing(path: Path) -> Path:
     return path
 
 
-def an_empty_folder(path: Path) -> Path:
+def an_empty_directory(path: Path) -> Path:
     path.mkdir()
     return path
 
 
-def a_text(path: Path) -> Path:
+def a_text_file(path: Path) -> Path:
     path.write_text("not an archive")
     return path
 
 
-def a_folder_in_its_place(path: Path) -> Path:
+def an_archive_with_a_directory_as_metadata(path: Path) -> Path:
     with tarfile.open(path, "w:gz") as archive:
         info = tarfile.TarInfo("cilium/Chart.yaml")
         info.type = tarfile.DIRTYPE
@@ -101,56 +101,64 @@ def a_folder_in_its_place(path: Path) -> Path:
     return path
 
 
-def an_archive_cut_short(path: Path) -> Path:
+def a_truncated_archive(path: Path) -> Path:
     whole = an_archive(path, METADATA + "description: " + random.Random(0).randbytes(2000).hex()).read_bytes()  # noqa: S311 # no secret
     path.write_bytes(whole[: len(whole) // 2])
     return path
 
 
-def an_archive_with_a_broken_middle(path: Path) -> Path:
+def a_corrupt_archive(path: Path) -> Path:
     whole = an_archive(path).read_bytes()
     path.write_bytes(whole[:20] + b"\xff" * 20 + whole[40:])
     return path
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "words"),
+    ("make", "error", "message"),
     [
-        pytest.param(an_archive_cut_short, ChartRefusedError, "is no Helm chart", id="an archive cut short"),
-        pytest.param(an_archive_with_a_broken_middle, ChartRefusedError, "is no Helm chart", id="a broken archive"),
-        pytest.param(nothing, ChartUnavailableError, "No such file", id="no file"),
-        pytest.param(an_empty_folder, ChartUnavailableError, "No such file", id="a folder without Chart.yaml"),
-        pytest.param(a_text, ChartRefusedError, "is no Helm chart", id="no archive"),
+        pytest.param(a_truncated_archive, ChartRefusedError, "is not a Helm chart", id="truncated archive"),
+        pytest.param(a_corrupt_archive, ChartRefusedError, "is not a Helm chart", id="corrupt archive"),
+        pytest.param(missing, ChartUnavailableError, "No such file", id="missing file"),
+        pytest.param(an_empty_directory, ChartUnavailableError, "No such file", id="directory without Chart.yaml"),
+        pytest.param(a_text_file, ChartRefusedError, "is not a Helm chart", id="text file"),
         pytest.param(
-            lambda path: an_archive(path, member="other/Chart.yaml"), ChartRefusedError, "no Helm chart", id="no cilium"
-        ),
-        pytest.param(a_folder_in_its_place, ChartRefusedError, "no Helm chart", id="a folder named Chart.yaml"),
-        pytest.param(lambda path: a_folder(path, "{["), ChartRefusedError, "no Helm chart", id="no YAML"),
-        pytest.param(lambda path: a_folder(path, "text"), ChartRefusedError, "no Helm chart", id="no map"),
-        pytest.param(
-            lambda path: a_folder(path, f"name: calico\nversion: {VERSION}"),
+            lambda path: an_archive(path, member="other/Chart.yaml"),
             ChartRefusedError,
-            f"is chart calico {VERSION}, and spec.version says cilium {VERSION}",
+            "not a Helm chart",
+            id="another chart name in the archive",
+        ),
+        pytest.param(
+            an_archive_with_a_directory_as_metadata,
+            ChartRefusedError,
+            "not a Helm chart",
+            id="directory named Chart.yaml",
+        ),
+        pytest.param(lambda path: a_directory(path, "{["), ChartRefusedError, "not a Helm chart", id="not YAML"),
+        pytest.param(lambda path: a_directory(path, "text"), ChartRefusedError, "not a Helm chart", id="not a map"),
+        pytest.param(
+            lambda path: a_directory(path, f"name: calico\nversion: {VERSION}"),
+            ChartRefusedError,
+            f"is chart calico {VERSION}, but spec.version requires cilium {VERSION}",
             id="another chart",
         ),
         pytest.param(
-            lambda path: a_folder(path, "name: cilium\nversion: 1.0.0"),
+            lambda path: a_directory(path, "name: cilium\nversion: 1.0.0"),
             ChartRefusedError,
             "is chart cilium 1.0.0",
             id="another version",
         ),
     ],
 )
-def test_what_is_not_the_chart_is_told(
-    charts: MakeCharts, tmp_path: Path, make: Callable[[Path], Path], error: type[Exception], words: str
+def test_an_invalid_chart_is_rejected(
+    charts: MakeCharts, tmp_path: Path, make: Callable[[Path], Path], error: type[Exception], message: str
 ) -> None:
     path = make(tmp_path / "chart")
 
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=message):
         fetch(charts(""), path)
 
 
-def test_a_chart_is_pulled_once_and_kept_over_a_restart(charts: MakeCharts, tmp_path: Path) -> None:
+def test_a_chart_is_pulled_once_and_cached_across_restarts(charts: MakeCharts, tmp_path: Path) -> None:
     archive = an_archive(tmp_path / "served.tgz")
     pulled = fetch(charts(serving(archive)))
     kept = fetch(charts("exit 9"))
@@ -160,7 +168,7 @@ def test_a_chart_is_pulled_once_and_kept_over_a_restart(charts: MakeCharts, tmp_
     assert kept.path.read_bytes() == archive.read_bytes()
 
 
-def test_a_pinned_digest_that_is_not_kept_is_looked_for_in_the_registry(charts: MakeCharts, tmp_path: Path) -> None:
+def test_a_chart_is_pulled_again_if_the_cached_digest_is_not_the_pinned_one(charts: MakeCharts, tmp_path: Path) -> None:
     archive, newer = an_archive(tmp_path / "served.tgz"), f"sha256:{'12' * 32}"
     fetch(charts(serving(archive)))
     found = fetch(charts(serving(archive, newer)), pinned=newer)
@@ -168,14 +176,14 @@ def test_a_pinned_digest_that_is_not_kept_is_looked_for_in_the_registry(charts: 
     assert found.digest == newer
 
 
-def test_a_chart_of_another_digest_is_refused_with_both(charts: MakeCharts, tmp_path: Path) -> None:
+def test_a_chart_with_another_digest_is_refused_and_both_digests_are_named(charts: MakeCharts, tmp_path: Path) -> None:
     pinned = f"sha256:{'12' * 32}"
 
-    with pytest.raises(ChartRefusedError, match=f"has digest {DIGEST}, and spec.chart.digest says {pinned}"):
+    with pytest.raises(ChartRefusedError, match=f"has digest {DIGEST}, but spec.chart.digest is {pinned}"):
         fetch(charts(serving(an_archive(tmp_path / "served.tgz"))), pinned=pinned)
 
 
-def test_a_pull_that_ended_half_way_leaves_nothing_behind(charts: MakeCharts, tmp_path: Path) -> None:
+def test_a_failed_pull_leaves_nothing_in_the_cache(charts: MakeCharts, tmp_path: Path) -> None:
     archive = an_archive(tmp_path / "served.tgz", "name: calico\nversion: 1.0.0")
     with pytest.raises(ChartRefusedError):
         fetch(charts(serving(archive)))
@@ -186,7 +194,7 @@ def test_a_pull_that_ended_half_way_leaves_nothing_behind(charts: MakeCharts, tm
 
 
 @pytest.mark.parametrize("lost", ["chart.tgz", "digest"])
-def test_half_a_chart_is_pulled_again(charts: MakeCharts, tmp_path: Path, lost: str) -> None:
+def test_an_incomplete_cache_entry_is_pulled_again(charts: MakeCharts, tmp_path: Path, lost: str) -> None:
     archive = an_archive(tmp_path / "served.tgz")
     before = fetch(charts(serving(archive)))
     (before.path.parent / lost).unlink()
@@ -196,7 +204,7 @@ def test_half_a_chart_is_pulled_again(charts: MakeCharts, tmp_path: Path, lost: 
     assert again.path.is_file()
 
 
-def test_charts_of_two_places_are_kept_apart(charts: MakeCharts, tmp_path: Path) -> None:
+def test_charts_of_two_references_are_cached_separately(charts: MakeCharts, tmp_path: Path) -> None:
     one = fetch(charts(serving(an_archive(tmp_path / "one.tgz"))))
     other = fetch(charts(serving(an_archive(tmp_path / "other.tgz"), f"sha256:{'12' * 32}")), REF + "-mirror")
 
@@ -205,22 +213,23 @@ def test_charts_of_two_places_are_kept_apart(charts: MakeCharts, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("said", "step"),
+    ("error", "fix"),
     [
-        pytest.param("manifest unknown", "correct spec.version or spec.chart.ref", id="not there"),
-        pytest.param("response status code 403: denied", "wants a login", id="forbidden"),
-        pytest.param("429 Too Many Requests: toomanyrequests", "limit is reached", id="too often"),
-        pytest.param("dial tcp: connection refused", "check that the operator reaches the registry", id="away"),
+        pytest.param("manifest unknown", "correct spec.version or spec.chart.ref", id="not found"),
+        pytest.param("response status code 403: denied", "allows anonymous pulls", id="forbidden"),
+        pytest.param("429 Too Many Requests: toomanyrequests", "limits requests", id="rate limit"),
+        pytest.param(
+            "dial tcp: connection refused", "check that the operator can reach the registry", id="unreachable"
+        ),
     ],
 )
-def test_a_pull_that_fails_says_the_next_step(charts: MakeCharts, said: str, step: str) -> None:
-    with pytest.raises(ChartUnavailableError, match=step) as refused:
-        fetch(charts(f"echo 'Error: {said}' >&2; exit 1"))
-    assert str(refused.value).endswith(f"({said})")
+def test_the_error_of_a_failed_pull_says_what_to_do(charts: MakeCharts, error: str, fix: str) -> None:
+    with pytest.raises(ChartUnavailableError, match=f"{error}; .*{fix}"):
+        fetch(charts(f"echo 'Error: {error}' >&2; exit 1"))
 
 
-def test_a_helm_that_names_no_digest_is_not_believed(charts: MakeCharts) -> None:
-    with pytest.raises(ChartUnavailableError, match="named no digest"):
+def test_a_pull_without_a_digest_fails(charts: MakeCharts) -> None:
+    with pytest.raises(ChartUnavailableError, match="reported no digest"):
         fetch(charts("echo Pulled"))
 
 
@@ -231,39 +240,39 @@ def render(charts: HelmCharts, values: dict[str, Any], *release: str) -> Any:
     return asyncio.run(charts.render(CHART, values, *release))
 
 
-def test_values_are_given_to_helm_as_yaml(charts: MakeCharts) -> None:
+def test_values_are_passed_to_helm_as_yaml(charts: MakeCharts) -> None:
     values = {"a": {"b": [1, "1", None, True, "true"]}}
 
     assert render(charts("cat"), values) == [values]
 
 
-def test_empty_documents_are_left_out(charts: MakeCharts) -> None:
+def test_empty_documents_are_skipped(charts: MakeCharts) -> None:
     assert render(charts("printf -- '---\\n# only words\\n---\\nkind: A\\n---\\nkind: B\\n'"), {}) == [
         {"kind": "A"},
         {"kind": "B"},
     ]
 
 
-def test_helm_renders_for_the_version_of_the_cluster(charts: MakeCharts) -> None:
-    ((said,),) = [list(made.values()) for made in render(charts("echo \"said: '$*'\""), {})]
+def test_charts_are_rendered_for_the_version_of_the_cluster(charts: MakeCharts) -> None:
+    ((command,),) = [list(found.values()) for found in render(charts("echo \"command: '$*'\""), {})]
 
-    assert said.startswith(f"template cilium {CHART.path} --namespace kube-system")
-    assert "--kube-version v1.35.4" in said
+    assert command.startswith(f"template cilium {CHART.path} --namespace kube-system")
+    assert "--kube-version v1.35.4" in command
 
 
-def test_helm_renders_for_the_release_that_is_named(charts: MakeCharts) -> None:
-    ((said,),) = [list(made.values()) for made in render(charts("echo \"said: '$*'\""), {}, PREFLIGHT)]
+def test_charts_are_rendered_for_the_requested_release(charts: MakeCharts) -> None:
+    ((command,),) = [list(found.values()) for found in render(charts("echo \"command: '$*'\""), {}, PREFLIGHT)]
 
-    assert said.startswith(f"template cilium-preflight {CHART.path} --namespace kube-system")
+    assert command.startswith(f"template cilium-preflight {CHART.path} --namespace kube-system")
 
 
 @pytest.mark.parametrize(
-    ("release", "whose"),
+    ("release", "values_of"),
     [
         pytest.param((), "the values", id="cilium"),
         pytest.param((PREFLIGHT,), f"the values of release {PREFLIGHT}", id="preflight"),
     ],
 )
-def test_values_that_the_chart_refuses(charts: MakeCharts, release: tuple[str, ...], whose: str) -> None:
-    with pytest.raises(ValuesRefusedError, match=rf"refuses {whose}, correct spec.values: debug: want a map"):
+def test_the_error_for_rejected_values(charts: MakeCharts, release: tuple[str, ...], values_of: str) -> None:
+    with pytest.raises(ValuesRefusedError, match=rf"rejects {values_of}: debug: want a map; correct spec.values"):
         render(charts("echo 'Error: debug: want a map' >&2; exit 1"), {}, *release)

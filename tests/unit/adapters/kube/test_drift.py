@@ -1,4 +1,4 @@
-"""Where an object is not what it would be: at what was released, and nowhere else."""
+"""Differences between live objects and released manifests: only released fields count."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cilium_hybrid.adapters.kube.client import ApiError
-from cilium_hybrid.adapters.kube.drift import differences, unlike
+from cilium_hybrid.adapters.kube.drift import changed_fields, differences
 from cilium_hybrid.plan.observation import Difference
 
 A = {"name": "a", "image": "x"}
@@ -14,47 +14,47 @@ B = {"name": "b", "image": "x"}
 
 
 @pytest.mark.parametrize(
-    ("released", "live", "would_be", "expected"),
+    ("released", "live", "applied", "expected"),
     [
-        pytest.param({"a": 1}, {"a": 1}, {"a": 1}, [], id="the same"),
-        pytest.param({"cpu": "0.1"}, {"cpu": "100m"}, {"cpu": "100m"}, [], id="as the API server writes it"),
-        pytest.param({"a": 1}, {"a": 1, "b": 2}, {"a": 1, "b": 3}, [], id="what was not released"),
-        pytest.param({"a": {"b": 1}}, {"a": {}}, {"a": {"b": 1}}, [".a.b"], id="a value is gone"),
-        pytest.param({"a": {"b": 1}}, {}, {"a": {"b": 1}}, [".a"], id="a map is gone"),
-        pytest.param({"a": None}, {"a": {"b": 1}}, {"a": {}}, [], id="nothing was released"),
-        pytest.param({"a": {}}, {"a": {"b": 1}}, {"a": {}}, [], id="an empty map was released"),
-        pytest.param([A, B], [B], [A, B], ['[name="a"]'], id="an item is gone"),
-        pytest.param([A, B], [B, A], [A, B], [], id="another order of items that have names"),
-        pytest.param([A], [A, B], [A, B], [], id="an item that was not released"),
-        pytest.param([A], [{**A, "image": "y"}], [A], ['[name="a"].image'], id="an item that is another"),
-        pytest.param(["x", "y"], ["y"], ["x", "y"], [""], id="a list of values"),
-        pytest.param([A], None, [A], [""], id="a list is gone"),
+        pytest.param({"a": 1}, {"a": 1}, {"a": 1}, [], id="equal"),
+        pytest.param({"cpu": "0.1"}, {"cpu": "100m"}, {"cpu": "100m"}, [], id="normalized by the API server"),
+        pytest.param({"a": 1}, {"a": 1, "b": 2}, {"a": 1, "b": 3}, [], id="field that was not released"),
+        pytest.param({"a": {"b": 1}}, {"a": {}}, {"a": {"b": 1}}, [".a.b"], id="value removed"),
+        pytest.param({"a": {"b": 1}}, {}, {"a": {"b": 1}}, [".a"], id="map removed"),
+        pytest.param({"a": None}, {"a": {"b": 1}}, {"a": {}}, [], id="null was released"),
+        pytest.param({"a": {}}, {"a": {"b": 1}}, {"a": {}}, [], id="empty map was released"),
+        pytest.param([A, B], [B], [A, B], ['[name="a"]'], id="named item removed"),
+        pytest.param([A, B], [B, A], [A, B], [], id="named items reordered"),
+        pytest.param([A], [A, B], [A, B], [], id="item that was not released"),
+        pytest.param([A], [{**A, "image": "y"}], [A], ['[name="a"].image'], id="named item changed"),
+        pytest.param(["x", "y"], ["y"], ["x", "y"], [""], id="value removed from a list"),
+        pytest.param([A], None, [A], [""], id="list removed"),
         pytest.param([A, B], [{"of": "another"}], [A, B], [""], id="items without names"),
     ],
 )
-def test_paths(released: Any, live: Any, would_be: Any, expected: list[str]) -> None:
-    assert list(unlike(released, live, would_be)) == expected
+def test_paths_of_changed_fields(released: Any, live: Any, applied: Any, expected: list[str]) -> None:
+    assert list(changed_fields(released, live, applied)) == expected
 
 
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"debug": "false"}}
 
 
-class Answers:
-    """An API server that has an answer to each of the two calls."""
+class FakeClient:
+    """An API server with a fixed answer, or error, for each of the two requests."""
 
-    def __init__(self, live: Any, would_be: Any) -> None:
-        self._live, self._would_be = live, would_be
+    def __init__(self, live: Any, applied: Any) -> None:
+        self._live, self._applied = live, applied
 
     async def get(self, _: str) -> Any:
-        return _given(self._live)
+        return _answer(self._live)
 
     async def apply(self, *_: Any, dry_run: bool, force: bool) -> Any:
         assert dry_run
         assert not force
-        return _given(self._would_be)
+        return _answer(self._applied)
 
 
-def _given(answer: Any) -> Any:
+def _answer(answer: Any) -> Any:
     if isinstance(answer, Exception):
         raise answer
     return answer
@@ -66,23 +66,25 @@ def an_object(debug: str, version: str | None = "1") -> Any:
 
 
 @pytest.mark.parametrize(
-    ("live", "would_be", "found"),
+    ("live", "applied", "found"),
     [
-        pytest.param(an_object("true"), an_object("false"), True, id="it differs"),
-        pytest.param(an_object("true"), an_object("false", "2"), False, id="it was changed between the looks"),
-        pytest.param(an_object("true"), an_object("false", None), False, id="it was deleted between the looks"),
-        pytest.param(an_object("true"), ApiError(403, "no"), False, id="a policy refuses it"),
+        pytest.param(an_object("true"), an_object("false"), True, id="differs"),
+        pytest.param(an_object("true"), an_object("false", "2"), False, id="changed between the requests"),
+        pytest.param(an_object("true"), an_object("false", None), False, id="deleted between the requests"),
+        pytest.param(an_object("true"), ApiError(403, "no"), False, id="rejected by a policy"),
     ],
 )
-def test_what_changes_while_it_is_looked_at_is_looked_at_again(live: Any, would_be: Any, found: bool) -> None:
-    client: Any = Answers(live, would_be)
+def test_an_object_that_changes_during_the_comparison_is_left_to_the_next_one(
+    live: Any, applied: Any, found: bool
+) -> None:
+    client: Any = FakeClient(live, applied)
     expected = (Difference("ConfigMap kube-system/a", (".data.debug",)),) if found else ()
 
     assert asyncio.run(differences(client, [CONFIG])) == expected
 
 
-def test_an_object_that_may_not_be_seen_leaves_the_answer_open() -> None:
-    client: Any = Answers(ApiError(403, "no"), None)
+def test_a_forbidden_object_fails_the_comparison() -> None:
+    client: Any = FakeClient(ApiError(403, "no"), None)
 
     with pytest.raises(ApiError):
         asyncio.run(differences(client, [CONFIG]))

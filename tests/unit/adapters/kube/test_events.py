@@ -8,7 +8,7 @@ import pytest
 from builders import NOW
 from cilium_hybrid.adapters.kube import events
 from cilium_hybrid.adapters.kube.client import ApiError
-from cilium_hybrid.adapters.kube.events import EVENTS, MOST_WAITING, Events, event
+from cilium_hybrid.adapters.kube.events import EVENTS, MAX_QUEUED, EventRecorder, to_event
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.plan.inputs import Resource
 from cilium_hybrid.plan.status.events import StatusEvent
@@ -16,72 +16,76 @@ from cilium_hybrid.ports import ClusterUnavailableError
 
 RESOURCE = Resource(1, "1", {}, {}, uid="u1")
 ANOTHER = Resource(1, "1", {}, {}, uid="u2")
-WELL, ILL = StatusEvent(Reason.IN_SYNC, "all is well"), StatusEvent(Reason.NODES_NOT_READY, "one is not", warning=True)
+IN_SYNC = StatusEvent(Reason.IN_SYNC, "all nodes are ready")
+NOT_READY = StatusEvent(Reason.NODES_NOT_READY, "a node is not ready", warning=True)
 
 
 class Server:
-    """Takes Events, or refuses the first ones."""
+    """An API server that accepts Events after it has raised these errors."""
 
-    def __init__(self, *faults: Exception) -> None:
-        self.faults, self.taken = list(faults), [""][:0]
+    def __init__(self, *errors: Exception) -> None:
+        self.errors, self.messages = list(errors), [""][:0]
 
     async def post(self, path: str, body: Mapping[str, Any]) -> None:
         assert path == EVENTS
-        if self.faults:
-            raise self.faults.pop(0)
-        self.taken.append(body["message"])
+        if self.errors:
+            raise self.errors.pop(0)
+        self.messages.append(body["message"])
 
 
-def told(server: Server, *batches: tuple[Resource, list[StatusEvent]]) -> list[str]:
-    async def tell() -> None:
-        teller = Events(server.post)
+def recorded(server: Server, *batches: tuple[Resource, list[StatusEvent]]) -> list[str]:
+    async def record() -> None:
+        recorder = EventRecorder(server.post)
         for resource, status_events in batches:
-            teller.tell(resource, status_events)
+            recorder.record(resource, status_events)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(teller.run(), 0.05)
+            await asyncio.wait_for(recorder.run(), 0.05)
 
-    asyncio.run(tell())
-    return server.taken
-
-
-def test_news_are_written_in_their_order() -> None:
-    assert told(Server(), (RESOURCE, [ILL, WELL])) == ["one is not", "all is well"]
+    asyncio.run(record())
+    return server.messages
 
 
-def test_the_same_is_not_told_again_at_once_but_of_another_resource() -> None:
-    assert told(Server(), (RESOURCE, [WELL]), (RESOURCE, [WELL]), (ANOTHER, [WELL])) == ["all is well"] * 2
+def test_events_are_written_in_order() -> None:
+    assert recorded(Server(), (RESOURCE, [NOT_READY, IN_SYNC])) == ["a node is not ready", "all nodes are ready"]
 
 
-def test_the_same_is_told_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_event_is_dropped_unless_it_is_about_another_resource() -> None:
+    assert (
+        recorded(Server(), (RESOURCE, [IN_SYNC]), (RESOURCE, [IN_SYNC]), (ANOTHER, [IN_SYNC]))
+        == ["all nodes are ready"] * 2
+    )
+
+
+def test_a_repeated_event_is_written_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "REPEAT_SECONDS", 0.0)
 
-    assert told(Server(), (RESOURCE, [WELL]), (RESOURCE, [WELL])) == ["all is well"] * 2
+    assert recorded(Server(), (RESOURCE, [IN_SYNC]), (RESOURCE, [IN_SYNC])) == ["all nodes are ready"] * 2
 
 
-@pytest.mark.parametrize("fault", [ApiError(403, "forbidden"), ClusterUnavailableError("no answer")], ids=repr)
-def test_an_event_that_cannot_be_written_is_lost_and_the_next_one_is_not(
-    fault: Exception, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("error", [ApiError(403, "forbidden"), ClusterUnavailableError("no answer")], ids=repr)
+def test_an_event_that_cannot_be_written_is_dropped_and_the_next_one_is_written(
+    error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert told(Server(fault), (RESOURCE, [ILL, WELL])) == ["all is well"]
+    assert recorded(Server(error), (RESOURCE, [NOT_READY, IN_SYNC])) == ["all nodes are ready"]
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert record.getMessage() == f"an Event is lost (NodesNotReady): {fault}"
+    assert record.getMessage() == f"cannot record Event NodesNotReady: {error}"
 
 
-def test_what_finds_no_room_is_dropped() -> None:
-    many = [StatusEvent(Reason.IN_SYNC, str(number)) for number in range(MOST_WAITING + 5)]
+def test_events_are_dropped_while_the_queue_is_full() -> None:
+    many = [StatusEvent(Reason.IN_SYNC, str(number)) for number in range(MAX_QUEUED + 5)]
 
-    assert told(Server(), (RESOURCE, many)) == [str(number) for number in range(MOST_WAITING)]
+    assert recorded(Server(), (RESOURCE, many)) == [str(number) for number in range(MAX_QUEUED)]
 
 
-def test_an_event_is_of_the_resource_and_its_message_is_bounded() -> None:
-    made = event("u1", StatusEvent(Reason.ROLLED_BACK, "x" * 2000, warning=True), NOW)
+def test_an_event_refers_to_the_resource_and_its_message_is_truncated() -> None:
+    event = to_event("u1", StatusEvent(Reason.ROLLED_BACK, "x" * 2000, warning=True), NOW)
 
-    assert made["involvedObject"] == {
+    assert event["involvedObject"] == {
         "apiVersion": "ciliumhybrid.io/v1alpha1",
         "kind": "CiliumHybrid",
         "name": "default",
         "uid": "u1",
     }
-    assert (made["type"], made["reason"], made["message"]) == ("Warning", "RolledBack", "x" * 1023 + "…")
-    assert made["firstTimestamp"] == made["lastTimestamp"] == "2026-03-01T12:00:00Z"
-    assert event("u1", WELL, NOW)["type"] == "Normal"
+    assert (event["type"], event["reason"], event["message"]) == ("Warning", "RolledBack", "x" * 1023 + "…")
+    assert event["firstTimestamp"] == event["lastTimestamp"] == "2026-03-01T12:00:00Z"
+    assert to_event("u1", IN_SYNC, NOW)["type"] == "Normal"

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from cilium_hybrid.adapters.kube.pod_failure import crash_message, failure_message, short, told_on
+from cilium_hybrid.adapters.kube.pod_failure import crash_message, failure_message, keep_pull_error, shorten
 
 LOG = (
     'time="2026-03-01T11:00:00.123Z" level=info msg=start\n'
@@ -12,7 +12,7 @@ LOG = (
 )
 
 
-def ended(message: str = "", code: int = 1, reason: str = "Error") -> dict[str, Any]:
+def terminated(message: str = "", code: int = 1, reason: str = "Error") -> dict[str, Any]:
     return {"terminated": {"message": message, "exitCode": code, "reason": reason}}
 
 
@@ -20,160 +20,176 @@ def waiting(reason: str, message: str = "", last: dict[str, Any] | None = None) 
     return {"state": {"waiting": {"reason": reason, "message": message}}, "lastState": last or {}}
 
 
-RUNS_AGAIN = {"state": {"running": {}}, "lastState": ended("kernel too old")}
+RESTARTED = {"state": {"running": {}}, "lastState": terminated("kernel too old")}
 
 
 @pytest.mark.parametrize(
-    ("status", "words"),
+    ("status", "message"),
     [
-        pytest.param({}, "", id="nothing is known"),
-        pytest.param({"containerStatuses": [{"state": {"running": {}}}]}, "", id="it runs"),
-        pytest.param({"containerStatuses": [waiting("ContainerCreating")]}, "", id="it is being created"),
-        pytest.param({"initContainerStatuses": [waiting("PodInitializing")]}, "", id="it initializes"),
+        pytest.param({}, "", id="empty status"),
+        pytest.param({"containerStatuses": [{"state": {"running": {}}}]}, "", id="running"),
+        pytest.param({"containerStatuses": [waiting("ContainerCreating")]}, "", id="creating container"),
+        pytest.param({"initContainerStatuses": [waiting("PodInitializing")]}, "", id="initializing"),
         pytest.param(
             {"containerStatuses": [waiting("ImagePullBackOff", 'Back-off pulling image "x"')]},
             'ImagePullBackOff: Back-off pulling image "x"',
-            id="its image is missing",
+            id="image is missing",
         ),
-        pytest.param({"containerStatuses": [waiting("ErrImagePull")]}, "ErrImagePull", id="without a message"),
+        pytest.param({"containerStatuses": [waiting("ErrImagePull")]}, "ErrImagePull", id="no message"),
         pytest.param(
-            {"containerStatuses": [waiting("ImagePullBackOff", "no such image", ended("kernel too old"))]},
+            {"containerStatuses": [waiting("ImagePullBackOff", "no such image", terminated("kernel too old"))]},
             "ImagePullBackOff: no such image",
-            id="its image is missing, and it crashed before",
-        ),
-        pytest.param(
-            {"containerStatuses": [waiting("CrashLoopBackOff", "back-off 5m0s restarting", ended("kernel too old"))]},
-            "CrashLoopBackOff: kernel too old",
-            id="its own last words go before the kubelet's",
-        ),
-        pytest.param(
-            {"containerStatuses": [waiting("CrashLoopBackOff", "back-off 5m0s restarting", ended(reason="OOMKilled"))]},
-            "CrashLoopBackOff: OOMKilled, exit code 1",
-            id="it ended without a word",
-        ),
-        pytest.param(
-            {"containerStatuses": [waiting("CrashLoopBackOff", "back-off 5m0s restarting", ended("bye", 0))]},
-            "CrashLoopBackOff: back-off … restarting",
-            id="it ended well, which it should not",
+            id="image is missing, and the container crashed before",
         ),
         pytest.param(
             {
-                "initContainerStatuses": [waiting("CrashLoopBackOff", "", ended("first"))],
+                "containerStatuses": [
+                    waiting("CrashLoopBackOff", "back-off 5m0s restarting", terminated("kernel too old"))
+                ]
+            },
+            "CrashLoopBackOff: kernel too old",
+            id="termination message before the kubelet's message",
+        ),
+        pytest.param(
+            {
+                "containerStatuses": [
+                    waiting("CrashLoopBackOff", "back-off 5m0s restarting", terminated(reason="OOMKilled"))
+                ]
+            },
+            "CrashLoopBackOff: OOMKilled, exit code 1",
+            id="no termination message",
+        ),
+        pytest.param(
+            {"containerStatuses": [waiting("CrashLoopBackOff", "back-off 5m0s restarting", terminated("bye", 0))]},
+            "CrashLoopBackOff: back-off … restarting",
+            id="exit code 0",
+        ),
+        pytest.param(
+            {
+                "initContainerStatuses": [waiting("CrashLoopBackOff", "", terminated("first"))],
                 "containerStatuses": [waiting("PodInitializing")],
             },
             "CrashLoopBackOff: first",
-            id="an init container",
+            id="init container",
         ),
         pytest.param({"phase": "Failed", "reason": "Evicted", "message": "no disk"}, "Evicted: no disk", id="evicted"),
-        pytest.param({"phase": "Failed"}, "Failed: the pod ended", id="it failed without a word"),
+        pytest.param({"phase": "Failed"}, "Failed: the pod failed", id="failed without a message"),
     ],
 )
-def test_why_a_container_waits(status: dict[str, Any], words: str) -> None:
-    assert failure_message(status) == words
+def test_failure_message_of_a_waiting_container(status: dict[str, Any], message: str) -> None:
+    assert failure_message(status) == message
 
 
 @pytest.mark.parametrize(
-    ("status", "words"),
+    ("status", "message"),
     [
-        pytest.param({}, "", id="nothing is known"),
-        pytest.param({"containerStatuses": [{"state": {"running": {}}}]}, "", id="it runs for the first time"),
-        pytest.param({"containerStatuses": [RUNS_AGAIN]}, "CrashLoopBackOff: kernel too old", id="it runs again"),
-        pytest.param({"containerStatuses": [RUNS_AGAIN | {"ready": True}]}, "", id="it is well again"),
-        pytest.param({"containerStatuses": [{"state": ended("oh")}]}, "CrashLoopBackOff: oh", id="it just ended"),
-        pytest.param({"initContainerStatuses": [{"state": ended("done", 0)}]}, "", id="an init container is through"),
+        pytest.param({}, "", id="empty status"),
+        pytest.param({"containerStatuses": [{"state": {"running": {}}}]}, "", id="first start"),
+        pytest.param({"containerStatuses": [RESTARTED]}, "CrashLoopBackOff: kernel too old", id="restarted"),
+        pytest.param({"containerStatuses": [RESTARTED | {"ready": True}]}, "", id="ready again"),
+        pytest.param(
+            {"containerStatuses": [{"state": terminated("oh")}]}, "CrashLoopBackOff: oh", id="just terminated"
+        ),
+        pytest.param({"initContainerStatuses": [{"state": terminated("done", 0)}]}, "", id="completed init container"),
         pytest.param(
             {"containerStatuses": [{"state": {"terminated": {"exitCode": 2}}}]},
             "CrashLoopBackOff: Error, exit code 2",
-            id="nobody says why",
+            id="no reason and no message",
         ),
     ],
 )
-def test_why_a_container_ended(status: dict[str, Any], words: str) -> None:
-    assert crash_message(status) == words
+def test_crash_message_of_a_crashed_container(status: dict[str, Any], message: str) -> None:
+    assert crash_message(status) == message
 
 
 @pytest.mark.parametrize(
-    ("unready_since", "words"),
+    ("unready_since", "message"),
     [
-        pytest.param("2026-03-01T11:00:00Z", "CrashLoopBackOff: kernel too old", id="since the crash"),
-        pytest.param("2026-03-01T11:00:10Z", "CrashLoopBackOff: kernel too old", id="since the very start of this run"),
-        pytest.param("2026-03-01T12:00:00Z", "", id="since later, so that the crash is an old story"),
+        pytest.param("2026-03-01T11:00:00Z", "CrashLoopBackOff: kernel too old", id="unready since the crash"),
+        pytest.param("2026-03-01T11:00:10Z", "CrashLoopBackOff: kernel too old", id="unready since the restart"),
+        pytest.param("2026-03-01T12:00:00Z", "", id="ready after the restart"),
     ],
 )
-def test_a_crash_is_the_cause_only_while_the_pod_was_not_ready_since(unready_since: str, words: str) -> None:
-    container = {"state": {"running": {"startedAt": "2026-03-01T11:00:10Z"}}, "lastState": ended("kernel too old")}
+def test_a_crash_is_reported_only_while_the_pod_has_not_been_ready_since(unready_since: str, message: str) -> None:
+    container = {"state": {"running": {"startedAt": "2026-03-01T11:00:10Z"}}, "lastState": terminated("kernel too old")}
     ready = {"type": "Ready", "status": "False", "lastTransitionTime": unready_since}
 
-    assert crash_message({"conditions": [ready], "containerStatuses": [container]}) == words
+    assert crash_message({"conditions": [ready], "containerStatuses": [container]}) == message
 
 
-def test_a_crash_is_told_in_the_same_words_before_while_and_after_the_container_waits() -> None:
-    last = ended("kernel too old")
+def test_a_crash_has_the_same_message_before_during_and_after_the_back_off() -> None:
+    last = terminated("kernel too old")
     phases = [{"state": last}, waiting("CrashLoopBackOff", "back-off 10s", last), {"state": {}, "lastState": last}]
-    told = {
+    messages = {
         failure_message({"containerStatuses": [phase]}) or crash_message({"containerStatuses": [phase]})
         for phase in phases
     }
 
-    assert told == {"CrashLoopBackOff: kernel too old"}
+    assert messages == {"CrashLoopBackOff: kernel too old"}
 
 
-def test_a_failed_pull_is_told_in_the_same_words_by_both_of_the_kubelets_reasons() -> None:
-    said = 'failed to pull "x": not found'
+def test_a_failed_pull_has_the_same_message_for_both_reasons_of_the_kubelet() -> None:
+    error = 'failed to pull "x": not found'
     reasons = [
-        waiting("ErrImagePull", said),
-        waiting("ImagePullBackOff", f"Back-off pulling image: ErrImagePull: {said}"),
+        waiting("ErrImagePull", error),
+        waiting("ImagePullBackOff", f"Back-off pulling image: ErrImagePull: {error}"),
     ]
 
-    assert {failure_message({"containerStatuses": [one]}) for one in reasons} == {f"ErrImagePull: {said}"}
+    assert {failure_message({"containerStatuses": [reason]}) for reason in reasons} == {f"ErrImagePull: {error}"}
 
 
 @pytest.mark.parametrize("reason", ["RegistryUnavailable", "SignatureValidationFailed"])
-def test_so_is_one_for_another_reason(reason: str) -> None:
+def test_other_pull_errors_have_the_same_message_during_the_back_off(reason: str) -> None:
     between = waiting("ImagePullBackOff", f'Back-off pulling image "x": {reason}: no answer')
 
-    assert {failure_message({"containerStatuses": [one]}) for one in (waiting(reason, "no answer"), between)} == {
-        f"{reason}: no answer"
-    }
+    containers = (waiting(reason, "no answer"), between)
+
+    assert {failure_message({"containerStatuses": [container]}) for container in containers} == {f"{reason}: no answer"}
 
 
-NO = "ErrImagePull: no such image"
-LATE = "ErrImagePull: no answer"
-CRASHES = "CrashLoopBackOff: x"
+NOT_FOUND = "ErrImagePull: no such image"
+NO_ANSWER = "ErrImagePull: no answer"
+CRASH = "CrashLoopBackOff: x"
 BACK_OFF = 'ImagePullBackOff: Back-off pulling image "x"'
 
 
 @pytest.mark.parametrize(
-    ("seen", "told"),
+    ("reported", "kept"),
     [
-        pytest.param([NO, BACK_OFF] * 3, [NO] * 6, id="the error is kept"),
-        pytest.param(["", BACK_OFF, NO, BACK_OFF], ["", BACK_OFF, NO, NO], id="it was not seen from its beginning"),
-        pytest.param(["ErrImagePull", BACK_OFF] * 2, ["ErrImagePull"] + [BACK_OFF] * 3, id="no error is told, ever"),
-        pytest.param([NO, BACK_OFF, LATE, BACK_OFF], [NO, NO, LATE, LATE], id="another error"),
-        pytest.param([NO, ""], [NO, ""], id="it was pulled"),
-        pytest.param([NO, "", BACK_OFF], [NO, "", BACK_OFF], id="an old story"),
-        pytest.param([NO, CRASHES], [NO, CRASHES], id="it crashes now"),
-        pytest.param([CRASHES, BACK_OFF], [CRASHES, BACK_OFF], id="it crashed before"),
+        pytest.param([NOT_FOUND, BACK_OFF] * 3, [NOT_FOUND] * 6, id="error is kept"),
+        pytest.param(
+            ["", BACK_OFF, NOT_FOUND, BACK_OFF], ["", BACK_OFF, NOT_FOUND, NOT_FOUND], id="first report is the back-off"
+        ),
+        pytest.param(
+            ["ErrImagePull", BACK_OFF] * 2, ["ErrImagePull"] + [BACK_OFF] * 3, id="kubelet never reports an error"
+        ),
+        pytest.param(
+            [NOT_FOUND, BACK_OFF, NO_ANSWER, BACK_OFF], [NOT_FOUND, NOT_FOUND, NO_ANSWER, NO_ANSWER], id="another error"
+        ),
+        pytest.param([NOT_FOUND, ""], [NOT_FOUND, ""], id="image was pulled"),
+        pytest.param([NOT_FOUND, "", BACK_OFF], [NOT_FOUND, "", BACK_OFF], id="fails again after a success"),
+        pytest.param([NOT_FOUND, CRASH], [NOT_FOUND, CRASH], id="now it crashes"),
+        pytest.param([CRASH, BACK_OFF], [CRASH, BACK_OFF], id="it crashed before"),
     ],
 )
-def test_a_failed_pull_is_told_on_where_the_kubelet_does_not_repeat_it(seen: list[str], told: list[str]) -> None:
-    assert [*accumulate(seen, told_on)] == told
+def test_the_pull_error_is_kept_while_the_kubelet_reports_only_the_image(reported: list[str], kept: list[str]) -> None:
+    assert [*accumulate(reported, keep_pull_error)] == kept
 
 
 @pytest.mark.parametrize(
-    ("message", "words"),
+    ("log", "message"),
     [
-        pytest.param(LOG, 'level=fatal msg="kernel too old"', id="the fatal line"),
-        pytest.param("one\ntwo\n\n", "two", id="else the last one"),
-        pytest.param("panic: nil\ngoroutine 1", "panic: nil", id="a panic"),
+        pytest.param(LOG, 'level=fatal msg="kernel too old"', id="fatal line"),
+        pytest.param("one\ntwo\n\n", "two", id="last line"),
+        pytest.param("panic: nil\ngoroutine 1", "panic: nil", id="panic"),
     ],
 )
-def test_of_a_log_the_line_that_tells_why(message: str, words: str) -> None:
-    assert crash_message({"containerStatuses": [{"state": ended(message)}]}) == f"CrashLoopBackOff: {words}"
+def test_the_cause_is_picked_from_the_end_of_the_log(log: str, message: str) -> None:
+    assert crash_message({"containerStatuses": [{"state": terminated(log)}]}) == f"CrashLoopBackOff: {message}"
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "expected"),
     [
         pytest.param("back-off 10s restarting", "back-off … restarting", id="seconds"),
         pytest.param(
@@ -181,14 +197,14 @@ def test_of_a_log_the_line_that_tells_why(message: str, words: str) -> None:
         ),
         pytest.param("after 1h2m3s and 250ms", "after … and …", id="hours and less"),
         pytest.param("read 10.0.0.5:48263->10.0.0.2:53: timeout", "read 10.0.0.5:…->10.0.0.2:53: timeout", id="port"),
-        pytest.param("at 2026-03-01T11:00:00.123+01:00 it ended", "at it ended", id="a moment"),
-        pytest.param("cilium:v1.17.5-eksbuild.1 on mi-0s", "cilium:v1.17.5-eksbuild.1 on mi-…", id="versions stay"),
+        pytest.param("at 2026-03-01T11:00:00.123+01:00 it ended", "at it ended", id="timestamp"),
+        pytest.param("cilium:v1.17.5-eksbuild.1 on mi-0s", "cilium:v1.17.5-eksbuild.1 on mi-…", id="versions are kept"),
     ],
 )
-def test_what_only_tells_the_time_is_left_out(text: str, words: str) -> None:
-    assert short(text) == words
+def test_timestamps_durations_and_ports_are_removed(text: str, expected: str) -> None:
+    assert shorten(text) == expected
 
 
-def test_words_are_cut_and_stand_in_one_line() -> None:
-    assert short("kubelet\n says  so") == "kubelet says so"
-    assert short("x" * 1000) == "x" * 199 + "…"
+def test_text_is_shortened_to_one_line() -> None:
+    assert shorten("kubelet\n says  so") == "kubelet says so"
+    assert shorten("x" * 1000) == "x" * 199 + "…"

@@ -6,76 +6,82 @@ from builders import NODE, a_node, a_spec, an_observation
 from cilium_hybrid.plan.observation import CORDONED, CiliumPod, HybridNode
 from cilium_hybrid.plan.rollout.operator_deployment import (
     CILIUM_OPERATOR,
-    has_one_place,
-    with_its_trouble,
-    with_the_old_going_first,
-    without_the_old_going_first,
+    has_single_operator_node,
+    with_old_operator_stopped_first,
+    with_operator_failure,
+    without_old_operator_stopped_first,
 )
 from cilium_hybrid.plan.values import helm_values
 
 A, B, C = a_node("a"), a_node("b"), a_node("c")
-AWAY, CLOSED, JOINING = a_node("b", ready="Unknown"), a_node("b", taints=(CORDONED,)), a_node("b", ready="False")
+DISCONNECTED, CORDONED_NODE, JOINING = (
+    a_node("b", ready="Unknown"),
+    a_node("b", taints=(CORDONED,)),
+    a_node("b", ready="False"),
+)
 
 
 @pytest.mark.parametrize(
     ("nodes", "expected"),
     [
-        pytest.param([], False, id="no node has joined, and nothing is known"),
+        pytest.param([], False, id="no node has joined"),
         pytest.param([A], True, id="a single node"),
         pytest.param([A, B], False, id="two nodes"),
-        pytest.param([A, JOINING], False, id="one that waits for Cilium takes its operator"),
-        pytest.param([A, AWAY], True, id="one that does not report takes none"),
-        pytest.param([A, CLOSED], True, id="one that is cordoned takes none"),
-        pytest.param([A, AWAY, C], False, id="two of three"),
-        pytest.param([AWAY], True, id="none at all at present"),
+        pytest.param([A, JOINING], False, id="a joining node can run it"),
+        pytest.param([A, DISCONNECTED], True, id="a disconnected node cannot run it"),
+        pytest.param([A, CORDONED_NODE], True, id="a cordoned node cannot run it"),
+        pytest.param([A, DISCONNECTED, C], False, id="two of three nodes"),
+        pytest.param([DISCONNECTED], True, id="no node can run it"),
     ],
 )
-def test_where_no_second_node_could_take_cilium_s_operator(nodes: list[HybridNode], expected: bool) -> None:
-    assert has_one_place(an_observation(nodes=nodes)) is expected
+def test_whether_only_one_node_can_run_the_cilium_operator(nodes: list[HybridNode], expected: bool) -> None:
+    assert has_single_operator_node(an_observation(nodes=nodes)) is expected
 
 
-def test_then_the_old_one_goes_first_and_nothing_else_changes() -> None:
+def test_the_strategy_that_stops_the_old_replica_first_changes_nothing_else() -> None:
     values = helm_values(a_spec(values={"operator": {"replicas": 3}}))
-    placed = with_the_old_going_first(values)
+    changed = with_old_operator_stopped_first(values)
 
-    assert placed["operator"].pop("updateStrategy") == {"rollingUpdate": {"maxUnavailable": "100%"}}
-    assert placed == values
+    assert changed["operator"].pop("updateStrategy") == {"rollingUpdate": {"maxUnavailable": "100%"}}
+    assert changed == values
     assert "updateStrategy" not in values["operator"]
 
 
-def test_released_values_tell_what_the_spec_led_to() -> None:
+def test_the_strategy_can_be_removed_from_released_values() -> None:
     values = helm_values(a_spec(values={"operator": {"updateStrategy": {"type": "Recreate"}}}))
 
-    assert without_the_old_going_first(with_the_old_going_first(helm_values(a_spec()))) == helm_values(a_spec())
-    assert without_the_old_going_first(values) == values
-    assert without_the_old_going_first({}) == {}
+    assert without_old_operator_stopped_first(with_old_operator_stopped_first(helm_values(a_spec()))) == helm_values(
+        a_spec()
+    )
+    assert without_old_operator_stopped_first(values) == values
+    assert without_old_operator_stopped_first({}) == {}
 
 
-@pytest.mark.parametrize("strategy", [{"type": "Recreate", "rollingUpdate": None}, {}], ids=["named", "empty"])
-def test_a_strategy_of_the_user_s_stays(strategy: dict[str, Any]) -> None:
+@pytest.mark.parametrize("strategy", [{"type": "Recreate", "rollingUpdate": None}, {}], ids=["set", "empty"])
+def test_a_strategy_in_the_users_values_stays(strategy: dict[str, Any]) -> None:
     values = helm_values(a_spec(values={"operator": {"updateStrategy": strategy}}))
 
-    assert with_the_old_going_first(values) == values
+    assert with_old_operator_stopped_first(values) == values
 
 
-PLACELESS = CiliumPod("cilium-operator-1", "", CILIUM_OPERATOR, "Unschedulable: no node")
-CRASHES = CiliumPod("cilium-operator-2", NODE, CILIUM_OPERATOR, "CrashLoopBackOff: no config")
-STARTS = CiliumPod("cilium-operator-3", NODE, CILIUM_OPERATOR)
-ENVOY = CiliumPod("cilium-envoy-1", NODE, "DaemonSet cilium-envoy", "CrashLoopBackOff: of its own")
+UNSCHEDULED = CiliumPod("cilium-operator-1", "", CILIUM_OPERATOR, "Unschedulable: no node")
+CRASHING = CiliumPod("cilium-operator-2", NODE, CILIUM_OPERATOR, "CrashLoopBackOff: no config")
+STARTING = CiliumPod("cilium-operator-3", NODE, CILIUM_OPERATOR)
+ENVOY = CiliumPod("cilium-envoy-1", NODE, "DaemonSet cilium-envoy", "CrashLoopBackOff: Envoy")
 
 
 @pytest.mark.parametrize(
     ("pods", "expected"),
     [
-        pytest.param([], "it waits", id="there is none"),
-        pytest.param([STARTS, ENVOY], "it waits", id="nothing is wrong with it"),
-        pytest.param([PLACELESS], "it waits (pod cilium-operator-1: Unschedulable: no node)", id="it has no place"),
+        pytest.param([], "waiting", id="no pod"),
+        pytest.param([STARTING, ENVOY], "waiting", id="no failed pod"),
+        pytest.param([UNSCHEDULED], "waiting (pod cilium-operator-1: Unschedulable: no node)", id="an unscheduled pod"),
         pytest.param(
-            [PLACELESS, CRASHES, ENVOY],
-            "it waits (pod cilium-operator-2: CrashLoopBackOff: no config)",
-            id="what fails on a node comes before what has none",
+            [UNSCHEDULED, CRASHING, ENVOY],
+            "waiting (pod cilium-operator-2: CrashLoopBackOff: no config)",
+            id="a scheduled pod before an unscheduled one",
         ),
     ],
 )
-def test_what_waits_for_cilium_s_operator_says_why(pods: list[CiliumPod], expected: str) -> None:
-    assert with_its_trouble("it waits", an_observation(other_pods=pods)) == expected
+def test_a_message_names_the_failed_pod_of_the_cilium_operator(pods: list[CiliumPod], expected: str) -> None:
+    assert with_operator_failure("waiting", an_observation(other_pods=pods)) == expected

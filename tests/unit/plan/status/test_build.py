@@ -8,10 +8,8 @@ from builders import (
     OTHER_DIGEST,
     a_condition,
     a_healthy_observation,
-    a_judged_report,
     a_record,
     a_revision,
-    a_situation,
     a_status,
     an_agent,
     condition,
@@ -21,45 +19,45 @@ from cilium_hybrid.api.conditions import ConditionType, Reason
 from cilium_hybrid.api.status import Phase
 from cilium_hybrid.plan.actions import Action, Apply, Decision, Nothing, Rollback, Unlock
 from cilium_hybrid.plan.observation import CiliumOperator, Observation
-from cilium_hybrid.plan.status.build import next_status
+from evaluations import a_decided_evaluation, an_evaluation, status_of
 
 OTHER_NODE = "mi-0000000000000002"
 READY, RECONCILING, STALLED = ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED
 
-WELL = a_healthy_observation(a_revision(), record=a_record(), nodes=2)
+HEALTHY = a_healthy_observation(a_revision(), record=a_record(), nodes=2)
 SECOND = a_healthy_observation(a_revision(status="superseded"), a_revision(2), nodes=2)
 NO_NODES = a_healthy_observation(a_revision(), nodes=0)
 SETTLED = a_status(a_condition(READY, "True", Reason.IN_SYNC))
-APPLY = Apply(a_situation().upgrade_path.next, 2)
+APPLY = Apply(an_evaluation().upgrade_path.next, 2)
 
 
 def a_decision(reason: Reason, action: Action = Nothing(), **more: Any) -> Decision:  # noqa: B008 # frozen
     return Decision(action, reason, "why", **more)
 
 
-AWAY = with_node(WELL, ready="Unknown")
-OLD_AGENT = an_agent(config_digest=OTHER_DIGEST)
-CRASHES = an_agent(ready=False, failure_message="CrashLoopBackOff")
+DISCONNECTED = with_node(HEALTHY, ready="Unknown")
+OUTDATED = an_agent(config_digest=OTHER_DIGEST)
+CRASHING = an_agent(ready=False, failure_message="CrashLoopBackOff")
 RETRIED = with_node(
     a_healthy_observation(a_revision(status="failed"), a_revision(2), nodes=2), agent=an_agent(ready=False)
 )
-NO_OPERATOR = replace(WELL, cilium_operator=None)
-NOT_AVAILABLE = replace(WELL, cilium_operator=CiliumOperator(replicas=2, available=0, observed=True))
+NO_OPERATOR = replace(HEALTHY, cilium_operator=None)
+NOT_AVAILABLE = replace(HEALTHY, cilium_operator=CiliumOperator(replicas=2, available=0, observed=True))
 CHANGED = replace(
     a_healthy_observation(a_revision(status="superseded"), a_revision(2), nodes=2),
     cilium_operator=CiliumOperator(replicas=2, available=1, observed=True, current=False),
 )
-NOT_OBSERVED = replace(WELL, cilium_operator=CiliumOperator(replicas=2, available=2, observed=False))
+NOT_OBSERVED = replace(HEALTHY, cilium_operator=CiliumOperator(replicas=2, available=2, observed=False))
 
 
 @pytest.mark.parametrize(
-    ("observation", "more", "ready", "reason", "phase", "beside"),
+    ("observation", "more", "ready", "reason", "phase", "other"),
     [
-        pytest.param(WELL, {}, "True", Reason.IN_SYNC, Phase.READY, None, id="all is well"),
-        pytest.param(NO_NODES, {}, "True", Reason.NO_HYBRID_NODES, Phase.READY, None, id="no node has joined"),
-        pytest.param(AWAY, {}, "True", Reason.NODES_DISCONNECTED, Phase.READY, None, id="a node does not report"),
+        pytest.param(HEALTHY, {}, "True", Reason.IN_SYNC, Phase.READY, None, id="healthy"),
+        pytest.param(NO_NODES, {}, "True", Reason.NO_HYBRID_NODES, Phase.READY, None, id="no nodes"),
+        pytest.param(DISCONNECTED, {}, "True", Reason.NODES_DISCONNECTED, Phase.READY, None, id="a disconnected node"),
         pytest.param(
-            with_node(WELL, agent=CRASHES),
+            with_node(HEALTHY, agent=CRASHING),
             {},
             "False",
             Reason.INSTALLING,
@@ -68,22 +66,22 @@ NOT_OBSERVED = replace(WELL, cilium_operator=CiliumOperator(replicas=2, availabl
             id="the first agents start",
         ),
         pytest.param(
-            with_node(SECOND, agent=OLD_AGENT),
+            with_node(SECOND, agent=OUTDATED),
             {},
             "False",
             Reason.ROLLING_OUT,
             Phase.UPGRADING,
             RECONCILING,
-            id="agents are replaced",
+            id="an outdated agent",
         ),
         pytest.param(
-            with_node(SECOND, agent=CRASHES),
+            with_node(SECOND, agent=CRASHING),
             {},
             "False",
             Reason.ROLLING_OUT,
             Phase.UPGRADING,
             RECONCILING,
-            id="all agents are replaced and one is not ready yet",
+            id="an updated agent that is not Ready yet",
         ),
         pytest.param(
             with_node(SECOND, ready="False"),
@@ -92,7 +90,7 @@ NOT_OBSERVED = replace(WELL, cilium_operator=CiliumOperator(replicas=2, availabl
             Reason.NODES_NOT_READY,
             Phase.DEGRADED,
             RECONCILING,
-            id="a generation that was never Ready waits for kubelets too",
+            id="a new generation waits for a NotReady node",
         ),
         pytest.param(
             NO_OPERATOR,
@@ -101,10 +99,16 @@ NOT_OBSERVED = replace(WELL, cilium_operator=CiliumOperator(replicas=2, availabl
             Reason.INSTALLING,
             Phase.INSTALLING,
             RECONCILING,
-            id="Cilium's operator is missing",
+            id="the Cilium operator is missing",
         ),
         pytest.param(
-            NOT_AVAILABLE, {}, "False", Reason.INSTALLING, Phase.INSTALLING, RECONCILING, id="Cilium's operator starts"
+            NOT_AVAILABLE,
+            {},
+            "False",
+            Reason.INSTALLING,
+            Phase.INSTALLING,
+            RECONCILING,
+            id="the Cilium operator starts",
         ),
         pytest.param(
             CHANGED,
@@ -113,7 +117,7 @@ NOT_OBSERVED = replace(WELL, cilium_operator=CiliumOperator(replicas=2, availabl
             Reason.ROLLING_OUT,
             Phase.UPGRADING,
             RECONCILING,
-            id="the next one of a changed release starts",
+            id="the Cilium operator is being replaced",
         ),
         pytest.param(
             NOT_OBSERVED,
@@ -122,7 +126,7 @@ NOT_OBSERVED = replace(WELL, cilium_operator=CiliumOperator(replicas=2, availabl
             Reason.INSTALLING,
             Phase.INSTALLING,
             RECONCILING,
-            id="what is known of Cilium's operator is old",
+            id="the Cilium operator is not observed yet",
         ),
         pytest.param(
             NOT_AVAILABLE,
@@ -131,43 +135,43 @@ NOT_OBSERVED = replace(WELL, cilium_operator=CiliumOperator(replicas=2, availabl
             Reason.IN_SYNC,
             Phase.READY,
             None,
-            id="a blink of Cilium's operator takes nothing away",
+            id="a settled generation does not wait for the Cilium operator",
         ),
         pytest.param(
-            with_node(WELL, agent=CRASHES),
+            with_node(HEALTHY, agent=CRASHING),
             {"previous": SETTLED},
             "True",
             Reason.NODES_JOINING,
             Phase.READY,
             None,
-            id="a node that joins has two minutes",
+            id="a joining node has a grace period",
         ),
         pytest.param(
-            with_node(AWAY, OTHER_NODE, agent=an_agent(OTHER_NODE, ready=False)),
+            with_node(DISCONNECTED, OTHER_NODE, agent=an_agent(OTHER_NODE, ready=False)),
             {"previous": SETTLED},
             "True",
             Reason.NODES_JOINING,
             Phase.READY,
             None,
-            id="a node that joins beside one that does not report",
+            id="a joining node and a disconnected one",
         ),
         pytest.param(
-            with_node(WELL, ready="False"),
+            with_node(HEALTHY, ready="False"),
             {"previous": SETTLED},
             "True",
             Reason.IN_SYNC,
             Phase.READY,
             None,
-            id="a kubelet in trouble is no node that joins",
+            id="a NotReady node is not joining",
         ),
         pytest.param(
-            with_node(AWAY, OTHER_NODE, ready="False"),
-            {"previous": SETTLED, "failing_since": EARLIER},
+            with_node(DISCONNECTED, OTHER_NODE, ready="False"),
+            {"previous": SETTLED, "unready_since": EARLIER},
             "True",
             Reason.NODES_DISCONNECTED,
             Phase.READY,
             None,
-            id="a kubelet in trouble beside a node that does not report",
+            id="a NotReady node and a disconnected one",
         ),
         pytest.param(
             RETRIED,
@@ -176,40 +180,40 @@ NOT_OBSERVED = replace(WELL, cilium_operator=CiliumOperator(replicas=2, availabl
             Reason.INSTALLING,
             Phase.INSTALLING,
             RECONCILING,
-            id="an install in two tries is an install still",
+            id="an install that was retried",
         ),
         pytest.param(
-            with_node(WELL, agent=CRASHES),
-            {"previous": SETTLED, "failing_since": EARLIER},
+            with_node(HEALTHY, agent=CRASHING),
+            {"previous": SETTLED, "unready_since": EARLIER},
             "False",
             Reason.NODES_NOT_READY,
             Phase.DEGRADED,
             None,
-            id="a node that had its two minutes",
+            id="an unready node after its grace period",
         ),
         pytest.param(
-            with_node(WELL, agent=CRASHES),
+            with_node(HEALTHY, agent=CRASHING),
             {
                 "previous": a_status(a_condition(READY, "False", Reason.NODES_NOT_READY)),
-                "failing_since": EARLIER,
+                "unready_since": EARLIER,
             },
             "False",
             Reason.NODES_NOT_READY,
             Phase.DEGRADED,
             None,
-            id="a node that still fails",
+            id="a node that is still unready",
         ),
         pytest.param(
-            with_node(WELL, agent=CRASHES),
+            with_node(HEALTHY, agent=CRASHING),
             {"previous": SETTLED, "generation": 2},
             "False",
             Reason.INSTALLING,
             Phase.INSTALLING,
             RECONCILING,
-            id="a new generation has to prove itself",
+            id="a new generation has no grace period",
         ),
         pytest.param(
-            WELL,
+            HEALTHY,
             {"decision": a_decision(Reason.SUSPENDED)},
             "False",
             Reason.SUSPENDED,
@@ -218,7 +222,7 @@ NOT_OBSERVED = replace(WELL, cilium_operator=CiliumOperator(replicas=2, availabl
             id="suspended before it was ever Ready",
         ),
         pytest.param(
-            WELL,
+            HEALTHY,
             {"decision": a_decision(Reason.SUSPENDED), "previous": SETTLED},
             "True",
             Reason.SUSPENDED,
@@ -227,35 +231,35 @@ NOT_OBSERVED = replace(WELL, cilium_operator=CiliumOperator(replicas=2, availabl
             id="suspended after it was Ready",
         ),
         pytest.param(
-            WELL,
+            HEALTHY,
             {"decision": a_decision(Reason.INSTALLING), "previous": SETTLED},
             "False",
             Reason.INSTALLING,
             Phase.INSTALLING,
             RECONCILING,
-            id="an install waits for what was there before",
+            id="an install waits for the previous installation",
         ),
         *(
             pytest.param(
-                WELL,
+                HEALTHY,
                 {"decision": a_decision(reason), "previous": SETTLED},
                 "False",
                 reason,
                 Phase.DELETING,
                 RECONCILING,
-                id=f"{reason} is a phase of its own",
+                id=f"{reason} has its own phase",
             )
             for reason in (Reason.DELETING, Reason.DELETION_BLOCKED)
         ),
         *(
             pytest.param(
-                WELL,
+                HEALTHY,
                 {"decision": a_decision(reason, stalled=True), "previous": SETTLED},
                 "False",
                 reason,
                 Phase.BLOCKED,
                 STALLED,
-                id=f"a person has to mend {reason}",
+                id=f"{reason} is stalled",
             )
             for reason in (
                 Reason.RELEASE_NOT_OWNED,
@@ -267,25 +271,25 @@ NOT_OBSERVED = replace(WELL, cilium_operator=CiliumOperator(replicas=2, availabl
         ),
         *(
             pytest.param(
-                WELL,
+                HEALTHY,
                 {"decision": a_decision(reason), "previous": SETTLED},
                 "False",
                 reason,
                 Phase.BLOCKED,
                 RECONCILING,
-                id=f"{reason} is tried again",
+                id=f"{reason} is retried",
             )
             for reason in (Reason.CHART_UNAVAILABLE, Reason.APPLY_FAILED, Reason.API_UNAVAILABLE)
         ),
         *(
             pytest.param(
-                WELL,
+                HEALTHY,
                 {"decision": a_decision(reason, action), "previous": SETTLED},
                 "False",
                 reason,
                 phase,
                 RECONCILING,
-                id=f"{reason} is announced before it is done",
+                id=f"{reason} is reported before the action",
             )
             for reason, action, phase in (
                 (Reason.INSTALLING, APPLY, Phase.INSTALLING),
@@ -298,20 +302,20 @@ NOT_OBSERVED = replace(WELL, cilium_operator=CiliumOperator(replicas=2, availabl
         ),
     ],
 )
-def test_ready_is_a_summary(
+def test_ready_and_phase(
     observation: Observation,
     more: dict[str, Any],
     ready: str,
     reason: Reason,
     phase: Phase,
-    beside: ConditionType | None,
+    other: ConditionType | None,
 ) -> None:
-    status = next_status(a_judged_report(observation, **more))
-    said = condition(status, READY)
+    status = status_of(a_decided_evaluation(observation, **more))
+    found = condition(status, READY)
 
-    assert said is not None
-    assert (said.status, said.reason, status.phase) == (ready, reason, phase)
+    assert found is not None
+    assert (found.status, found.reason, status.phase) == (ready, reason, phase)
     for kind in (RECONCILING, STALLED):
-        there = condition(status, kind)
-        assert (there is not None) == (kind is beside)
-        assert there is None or (there.status, there.reason, there.message) == ("True", reason, said.message)
+        active = condition(status, kind)
+        assert (active is not None) == (kind is other)
+        assert active is None or (active.status, active.reason, active.message) == ("True", reason, found.message)

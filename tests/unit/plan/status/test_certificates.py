@@ -4,23 +4,25 @@ from typing import Any
 
 import pytest
 
-from builders import NOW, a_certificate, a_raw_spec, an_observation
-from cilium_hybrid.plan.observation import Certificate, CertificateMaker
+from builders import NOW, a_certificate, a_lenient_spec, an_observation
+from cilium_hybrid.plan.observation import Certificate, CertificateIssuer
 from cilium_hybrid.plan.status.certificates import certificate_findings
 
-AUTHORITY, CLIENT, SERVER = "cilium-ca", "hubble-relay-client-certs", "hubble-server-certs"
-ANEW = (
-    "then change an annotation in spec.values.hubble.relay.podAnnotations: the revision that this makes has new ones, "
-    "and no agent restarts"
+CA, CLIENT, SERVER = "cilium-ca", "hubble-relay-client-certs", "hubble-server-certs"
+RECREATE = (
+    "then change an annotation in spec.values.hubble.relay.podAnnotations: the new revision recreates them "
+    "and restarts no agent"
 )
-ELSEWHERE = "renew them where they come from: release cilium did not make these Secrets of kube-system"
-SOON = "certificates that end on 2026-03-04"
-GIVEN = "then write a newer one into spec.values.tls.ca"
-PROVIDED = {"hubble": {"tls": {"auto": {"enabled": False}}}}
+DELETE = f"delete these Secrets in kube-system, {RECREATE}"
+CERT_MANAGER = "find out why cert-manager does not renew them: kubectl -n kube-system get certificates"
+FROM_ELSEWHERE = "renew them at their source: release cilium did not create these Secrets in kube-system"
+SOON = "certificates expire on 2026-03-04"
+REPLACE_CA = "replace the CA in spec.values.tls.ca"
+FROM_SPEC = {"hubble": {"tls": {"auto": {"enabled": False}}}}
 
 
-def told(*certificates: Certificate, after: timedelta = timedelta(), **spec: Any) -> tuple[str, ...]:
-    return certificate_findings(an_observation(certificates=certificates), a_raw_spec(**spec), NOW + after)
+def found(*certificates: Certificate, after: timedelta = timedelta(), **spec: Any) -> tuple[str, ...]:
+    return certificate_findings(an_observation(certificates=certificates), a_lenient_spec(**spec), NOW + after)
 
 
 @pytest.mark.parametrize(
@@ -31,77 +33,79 @@ def told(*certificates: Certificate, after: timedelta = timedelta(), **spec: Any
         pytest.param(
             [a_certificate(days=30)],
             {},
-            [f"certificates that end on 2026-03-31: {SERVER}: delete these Secrets of kube-system, {ANEW}"],
+            [f"certificates expire on 2026-03-31: {SERVER}; {DELETE}"],
             id="thirty days",
         ),
         pytest.param(
             [a_certificate(SERVER, days=0), a_certificate(CLIENT, days=-0.1)],
             {},
-            [f"certificates that ended on 2026-03-01: {CLIENT}, {SERVER}: delete these Secrets of kube-system, {ANEW}"],
-            id="none is left, told as one",
+            [f"certificates expired on 2026-03-01: {CLIENT}, {SERVER}; {DELETE}"],
+            id="two expired on the same day",
         ),
         pytest.param(
             [a_certificate(SERVER, days=3), a_certificate(CLIENT, days=2)],
             {},
             [
-                f"certificates that end on 2026-03-03: {CLIENT}: delete these Secrets of kube-system, {ANEW}",
-                f"{SOON}: {SERVER}: delete these Secrets of kube-system, {ANEW}",
+                f"certificates expire on 2026-03-03: {CLIENT}; {DELETE}",
+                f"{SOON}: {SERVER}; {DELETE}",
             ],
-            id="the first to end comes first",
+            id="the first to expire comes first",
         ),
         pytest.param(
-            [a_certificate(AUTHORITY, days=3), a_certificate(SERVER, days=200), a_certificate(CLIENT, days=200)],
+            [a_certificate(CA, days=3), a_certificate(SERVER, days=200), a_certificate(CLIENT, days=200)],
             {},
-            [f"{SOON}: {AUTHORITY}: delete Secrets {AUTHORITY}, {CLIENT}, {SERVER} of kube-system, {ANEW}"],
-            id="the authority takes those that it signed along",
+            [f"{SOON}: {CA}; delete Secrets {CA}, {CLIENT}, {SERVER} in kube-system, {RECREATE}"],
+            id="the CA, with the certificates that it signed",
         ),
         pytest.param(
-            [a_certificate(AUTHORITY, days=3), a_certificate(SERVER, days=200)],
+            [a_certificate(CA, days=3), a_certificate(SERVER, days=200)],
             {"values": {"tls": {"ca": {"cert": "LS0t"}}}},
-            [f"{SOON}: {AUTHORITY}: delete Secrets {SERVER} of kube-system, {GIVEN}"],
-            id="an authority that the spec gives",
+            [f"{SOON}: {CA}; delete Secrets {SERVER} in kube-system, then {REPLACE_CA}"],
+            id="a CA from the spec",
         ),
         pytest.param(
-            [a_certificate(AUTHORITY, days=3)],
+            [a_certificate(CA, days=3)],
             {"values": {"tls": {"ca": {"cert": "LS0t"}}}},
-            [f"{SOON}: {AUTHORITY}: write a newer one into spec.values.tls.ca"],
-            id="one that signed nothing",
+            [f"{SOON}: {CA}; {REPLACE_CA}"],
+            id="a CA that signed nothing",
         ),
         pytest.param(
-            [a_certificate(AUTHORITY, days=3), a_certificate(SERVER, days=3)],
-            {"values": PROVIDED},
+            [a_certificate(CA, days=3), a_certificate(SERVER, days=3)],
+            {"values": FROM_SPEC},
             [
-                f"{SOON}: {AUTHORITY}: write newer ones into spec.values, at tls.ca",
-                f"{SOON}: {SERVER}: write newer ones into spec.values, at hubble",
+                f"{SOON}: {CA}; replace them in spec.values.tls.ca",
+                f"{SOON}: {SERVER}; replace them in spec.values.hubble",
             ],
-            id="certificates that the spec gives",
+            id="certificates from the spec",
         ),
         pytest.param(
-            [a_certificate(days=3, maker=CertificateMaker.CERT_MANAGER)],
+            [a_certificate(days=3, issuer=CertificateIssuer.CERT_MANAGER)],
             {},
-            [f"{SOON}: {SERVER}: see why cert-manager does not renew them: kubectl -n kube-system get certificates"],
-            id="of cert-manager",
+            [f"{SOON}: {SERVER}; {CERT_MANAGER}"],
+            id="cert-manager",
         ),
         pytest.param(
-            [a_certificate(days=3, maker=CertificateMaker.OTHER)],
-            {"values": PROVIDED},
-            [f"{SOON}: {SERVER}: {ELSEWHERE}"],
-            id="of somebody else",
+            [a_certificate(days=3, issuer=CertificateIssuer.OTHER)],
+            {"values": FROM_SPEC},
+            [f"{SOON}: {SERVER}; {FROM_ELSEWHERE}"],
+            id="another source",
         ),
         pytest.param(
             [a_certificate(days=30)],
             {"values": {"hubble": ["tls"]}},
-            [f"certificates that end on 2026-03-31: {SERVER}: delete these Secrets of kube-system, {ANEW}"],
-            id="values that are none",
+            [f"certificates expire on 2026-03-31: {SERVER}; {DELETE}"],
+            id="values of a wrong type",
         ),
     ],
 )
-def test_what_ends_soon_is_told(certificates: list[Certificate], spec: dict[str, Any], expected: list[str]) -> None:
-    assert told(*certificates, **spec) == tuple(expected)
+def test_certificates_that_expire_soon(
+    certificates: list[Certificate], spec: dict[str, Any], expected: list[str]
+) -> None:
+    assert found(*certificates, **spec) == tuple(expected)
 
 
-def test_it_is_told_in_the_same_words_until_it_ends_and_after() -> None:
-    hours = [told(a_certificate(days=30), after=timedelta(hours=hour)) for hour in range(24 * 60)]
+def test_a_finding_changes_only_when_the_certificate_expires() -> None:
+    hours = [found(a_certificate(days=30), after=timedelta(hours=hour)) for hour in range(24 * 60)]
     changes = [hour for hour, (before, after) in enumerate(pairwise(hours), 1) if before != after]
 
     assert changes == [24 * 30]

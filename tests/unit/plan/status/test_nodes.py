@@ -1,23 +1,21 @@
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from builders import DIGEST, EARLIER, NODE, NOW, OTHER_DIGEST, a_cilium_node, a_node, an_agent, an_observation
-from cilium_hybrid.api.status import UnreadyNode, UnreadyReason
+from cilium_hybrid.api.status import UnreadyReason
+from cilium_hybrid.plan.inputs import OUTDATED, Since
 from cilium_hybrid.plan.observation import AgentPod, CiliumNode, HybridNode, NodeReady
-from cilium_hybrid.plan.status.nodes import JOINING_GRACE, NodeReadiness, evaluate_nodes, named
+from cilium_hybrid.plan.status.nodes import JOINING_GRACE, NodeReadiness, evaluate_nodes
 
-WELL = a_node(), an_agent(), a_cilium_node()
+HEALTHY = a_node(), an_agent(), a_cilium_node()
 
 
-def validate(
+def evaluate(
     *facts: HybridNode | AgentPod | CiliumNode,
-    since: Mapping[tuple[str, UnreadyReason], datetime] | None = None,
+    since: Since | None = None,
     now: datetime = NOW,
 ) -> NodeReadiness:
     observation = an_observation(
@@ -43,8 +41,8 @@ ALL_WRONG: dict[str, Any] = {
             an_agent(**ALL_WRONG["agent"]),
             a_cilium_node(**ALL_WRONG["cilium_node"]),
             UnreadyReason.NODE_DISCONNECTED,
-            "the node does not report to the API server",
-            id="a node that does not report, whatever else",
+            "node does not report to the API server",
+            id="a disconnected node, whatever else is wrong",
         ),
         pytest.param(
             a_node(ready="False"),
@@ -52,14 +50,14 @@ ALL_WRONG: dict[str, Any] = {
             None,
             UnreadyReason.AGENT_NOT_READY,
             "no Cilium agent pod on the node",
-            id="no agent",
+            id="a node without an agent",
         ),
         pytest.param(
             a_node(),
             None,
             a_cilium_node(),
             UnreadyReason.AGENT_NOT_READY,
-            "no Cilium agent pod on the node, which is Ready by CNI files that were left on it",
+            "no Cilium agent pod on the node; the node is Ready because of leftover CNI files",
             id="a node that is Ready without an agent",
         ),
         pytest.param(
@@ -67,8 +65,8 @@ ALL_WRONG: dict[str, Any] = {
             an_agent(ready=False, crash_message="CrashLoopBackOff: kernel too old"),
             a_cilium_node(pod_cidrs=()),
             UnreadyReason.AGENT_NOT_READY,
-            "CrashLoopBackOff: kernel too old; no block of pod addresses: not allocated yet",
-            id="an agent that crashed and tries once more",
+            "CrashLoopBackOff: kernel too old; no pod CIDR: not allocated yet",
+            id="an agent that restarts after a crash",
         ),
         pytest.param(
             a_node(ready="False"),
@@ -83,40 +81,40 @@ ALL_WRONG: dict[str, Any] = {
             an_agent(**ALL_WRONG["agent"]),
             a_cilium_node(**ALL_WRONG["cilium_node"]),
             UnreadyReason.AGENT_NOT_READY,
-            "CrashLoopBackOff; no block of pod addresses: allocator full",
-            id="an agent that crashes, before its missing block",
+            "CrashLoopBackOff; no pod CIDR: allocator full",
+            id="an agent that crashes, before its missing pod CIDR",
         ),
         pytest.param(
             a_node(ready="False"),
             an_agent(ready=False),
             a_cilium_node(**ALL_WRONG["cilium_node"]),
             UnreadyReason.NO_POD_CIDR,
-            "no block of pod addresses: allocator full",
-            id="no block, before the agent that waits for it",
+            "no pod CIDR: allocator full",
+            id="no pod CIDR, before the agent that waits for it",
         ),
         pytest.param(
             a_node(),
             an_agent(),
             a_cilium_node(error="overlaps"),
             UnreadyReason.NO_POD_CIDR,
-            "its block of pod addresses: overlaps",
-            id="a block with an error",
+            "pod CIDR error: overlaps",
+            id="a pod CIDR with an error",
         ),
         pytest.param(
             a_node(),
             an_agent(ready=False),
             a_cilium_node(pod_cidrs=()),
             UnreadyReason.NO_POD_CIDR,
-            "no block of pod addresses: not allocated yet",
-            id="a block that is not cut yet",
+            "no pod CIDR: not allocated yet",
+            id="a pod CIDR that is not allocated yet",
         ),
         pytest.param(
             a_node(ready="False"),
             an_agent(ready=False, config_digest=OTHER_DIGEST),
             None,
             UnreadyReason.AGENT_NOT_READY,
-            "the agent is starting",
-            id="an agent that starts, before its CiliumNode is there",
+            "agent is starting",
+            id="an agent that starts, before its CiliumNode exists",
         ),
         pytest.param(
             a_node(ready="False", message="container runtime is down", agent_taint=True),
@@ -124,7 +122,7 @@ ALL_WRONG: dict[str, Any] = {
             a_cilium_node(),
             UnreadyReason.NODE_NOT_READY,
             "container runtime is down",
-            id="a kubelet with trouble of its own",
+            id="a kubelet that reports a problem",
         ),
         pytest.param(
             a_node(ready="False"),
@@ -132,111 +130,135 @@ ALL_WRONG: dict[str, Any] = {
             a_cilium_node(),
             UnreadyReason.NODE_NOT_READY,
             "kubelet reports NotReady",
-            id="a kubelet that does not say why",
+            id="a kubelet that reports no cause",
         ),
         pytest.param(
             a_node(agent_taint=True),
             an_agent(config_digest=OTHER_DIGEST),
             a_cilium_node(),
-            UnreadyReason.VERSION,
-            "the agent runs an older configuration",
-            id="an agent of an older configuration",
+            UnreadyReason.AGENT_TAINT_PRESENT,
+            "taint node.cilium.io/agent-not-ready not removed yet",
+            id="a taint that stays, with an outdated agent",
         ),
         pytest.param(
             a_node(agent_taint=True),
             an_agent(),
             a_cilium_node(),
             UnreadyReason.AGENT_TAINT_PRESENT,
-            "taint node.cilium.io/agent-not-ready is still there",
-            id="a taint that stayed",
+            "taint node.cilium.io/agent-not-ready not removed yet",
+            id="a taint that stays",
         ),
     ],
 )
-def test_the_root_cause_is_the_first_leg_that_fails(
+def test_the_root_cause_is_the_first_reason_that_applies(
     node: HybridNode, agent: AgentPod | None, cilium_node: CiliumNode | None, reason: UnreadyReason, message: str
 ) -> None:
-    (failing,) = validate(*(fact for fact in (node, agent, cilium_node) if fact is not None)).failing
+    (unready,) = evaluate(*(fact for fact in (node, agent, cilium_node) if fact is not None)).unready
 
-    assert (failing.name, failing.reason, failing.message, failing.since) == (NODE, reason, message, NOW)
+    assert (unready.name, unready.reason, unready.message, unready.since) == (NODE, reason, message, NOW)
 
 
 @pytest.mark.parametrize("ready", ["True", "False"])
-def test_an_agent_that_the_scheduler_cannot_place_is_told_in_its_words(ready: NodeReady) -> None:
-    waits = replace(an_observation(nodes=[a_node(ready=ready)]), unplaced={NODE: "Unschedulable: Too many pods"})
-    (failing,) = evaluate_nodes(waits, DIGEST, {}, NOW).failing
-    # The pod of before is still there.
-    replaced = replace(waits, agents={NODE: an_agent()}, nodes={NODE: a_node()})
+def test_an_unschedulable_agent_is_reported_with_the_schedulers_message(ready: NodeReady) -> None:
+    pending = replace(an_observation(nodes=[a_node(ready=ready)]), unplaced={NODE: "Unschedulable: Too many pods"})
+    (unready,) = evaluate_nodes(pending, DIGEST, {}, NOW).unready
+    # The old pod still exists.
+    replaced = replace(pending, agents={NODE: an_agent()}, nodes={NODE: a_node()})
 
-    message = "the agent's pod has no place on the node: Unschedulable: Too many pods"
-    assert (failing.reason, failing.message) == (UnreadyReason.AGENT_NOT_READY, message)
-    assert evaluate_nodes(replaced, DIGEST, {}, NOW).failing == ()
-
-
-def test_a_node_that_is_well_fails_no_leg() -> None:
-    assert validate(*WELL) == NodeReadiness(total=1, agents_ready=1, up_to_date=1, failing=())
+    message = "agent pod cannot be scheduled on the node: Unschedulable: Too many pods"
+    assert (unready.reason, unready.message) == (UnreadyReason.AGENT_NOT_READY, message)
+    assert evaluate_nodes(replaced, DIGEST, {}, NOW).unready == ()
 
 
-def test_a_node_without_its_cilium_node_may_be_well() -> None:
-    assert validate(a_node(), an_agent()).failing == ()
+def test_a_healthy_node_is_ready() -> None:
+    assert evaluate(*HEALTHY) == NodeReadiness(total=1, agents_ready=1, up_to_date=1, unready=())
 
 
-def test_agents_of_nodes_that_are_gone_are_not_counted() -> None:
-    assert validate(*WELL, an_agent("gone"), a_cilium_node("gone")).report() == validate(*WELL).report()
+def test_a_node_without_its_cilium_node_may_be_ready() -> None:
+    assert evaluate(a_node(), an_agent()).unready == ()
+
+
+def test_agents_of_deleted_nodes_are_not_counted() -> None:
+    assert (
+        evaluate(*HEALTHY, an_agent("deleted"), a_cilium_node("deleted")).to_status() == evaluate(*HEALTHY).to_status()
+    )
 
 
 def test_nodes_are_counted() -> None:
-    verdict = validate(
-        *(a_node("well"), an_agent("well"), a_cilium_node("well")),
+    readiness = evaluate(
+        *(a_node("healthy"), an_agent("healthy"), a_cilium_node("healthy")),
         *(a_node("old"), an_agent("old", config_digest=OTHER_DIGEST), a_cilium_node("old")),
         *(a_node("starting"), an_agent("starting", ready=False), a_cilium_node("starting")),
-        a_node("away", ready="Unknown"),
+        *(a_node("away", ready="Unknown"), an_agent("away", ready=False)),
     )
-    report = verdict.report()
+    nodes = readiness.to_status()
 
-    assert (report.total, report.ready, report.summary) == (4, 1, "1/4")
-    assert (report.agents_ready, report.up_to_date, report.disconnected) == (2, 2, 1)
-    assert [node.name for node in verdict.connected_failing] == ["starting", "old"]
+    assert (nodes.total, nodes.ready, nodes.summary) == (4, 2, "2/4")
+    assert (nodes.up_to_date, nodes.updated) == (2, "2/4")
+    assert (nodes.agents_ready, nodes.disconnected) == (2, 1)
+    assert [node.name for node in readiness.connected_unready] == ["starting"]
+    assert readiness.outdated == ("old",)
 
 
-def test_root_causes_come_first_and_then_names() -> None:
-    unready_reasons = {
-        "7": (a_node("7", ready="Unknown"),),
-        "6": (a_node("6", ready="False"), an_agent("6")),
-        "5": (a_node("5", agent_taint=True), an_agent("5")),
-        "4": (a_node("4"), an_agent("4", config_digest=None)),
+def test_a_healthy_node_whose_agent_is_outdated_is_ready() -> None:
+    names = [str(number) for number in range(5)]
+    agents = [an_agent(name, config_digest=DIGEST if name == "0" else OTHER_DIGEST) for name in names]
+    readiness = evaluate(*map(a_node, names), *agents, *map(a_cilium_node, names))
+    nodes = readiness.to_status()
+
+    assert (nodes.summary, nodes.updated, nodes.unready) == ("5/5", "1/5", ())
+    assert list(readiness.outdated) == names[1:]
+
+
+def test_an_outdated_agent_keeps_the_time_it_was_first_observed() -> None:
+    outdated = a_node(), an_agent(config_digest=OTHER_DIGEST), a_cilium_node()
+    first = evaluate(*outdated, now=EARLIER)
+    later = evaluate(*outdated, since=first.since)
+
+    assert first.since == later.since == {(NODE, OUTDATED): EARLIER}
+    assert first.grace_ends_at(EARLIER) == EARLIER + JOINING_GRACE
+    assert first.outdated_past_grace(EARLIER) == ()
+    assert first.outdated_past_grace(EARLIER + JOINING_GRACE) == (NODE,)
+
+
+def test_unready_nodes_are_sorted_by_severity_then_name() -> None:
+    nodes = {
+        "6": (a_node("6", ready="Unknown"),),
+        "5": (a_node("5", ready="False"), an_agent("5")),
+        "4": (a_node("4", agent_taint=True), an_agent("4", config_digest=None)),
         "3": (a_node("3"), an_agent("3"), a_cilium_node("3", pod_cidrs=())),
         "2": (a_node("2"),),
         "1": (a_node("1"),),
     }
-    verdict = validate(*(fact for facts in unready_reasons.values() for fact in facts))
+    readiness = evaluate(*(fact for facts in nodes.values() for fact in facts))
 
-    assert [node.name for node in verdict.failing] == ["1", "2", "3", "4", "5", "6", "7"]
-
-
-def test_at_most_ten_names_are_reported_and_all_are_counted() -> None:
-    report = validate(*(a_node(f"{number:02}") for number in range(12))).report()
-
-    assert report.unready_reasons == {UnreadyReason.AGENT_NOT_READY: 12}
-
-    assert [node.name for node in report.unready] == [f"{number:02}" for number in range(10)]
-    assert report.summary == "0/12"
+    assert [node.name for node in readiness.unready] == ["1", "2", "3", "4", "5", "6"]
 
 
-def test_a_failure_keeps_the_time_it_was_first_seen() -> None:
-    first = validate(a_node(), now=EARLIER)
-    later = validate(a_node(), since=first.since)
+def test_at_most_ten_nodes_are_named_and_all_are_counted() -> None:
+    nodes = evaluate(*(a_node(f"{number:02}") for number in range(12))).to_status()
 
-    assert later.failing[0].since == EARLIER
+    assert nodes.unready_reasons == {UnreadyReason.AGENT_NOT_READY: 12}
 
-
-def test_another_leg_begins_anew() -> None:
-    first = validate(a_node(), now=EARLIER)
-    later = validate(a_node(), an_agent(ready=False), a_cilium_node(pod_cidrs=()), since=first.since)
-
-    assert later.failing[0].since == NOW
+    assert [node.name for node in nodes.unready] == [f"{number:02}" for number in range(10)]
+    assert nodes.summary == "0/12"
 
 
-FAILS_SINCE_EARLIER = validate(
+def test_an_unready_node_keeps_the_time_it_was_first_observed() -> None:
+    first = evaluate(a_node(), now=EARLIER)
+    later = evaluate(a_node(), since=first.since)
+
+    assert later.unready[0].since == EARLIER
+
+
+def test_another_reason_starts_at_its_own_time() -> None:
+    first = evaluate(a_node(), now=EARLIER)
+    later = evaluate(a_node(), an_agent(ready=False), a_cilium_node(pod_cidrs=()), since=first.since)
+
+    assert later.unready[0].since == NOW
+
+
+UNREADY_SINCE_EARLIER = evaluate(
     a_node("agent"),
     *(a_node("kubelet", ready="False"), an_agent("kubelet"), a_cilium_node("kubelet")),
     a_node("away", ready="Unknown"),
@@ -245,90 +267,21 @@ FAILS_SINCE_EARLIER = validate(
 
 
 @pytest.mark.parametrize(
-    ("after", "blamed"),
+    ("after", "expected"),
     [
         pytest.param(timedelta(), [], id="a node that just joined"),
-        pytest.param(JOINING_GRACE - timedelta(seconds=1), [], id="within its two minutes"),
-        pytest.param(JOINING_GRACE, ["agent"], id="after its two minutes, and never for the line or the kubelet"),
+        pytest.param(JOINING_GRACE - timedelta(seconds=1), [], id="within the grace period"),
+        pytest.param(JOINING_GRACE, ["agent"], id="after the grace period, but not the kubelet or the connection"),
     ],
 )
-def test_cilium_is_blamed_for(after: timedelta, blamed: list[str]) -> None:
-    assert [node.name for node in FAILS_SINCE_EARLIER.fault_of_cilium(EARLIER + after)] == blamed
+def test_nodes_that_are_unready_because_of_cilium(after: timedelta, expected: list[str]) -> None:
+    assert [node.name for node in UNREADY_SINCE_EARLIER.caused_by_cilium(EARLIER + after)] == expected
 
 
-def test_the_next_look_is_when_a_grace_ends() -> None:
+def test_the_next_recheck_is_when_a_grace_period_ends() -> None:
     ends = EARLIER + JOINING_GRACE
 
-    assert FAILS_SINCE_EARLIER.grace_ends(EARLIER) == ends
-    assert FAILS_SINCE_EARLIER.grace_ends(ends - timedelta(seconds=1)) == ends
-    assert FAILS_SINCE_EARLIER.grace_ends(ends) is None
-    assert validate(*WELL).grace_ends(NOW) is None
-
-
-def failing(*nodes: tuple[str, UnreadyReason, str]) -> list[UnreadyNode]:
-    return [UnreadyNode(name=name, reason=reason, message=message, since=NOW) for name, reason, message in nodes]
-
-
-@pytest.mark.parametrize(
-    ("nodes", "line"),
-    [
-        pytest.param([("a", UnreadyReason.AGENT_NOT_READY, "x")], "a (AgentNotReady: x)", id="one"),
-        pytest.param(
-            [(name, UnreadyReason.AGENT_NOT_READY, "x") for name in "abc"],
-            "a, b, c (AgentNotReady: x)",
-            id="three alike",
-        ),
-        pytest.param(
-            [(name, UnreadyReason.AGENT_NOT_READY, "x") for name in "abcde"],
-            "a, b and 3 more (AgentNotReady: x)",
-            id="five alike",
-        ),
-        pytest.param(
-            [
-                ("a", UnreadyReason.AGENT_NOT_READY, "x"),
-                ("b", UnreadyReason.AGENT_NOT_READY, "y"),
-                ("c", UnreadyReason.AGENT_NOT_READY, "y"),
-            ],
-            "b, c (AgentNotReady: y), a (AgentNotReady: x)",
-            id="what most suffer from comes first",
-        ),
-        pytest.param(
-            [
-                ("a", UnreadyReason.NODE_DISCONNECTED, "x"),
-                ("b", UnreadyReason.NODE_DISCONNECTED, "x"),
-                ("c", UnreadyReason.AGENT_TAINT_PRESENT, "x"),
-            ],
-            "c (AgentTaintPresent: x), a, b (NodeDisconnected: x)",
-            id="and the worst leg before it",
-        ),
-        pytest.param(
-            [
-                ("a", UnreadyReason.AGENT_NOT_READY, "1"),
-                ("b", UnreadyReason.AGENT_NOT_READY, "2"),
-                ("c", UnreadyReason.AGENT_NOT_READY, "3"),
-                ("d", UnreadyReason.AGENT_NOT_READY, "4"),
-            ],
-            "a (AgentNotReady: 1), b (AgentNotReady: 2), c (AgentNotReady: 3) and 1 more",
-            id="of many causes three are told",
-        ),
-        pytest.param([], "", id="none"),
-    ],
-)
-def test_failing_nodes_are_told_in_one_line(nodes: list[tuple[str, UnreadyReason, str]], line: str) -> None:
-    assert named(failing(*nodes)) == line
-
-
-@given(
-    st.permutations(
-        [
-            ("a", UnreadyReason.AGENT_NOT_READY, "x"),
-            ("b", UnreadyReason.AGENT_NOT_READY, "x"),
-            ("c", UnreadyReason.AGENT_NOT_READY, "y"),
-            ("d", UnreadyReason.NODE_NOT_READY, "y"),
-        ]
-    )
-)
-def test_the_line_names_each_node_once_in_whatever_order(nodes: list[tuple[str, UnreadyReason, str]]) -> None:
-    told = named(sorted(failing(*nodes), key=lambda node: node.name))
-
-    assert told == "a, b (AgentNotReady: x), c (AgentNotReady: y), d (NodeNotReady: y)"
+    assert UNREADY_SINCE_EARLIER.grace_ends_at(EARLIER) == ends
+    assert UNREADY_SINCE_EARLIER.grace_ends_at(ends - timedelta(seconds=1)) == ends
+    assert UNREADY_SINCE_EARLIER.grace_ends_at(ends) is None
+    assert evaluate(*HEALTHY).grace_ends_at(NOW) is None

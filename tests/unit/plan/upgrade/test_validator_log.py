@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cilium_hybrid.plan.upgrade.validator_log import refused_policies
+from cilium_hybrid.plan.upgrade.validator_log import invalid_policies
 
-# As docs.cilium.io shows it, its lines joined.
+# From docs.cilium.io, with its lines joined.
 OF_1_17 = (
     r'level=info msg="Setting up Kubernetes client" '
     r"""level=info msg="Validating CiliumNetworkPolicy 'default/cidr-rule': OK!\n" """
@@ -25,7 +25,7 @@ OF_1_18 = (
 @pytest.mark.parametrize(
     ("log", "expected"),
     [
-        pytest.param("", [], id="nothing was said"),
+        pytest.param("", [], id="an empty log"),
         pytest.param("sh: cilium-dbg: not found", [], id="another program"),
         pytest.param(
             OF_1_17,
@@ -35,7 +35,7 @@ OF_1_18 = (
                     'spec.labels in body must be of type object: "string"'
                 )
             ],
-            id="the policy is named in the message",
+            id="the policy in the message",
         ),
         pytest.param(
             OF_1_18,
@@ -43,35 +43,35 @@ OF_1_18 = (
                 'CiliumClusterwideNetworkPolicy everywhere: spec: "x" is unknown',
                 "CiliumNetworkPolicy a/b: odd",
             ],
-            id="the policy is named beside the message",
+            id="the policy in fields",
         ),
         pytest.param(
             """level=error msg="Validating CiliumNetworkPolicy 'a/b': unexpected validation error" error="no" """,
             ["CiliumNetworkPolicy a/b: no"],
-            id="its name in the message, its reason beside it",
+            id="the policy in the message, the error in a field",
         ),
         pytest.param(
             'level=error msg="Unexpected validation error" name=a/b',
-            ["policy a/b: it is not valid in the target version"],
-            id="without a kind and a reason",
+            ["policy a/b: not valid in the target version"],
+            id="without a kind and an error",
         ),
         pytest.param(
             """level=error msg="Validating CiliumNetworkPolicy 'a/b': unexpected validation error: spec.ingr""",
             ["CiliumNetworkPolicy a/b: spec.ingr"],
-            id="the end cut off",
+            id="a truncated end",
         ),
         pytest.param(
             """'a/b': unexpected validation error: x" level=error msg="Found invalid CiliumNetworkPolicy" """,
             [],
-            id="the beginning cut off",
+            id="a truncated beginning",
         ),
-        pytest.param('level=error msg="Unexpected validation error" error=x', [], id="no name"),
+        pytest.param('level=error msg="Unexpected validation error" error=x', [], id="without a name"),
     ],
 )
-def test_policies_are_named_with_their_reason(log: str, expected: list[str]) -> None:
-    assert list(refused_policies(log)) == expected
+def test_policies_are_named_with_their_error(log: str, expected: list[str]) -> None:
+    assert list(invalid_policies(log)) == expected
 
 
 @given(st.text(alphabet=st.sampled_from("level=msg\"\\' ab/:\n"), max_size=40).map(lambda text: OF_1_17 + text))
-def test_whatever_follows_a_named_policy_stays_named(log: str) -> None:
-    assert "default/cnp-update" in next(refused_policies(log))
+def test_a_policy_is_found_whatever_follows_it(log: str) -> None:
+    assert "default/cnp-update" in next(invalid_policies(log))

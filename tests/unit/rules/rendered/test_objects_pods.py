@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.rules.rendered.allowlist import CILIUM_NODE_ACCESS, CILIUM_OBJECTS, KUBE_SYSTEM
-from cilium_hybrid.rules.rendered.objects import only_known_objects_are_made, pods_reach_into_the_node_as_ciliums_do
+from cilium_hybrid.rules.rendered.objects import objects_are_allowed, pods_have_no_extra_node_access
 from cilium_hybrid.rules.rendered.rules import MANIFEST_RULES
 from cilium_hybrid.rules.rule import all_violations
 
-RULES = (only_known_objects_are_made, pods_reach_into_the_node_as_ciliums_do)
+RULES = (objects_are_allowed, pods_have_no_extra_node_access)
 KNOWN = [(*place, name) for place, names in CILIUM_OBJECTS.items() for name in sorted(names)]
 AGENTS = ("DaemonSet", "cilium")
 OPERATOR = ("Deployment", "cilium-operator")
@@ -52,49 +52,51 @@ def mounting(name: str, *volumes: Mapping[str, Any], field: str = "containers") 
 @pytest.mark.parametrize(
     ("workload", "pod"),
     [
-        pytest.param(AGENTS, {"hostNetwork": True}, id="agents on the network of the node"),
-        pytest.param(OPERATOR, {"hostNetwork": True}, id="Cilium's operator too"),
-        pytest.param(AGENTS, {"hostPID": False, "hostIPC": None}, id="what is off"),
-        pytest.param(AGENTS, mounting("cilium-agent", at("/proc/sys/net")), id="a path of Cilium's own"),
-        pytest.param(AGENTS, mounting("config", at("/proc"), field="initContainers"), id="before Cilium starts"),
-        pytest.param(AGENTS, mounting("mine", {"name": "v", "emptyDir": {}}), id="a container with room of its own"),
-        pytest.param(AGENTS, {"volumes": [{"name": "v", "hostPath": None}]}, id="no path at all"),
-        pytest.param(AGENTS, adding("cilium-agent", ["SYS_ADMIN", "SYSLOG"]), id="capabilities of Cilium's own"),
+        pytest.param(AGENTS, {"hostNetwork": True}, id="agents in the host network"),
+        pytest.param(OPERATOR, {"hostNetwork": True}, id="the Cilium operator in the host network"),
+        pytest.param(AGENTS, {"hostPID": False, "hostIPC": None}, id="namespaces set to false and null"),
+        pytest.param(AGENTS, mounting("cilium-agent", at("/proc/sys/net")), id="a host path that Cilium needs"),
+        pytest.param(AGENTS, mounting("config", at("/proc"), field="initContainers"), id="in an init container"),
+        pytest.param(AGENTS, mounting("mine", {"name": "v", "emptyDir": {}}), id="another container with an emptyDir"),
+        pytest.param(AGENTS, {"volumes": [{"name": "v", "hostPath": None}]}, id="a null host path"),
+        pytest.param(AGENTS, adding("cilium-agent", ["SYS_ADMIN", "SYSLOG"]), id="capabilities that Cilium needs"),
         pytest.param(AGENTS, adding("mine", []), id="no capabilities"),
-        pytest.param(AGENTS, a_container("mount-bpf-fs", privileged=True), id="what must be privileged"),
-        pytest.param(AGENTS, a_container("mine", privileged=False, runAsUser=0), id="a container that is not"),
+        pytest.param(AGENTS, a_container("mount-bpf-fs", privileged=True), id="a container that must be privileged"),
+        pytest.param(AGENTS, a_container("mine", privileged=False, runAsUser=0), id="an unprivileged container"),
         pytest.param(RELAY, a_container("hubble-relay", capabilities={"drop": ["ALL"]}), id="fewer capabilities"),
-        pytest.param(RELAY, {"volumes": "oops", "containers": ["oops", None]}, id="an odd shape"),
-        pytest.param(RELAY, {"containers": [{"securityContext": "oops", "volumeMounts": 7}]}, id="odd inside"),
+        pytest.param(RELAY, {"volumes": "oops", "containers": ["oops", None]}, id="wrong types"),
+        pytest.param(
+            RELAY, {"containers": [{"securityContext": "oops", "volumeMounts": 7}]}, id="wrong types in a container"
+        ),
         pytest.param(RELAY, "oops", id="no pod"),
     ],
 )
-def test_pods_that_reach_no_further_than_ciliums_are_accepted(workload: tuple[str, str], pod: Any) -> None:
+def test_pods_with_the_node_access_of_cilium_are_accepted(workload: tuple[str, str], pod: Any) -> None:
     assert refused(pods_of(*workload, pod)) == []
 
 
 @pytest.mark.parametrize(
     ("workload", "pod", "expected"),
     [
-        pytest.param(AGENTS, {"hostPID": True}, "sets hostPID, and Cilium's own does not", id="processes"),
-        pytest.param(OPERATOR, {"hostIPC": True}, "sets hostIPC, and Cilium's own does not", id="memory"),
+        pytest.param(AGENTS, {"hostPID": True}, "sets hostPID, which Cilium does not need", id="host PID namespace"),
+        pytest.param(OPERATOR, {"hostIPC": True}, "sets hostIPC, which Cilium does not need", id="host IPC namespace"),
         pytest.param(
             AGENTS,
             {"shareProcessNamespace": True},
-            "sets shareProcessNamespace, and Cilium's own does not",
-            id="processes of the other containers",
+            "sets shareProcessNamespace, which Cilium does not need",
+            id="shared process namespace",
         ),
         pytest.param(
             RELAY,
             {"hostNetwork": True},
-            "sets hostNetwork, and Cilium's own does not",
-            id="network, where Cilium's is not",
+            "sets hostNetwork, which Cilium does not need",
+            id="host network of a pod that does not need it",
         ),
         *(
             pytest.param(
                 AGENTS,
                 {"volumes": [at(path)]},
-                f'has volume v at "{path}" of the node, which is no path of Cilium\'s own',
+                f'has volume v with host path "{path}", which Cilium does not need',
                 id=f"the path {path}",
             )
             for path in ("/", "/etc", "/proc/", "/proc/../etc", "//proc", "proc", "", None, ["/proc"])
@@ -102,76 +104,76 @@ def test_pods_that_reach_no_further_than_ciliums_are_accepted(workload: tuple[st
         pytest.param(
             OPERATOR,
             {"volumes": [at("/proc")]},
-            'has volume v at "/proc" of the node, which is no path of Cilium\'s own',
-            id="a path of another workload",
+            'has volume v with host path "/proc", which Cilium does not need',
+            id="a host path that another workload needs",
         ),
         pytest.param(
             RELAY,
             {"volumes": [{"name": "v", "hostPath": "oops"}]},
-            'has volume v at "None" of the node, which is no path of Cilium\'s own',
-            id="a path of an odd shape",
+            'has volume v with host path "None", which Cilium does not need',
+            id="a host path of a wrong type",
         ),
         pytest.param(
             AGENTS,
             mounting("mine", at("/proc")),
-            "has container mine with volume v of the node, which is for Cilium's own alone",
-            id="a path of Cilium's own in a container that is not",
+            "mounts host path volume v into container mine, which is not a container of Cilium",
+            id="a host path of Cilium in another container",
         ),
         pytest.param(
             AGENTS,
             mounting("mine", at("/proc"), field="initContainers"),
-            "has container mine with volume v of the node, which is for Cilium's own alone",
-            id="before Cilium starts",
+            "mounts host path volume v into container mine, which is not a container of Cilium",
+            id="in an init container",
         ),
         pytest.param(
             AGENTS,
             a_container("cilium-agent", privileged=True),
-            "has container cilium-agent privileged, and Cilium's own is not",
-            id="an agent with every right",
+            "runs container cilium-agent privileged, which Cilium does not need",
+            id="a privileged agent",
         ),
         pytest.param(
             AGENTS,
             a_container("mine", privileged="yes"),
-            "has container mine privileged, and Cilium's own is not",
-            id="a container with every right",
+            "runs container mine privileged, which Cilium does not need",
+            id="another privileged container",
         ),
         pytest.param(
             AGENTS,
             adding("cilium-agent", ["SYS_ADMIN", "ALL"]),
-            "has container cilium-agent with capability ALL, and Cilium's own does not add it",
-            id="an agent with every capability",
+            "adds capability ALL to container cilium-agent, which Cilium does not need",
+            id="an agent with all capabilities",
         ),
         pytest.param(
             AGENTS,
             adding("mine", ["NET_ADMIN"]),
-            "has container mine with capability NET_ADMIN, and Cilium's own does not add it",
-            id="a capability of Cilium's own in a container that is not",
+            "adds capability NET_ADMIN to container mine, which Cilium does not need",
+            id="a capability of Cilium in another container",
         ),
         pytest.param(
             RELAY,
             adding("hubble-relay", "ALL"),
-            "has container hubble-relay with capability ALL, and Cilium's own does not add it",
-            id="capabilities of an odd shape",
+            "adds capability ALL to container hubble-relay, which Cilium does not need",
+            id="capabilities of a wrong type",
         ),
     ],
 )
-def test_pods_that_reach_further_are_refused(workload: tuple[str, str], pod: Any, expected: str) -> None:
+def test_pods_with_more_node_access_are_refused(workload: tuple[str, str], pod: Any, expected: str) -> None:
     assert refused(pods_of(*workload, pod)) == [
-        f"{workload[0]} kube-system/{workload[1]}: {expected}: take out what adds it from spec.values"
+        f"{workload[0]} kube-system/{workload[1]}: {expected}; remove the value that adds it from spec.values"
     ]
 
 
-def test_everything_that_a_pod_reaches_for_is_named() -> None:
+def test_all_extra_node_access_is_reported() -> None:
     pod = mounting("mine", at("/etc"), at("/proc", "w"), at("/root", "x")) | {"hostPID": True}
 
     assert len(refused(pods_of(*AGENTS, pod))) == 4
 
 
-def test_an_unknown_workload_is_refused_once() -> None:
+def test_a_workload_that_is_not_allowed_is_refused_once() -> None:
     assert len(refused(pods_of("DaemonSet", "mine", {"hostPID": True}))) == 1
 
 
-def test_only_a_known_workload_may_reach_for_something() -> None:
+def test_only_allowed_workloads_have_node_access() -> None:
     names = {(kind, name) for _, kind, _, name in KNOWN}
 
     assert set(CILIUM_NODE_ACCESS) <= names
@@ -210,5 +212,5 @@ OBJECTS = st.builds(
 
 
 @given(st.lists(OBJECTS, max_size=3))
-def test_whatever_is_rendered_is_judged(manifests: list[dict[str, Any]]) -> None:
+def test_any_manifest_can_be_validated(manifests: list[dict[str, Any]]) -> None:
     assert {broken.reason for broken in all_violations(MANIFEST_RULES, manifests)} <= {Reason.RENDER_REFUSED}

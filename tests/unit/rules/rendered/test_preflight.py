@@ -11,7 +11,7 @@ from cilium_hybrid.rules.rule import all_violations
 CHECK = "cilium-pre-flight-check"
 KNOWN = [(*place, name) for place, names in PREFLIGHT_OBJECTS.items() for name in sorted(names)]
 PLACED = {"nodeSelector": {HYBRID_LABEL: "hybrid"}}
-WAY_OUT = "this is not the preflight of Cilium's own chart: correct spec.chart"
+FIX = "use Cilium's chart in spec.chart, because this is not its preflight"
 
 
 def an_object(api: str, kind: str, namespace: str, name: str, **more: Any) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def pods_of(kind: str, pod: dict[str, Any], name: str = CHECK) -> dict[str, Any]
 
 def refused(*manifests: Mapping[str, Any]) -> list[str]:
     violations = all_violations(PREFLIGHT_RULES, manifests)
-    assert {(broken.reason, broken.fix) for broken in violations} <= {(Reason.RENDER_REFUSED, WAY_OUT)}
+    assert {(broken.reason, broken.fix) for broken in violations} <= {(Reason.RENDER_REFUSED, FIX)}
     return [f"{broken.path}: {broken.message}" for broken in violations]
 
 
@@ -35,20 +35,22 @@ def mounting(path: str, container: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("known", KNOWN, ids=" ".join)
-def test_what_a_preflight_is_made_of_is_accepted(known: tuple[str, str, str, str]) -> None:
+def test_objects_of_the_preflight_are_accepted(known: tuple[str, str, str, str]) -> None:
     assert refused(an_object(*known, spec={"template": {"spec": PLACED}})) == []
 
 
 @pytest.mark.parametrize(
     "manifest",
     [
-        pytest.param(pods_of("DaemonSet", {"hostNetwork": True}), id="the node's network"),
-        pytest.param(pods_of("Deployment", {"hostNetwork": True}), id="the node's network for the validator"),
-        pytest.param(pods_of("DaemonSet", mounting("/var/run/cilium", CHECK)), id="Cilium's run path"),
-        pytest.param(pods_of("DaemonSet", mounting("/sys/fs/bpf", "clean-cilium-state")), id="maps, before it starts"),
+        pytest.param(pods_of("DaemonSet", {"hostNetwork": True}), id="host network"),
+        pytest.param(pods_of("Deployment", {"hostNetwork": True}), id="host network of the validator"),
+        pytest.param(pods_of("DaemonSet", mounting("/var/run/cilium", CHECK)), id="the run path of Cilium"),
+        pytest.param(
+            pods_of("DaemonSet", mounting("/sys/fs/bpf", "clean-cilium-state")), id="BPF maps in the init container"
+        ),
     ],
 )
-def test_its_pods_reach_as_far_as_ciliums_own(manifest: dict[str, Any]) -> None:
+def test_pods_with_the_node_access_of_the_preflight_are_accepted(manifest: dict[str, Any]) -> None:
     assert refused(manifest) == []
 
 
@@ -67,53 +69,53 @@ def test_its_pods_reach_as_far_as_ciliums_own(manifest: dict[str, Any]) -> None:
         ),
         pytest.param(
             pods_of("DaemonSet", {}, "cilium"),
-            "is none of the objects that the operator knows and may make",
+            "is not an object that the operator may create",
             id="Cilium itself",
         ),
         pytest.param(
             an_object("v1", "ConfigMap", "kube-system", "cilium-config"),
-            "is none of the objects that the operator knows and may make",
+            "is not an object that the operator may create",
             id="Cilium's configuration",
         ),
         pytest.param(
             pods_of("DaemonSet", mounting("/proc", CHECK)),
-            'has volume v at "/proc" of the node, which is no path of Cilium\'s own',
-            id="a path of the agents",
+            'has volume v with host path "/proc", which Cilium does not need',
+            id="a host path of the agents",
         ),
         pytest.param(
             pods_of("Deployment", mounting("/var/run/cilium", "cnp-validator")),
-            'has volume v at "/var/run/cilium" of the node, which is no path of Cilium\'s own',
-            id="a path of the check for the validator",
+            'has volume v with host path "/var/run/cilium", which Cilium does not need',
+            id="a host path of the check in the validator",
         ),
         pytest.param(
             pods_of("DaemonSet", mounting("/sys/fs/bpf", "mine")),
-            "has container mine with volume v of the node, which is for Cilium's own alone",
+            "mounts host path volume v into container mine, which is not a container of Cilium",
             id="a container that is not Cilium's",
         ),
         pytest.param(
             pods_of("DaemonSet", {"containers": [{"name": CHECK, "securityContext": {"privileged": True}}]}),
-            f"has container {CHECK} privileged, and Cilium's own is not",
-            id="every right",
+            f"runs container {CHECK} privileged, which Cilium does not need",
+            id="privileged",
         ),
     ],
 )
-def test_what_no_preflight_of_ciliums_does_is_refused(manifest: dict[str, Any], expected: str) -> None:
+def test_anything_that_is_not_part_of_the_preflight_is_refused(manifest: dict[str, Any], expected: str) -> None:
     metadata = manifest["metadata"]
 
     assert refused(manifest) == [f"{manifest['kind']} {metadata['namespace']}/{metadata['name']}: {expected}"]
 
 
-def test_what_carries_the_cloud_nodes_is_named_before_what_is_only_not_known() -> None:
+def test_cloud_node_components_are_reported_first() -> None:
     said = refused(an_object("v1", "ConfigMap", "kube-system", "kube-proxy"))
 
     assert [message.rpartition(": ")[2] for message in said] == [
-        "belongs to the cloud nodes",
-        "is none of the objects that the operator knows and may make",
+        "is a component of the cloud nodes",
+        "is not an object that the operator may create",
     ]
 
 
-def test_the_two_releases_make_nothing_in_common() -> None:
-    """Helm refuses an object that another release has, and an uninstall of one would take it from the other."""
+def test_the_releases_share_no_objects() -> None:
+    """Helm rejects an object of another release, and uninstalling one release would delete it."""
     ciliums = {(*place, name) for place, names in CILIUM_OBJECTS.items() for name in names}
 
     assert ciliums.isdisjoint(KNOWN)

@@ -18,7 +18,7 @@ startupProbe:
   periodSeconds: {{ .Values.startupProbe.periodSeconds }}
   successThreshold: 1
   initialDelaySeconds: 5
-{{- /* An agent of the days before 1.8 had no health endpoint of its own. */}}
+{{- /* Agents before 1.8 had no health endpoint of their own. */}}
 {{- $endpoint := include "cilium.compatible" (list . "1.8") }}
 livenessProbe:
   {{- if $endpoint }}
@@ -64,7 +64,7 @@ resources: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{- /* The names, order and mounts are Cilium's; what the containers would do on a node is left out. */}}
+{{- /* Names, order and mounts are those of Cilium; the commands of the containers are omitted. */}}
 {{- define "cilium.agent.initContainers" -}}
 {{- $common := include "cilium.agent.initContainer" . }}
 - name: config

@@ -6,7 +6,7 @@ app.kubernetes.io/name: cilium-pre-flight-check
 {{- end }}
 {{- end }}
 
-{{- /* Where preflight runs follows its own values, not those of the release it goes before: (list $ priority). */}}
+{{- /* The scheduling of preflight depends on its own values, not on those of the release: (list $ priority). */}}
 {{- define "cilium.preflight.podSpec" -}}
 {{- $root := index . 0 -}}
 {{- $preflight := $root.Values.preflight -}}
@@ -34,14 +34,14 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{- /* What every container of preflight has: (list $ image). */}}
+{{- /* The fields of every preflight container: (list $ image). */}}
 {{- define "cilium.preflight.container" -}}
 image: {{ include "cilium.image" (rest .) | quote }}
 imagePullPolicy: {{ (index . 1).pullPolicy }}
 terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
 
-{{- /* Ready as soon as the image is there, and gone after an hour. */}}
+{{- /* Ready as soon as the image is pulled; ends after an hour. */}}
 {{- define "cilium.preflight.pulled" -}}
 command: [/bin/sh]
 args: [-c, touch /tmp/ready && sleep 1h]
