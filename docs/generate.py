@@ -33,7 +33,7 @@ MINORS_HEADER: Final = (
 CRD_FILE: Final = f"{PLURAL}.{GROUP}.yaml"
 PATTERNS: Final[Mapping[str, str]] = {
     CHART_REF_PATTERN: "`oci://REGISTRY/REPOSITORY` without a tag, or an absolute path",
-    DIGEST_PATTERN: "`sha256:` followed by 64 lower-case hexadecimal digits",
+    DIGEST_PATTERN: "`sha256:` followed by 64 lowercase hexadecimal digits",
     DURATION_PATTERN: "duration such as `30s`, `20m` or `1h30m`",
     MIRROR_PATTERN: "`HOST[:PORT][/PATH]` without a scheme; the host contains a dot, or has a port",
     PERCENTAGE_PATTERN: "percentage from `1%` to `100%`",
@@ -62,7 +62,7 @@ def cilium_versions() -> str:
     """Return docs/cilium-versions.md: the known Cilium minors, and what changes with each."""
     lines = [
         MINORS_HEADER + "# Cilium versions\n",
-        "Minors that AWS does not support on hybrid nodes need `spec.allowUnsupported: true`.\n",
+        "Minor versions that AWS does not support on hybrid nodes need `spec.allowUnsupported: true`.\n",
         "| Cilium | supported | Linux kernel |",
         "|---|---|---|",
     ]

@@ -59,7 +59,7 @@ def cilium_hybrid(
 app.command(
     cls=_Command,
     epilog=_examples(
-        ("Validate all manifests in a folder", "cilium-hybrid validate manifests/"),
+        ("Validate all manifests in a directory", "cilium-hybrid validate manifests/"),
         (
             "Validate what a kustomization renders, and treat warnings as errors",
             "kubectl kustomize overlays/site | cilium-hybrid validate --strict -",

@@ -77,7 +77,7 @@ def test_a_crashing_canary_is_the_only_node_touched_and_is_rolled_back(site: Sit
     assert site.restarted(before) == {NODES[0]}
     assert len(_deleted(site)) == deleted + 2
     assert f"the new agent fails on {NODES[0]} (CrashLoopBackOff" in ready["message"]
-    assert "the change is not tried again; change the spec" in ready["message"]
+    assert "the change is not retried; change the spec" in ready["message"]
     assert stalled is not None
     assert [(entry["action"], entry["revision"]) for entry in history][-1] == ("Rollback", 3)
     assert site.revisions() == [(1, "superseded"), (2, "superseded"), (3, "deployed")]

@@ -136,10 +136,15 @@ def test_a_rollout_is_printed_line_by_line_until_interrupted(site: Site) -> None
 
 def test_a_lost_api_server_is_reported_until_it_is_back(site: Site) -> None:
     _install(site)
-    with running(site.cluster.env, "status", "--watch") as watched:
+    command = site.cluster.env, "status", "--watch"
+    with running(*command) as watched, running(*command) as interrupted:
         watched.wait_for(lambda out: NODES[-1] in out, "the first output")
+        interrupted.wait_for(lambda out: NODES[-1] in out, "the first output")
         site.cluster.stop_api_server()
         watched.wait_for(lambda out: "\nReady: Unknown: no answer from the API server" in out, "the lost API server")
+        interrupted.wait_for(lambda out: "\nReady: Unknown" in out, "the lost API server")
+        interrupted.interrupt(signal.SIGINT)
+        assert interrupted.wait() == 2
         site.cluster.start_api_server()
         watched.wait_for(lambda out: out.count("Ready: True InSync") == 2, "the API server is back")
         site.apply(suspend=True)

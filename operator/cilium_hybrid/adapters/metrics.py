@@ -140,7 +140,7 @@ def _cilium_info(status: Status) -> GaugeMetricFamily:
     versions = status.version
     family = GaugeMetricFamily(
         "cilium_hybrid_cilium_info",
-        "Cilium versions: running and target chart version, and the minor release first installed. Always 1.",
+        "Cilium versions: running and target chart version, and the minor version first installed. Always 1.",
         labels=["running", "target", "initial"],
     )
     family.add_metric([versions.running or "", versions.target or "", versions.initial or ""], 1)

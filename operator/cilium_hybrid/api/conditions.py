@@ -30,7 +30,7 @@ class ConditionType(Documented):
         "Reconciling",
         "The operator is making changes, or waits to retry. Absent otherwise.",
     )
-    STALLED = "Stalled", "The operator cannot continue until a person acts. Absent otherwise."
+    STALLED = "Stalled", "The operator cannot continue without user action. Absent otherwise."
     PREFLIGHT_PASSED = "PreflightPassed", "The next version passed its preflight check. Absent if none ran."
     VALID = "Valid", "The spec is valid. The message lists every violation and warning."
     RELEASED = "Released", "The deployed Helm revision matches the spec."
@@ -58,7 +58,7 @@ class Reason(Documented):
         "VersionUnsupported",
         "The version is not supported, or cannot be reached from the running version.",
     )
-    VERSION_SKIPPED = "VersionSkipped", "The downgrade skips a minor release."
+    VERSION_SKIPPED = "VersionSkipped", "The downgrade skips a minor version."
     KERNEL_TOO_OLD = "KernelTooOld", "The kernel of a hybrid node is too old for this version of Cilium."
     FOREIGN_CNI = "ForeignCNI", "Another CNI plugin runs on hybrid nodes."
     RELEASE_NOT_OWNED = "ReleaseNotOwned", "The Helm release `cilium` exists, but the operator did not create it."

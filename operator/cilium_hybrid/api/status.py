@@ -83,9 +83,9 @@ class Version(_Model):
     target: str | None = None
     """Version of the Cilium chart that the spec asks for."""
     initial: str | None = None
-    """Minor release that was first installed in this cluster, as `X.Y`. It is the chart's `upgradeCompatibility`."""
+    """Minor version that was first installed in this cluster, as `X.Y`. It is the chart's `upgradeCompatibility`."""
     latest_patch: str | None = None
-    """Newest patch release of the running minor release in the registry. Updated a few times a day."""
+    """Newest patch release of the running minor version in the registry. Updated a few times a day."""
 
 
 class Release(_Model):
@@ -126,7 +126,7 @@ class Nodes(_Model):
     agents_ready: int = 0
     """Number of hybrid nodes with a ready Cilium agent."""
     up_to_date: int = 0
-    """Number of connected hybrid nodes whose agent runs the deployed version and configuration."""
+    """Number of hybrid nodes whose agent has the deployed version and configuration, connected or not."""
     disconnected: int = 0
     """Number of hybrid nodes that do not report to the API server."""
     unready_reasons: dict[str, int] = {}
@@ -147,7 +147,7 @@ class PlanStep(_Model):
     phase: PlanPhase
     """Phase of the step."""
     notes: tuple[str, ...] = ()
-    """Upgrade notes, if the step enters another minor release."""
+    """Upgrade notes, if the step enters another minor version."""
 
 
 class PreflightStatus(_Model):

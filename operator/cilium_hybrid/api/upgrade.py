@@ -114,7 +114,7 @@ class Upgrade(SpecModel):
     via: Annotated[tuple[Via, ...], Field(max_length=MAX_VIA)] = Field(
         (),
         description="Intermediate versions of an upgrade, oldest first. If empty, the operator uses the newest patch "
-        "release of each minor release in the registry.",
+        "release of each minor version in the registry.",
         examples=[[{"version": "1.18.8-1"}]],
     )
     approval: Approval = Field(
@@ -128,5 +128,5 @@ class Upgrade(SpecModel):
         OnFailure.ROLLBACK,
         alias="onFailure",
         description="What the operator does if updated agents fail in a gated rollout. `Rollback`: roll back to the "
-        "last revision that was healthy on all nodes. `Pause`: stop, and wait for a person. Defaults to Rollback.",
+        "last revision that was healthy on all nodes. `Pause`: stop, and wait for user action. Defaults to Rollback.",
     )

@@ -144,7 +144,7 @@ class Spec(SpecModel):
 
     version: ChartVersion = Field(
         description="Version of the Cilium chart: `X.Y.Z`, or `X.Y.Z-N` where N is the AWS build number. Minor "
-        "releases that AWS does not support on hybrid nodes need `spec.allowUnsupported`.",
+        "versions that AWS does not support on hybrid nodes need `spec.allowUnsupported`.",
         examples=["1.17.13-1"],
     )
     chart: Chart = Field(Chart(), description="Source of the Cilium chart.")
@@ -181,7 +181,7 @@ class Spec(SpecModel):
     allow_unsupported: bool = Field(
         False,
         alias="allowUnsupported",
-        description="Whether minor releases and values that AWS does not support on hybrid nodes are allowed. Values "
+        description="Whether minor versions and values that AWS does not support on hybrid nodes are allowed. Values "
         "that the operator sets itself are always refused. Defaults to false.",
     )
     upgrade: Upgrade = Field(Upgrade(), description="How changes to the running Cilium are made.")

@@ -16,7 +16,7 @@ class ExitCode(IntEnum):
 
     FAILED = 1
     """The manifest is refused, the cluster is not ready, or the plan was not approved."""
-    USAGE_ERROR = 2
+    UNKNOWN = 2
     """A wrong argument, an unreadable file, or a cluster or registry that did not answer."""
     CHANGES = 3
     """The plan has at least one step."""
@@ -46,7 +46,7 @@ def kubeconfig_path(option: str | None) -> str | None:
 
 def usage_error(message: str) -> typer.Exit:
     """Print why the command could not run, and return the exception to raise."""
-    return exit_with(ExitCode.USAGE_ERROR, message)
+    return exit_with(ExitCode.UNKNOWN, message)
 
 
 def exit_with(code: ExitCode, message: str) -> typer.Exit:

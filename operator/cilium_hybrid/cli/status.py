@@ -28,7 +28,8 @@ def status(
 ) -> None:
     """Show the state of Cilium on each hybrid node.
 
-    Exit codes: 0 ready, 1 not ready, 2 usage error or no answer from the cluster. With --watch, the last state counts.
+    Exit codes: 0 ready, 1 not ready, 2 usage error or no answer from the cluster. With --watch, the last state counts;
+    while the API server does not answer, it is unknown (2).
     """
     # A watch that fails is shown in the status; it must not also be logged to the terminal.
     logging.getLogger("cilium_hybrid").addHandler(logging.NullHandler())

@@ -79,7 +79,9 @@ def is_ready(view: View) -> bool:
 
 
 def exit_code(view: View) -> int:
-    """Return 0 if the resource is ready, else 1."""
+    """Return 0 if the resource is ready, 1 if it is not, 2 if that is not known because the view may be out of date."""
+    if view.lost:
+        return ExitCode.UNKNOWN
     return 0 if is_ready(view) else ExitCode.FAILED
 
 

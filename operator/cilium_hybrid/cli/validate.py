@@ -20,7 +20,7 @@ def validate(
 ) -> None:
     """Validate CiliumHybrid manifests offline.
 
-    FILE is a file, a folder with .yaml, .yml and .json files, or - for standard input. Other kinds are ignored. No
+    FILE is a file, a directory with .yaml, .yml and .json files, or - for standard input. Other kinds are ignored. No
     cluster is contacted: the operator checks the same rules again, against the cluster.
 
     Exit codes: 0 valid, 1 refused, 2 usage error or unreadable file.

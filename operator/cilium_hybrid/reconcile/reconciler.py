@@ -201,7 +201,8 @@ class Reconciler:
             cached.valid_until if cached is not None and refused else None,
             now + ROLLOUT_INTERVAL if in_progress else None,
         )
-        return min((time for time in times if time is not None and time > now), default=None)
+        # A time that has passed since the evaluation, while the status was written, means now.
+        return min((time for time in times if time is not None), default=None)
 
 
 def _log_change(before: Status, after: Status) -> None:

@@ -50,7 +50,8 @@ def pod_cidrs_are_private(spec: LenientSpec) -> Iterator[Violation]:
     for cidr, network in spec.pools():
         if not any(network.subnet_of(private) for private in _PRIVATE_NETWORKS):
             message = f"Invalid value: {format_value(cidr.text)}: is not a private network"
-            yield Violation(Reason.INVALID_SPEC, cidr.path, message, f"use a CIDR inside {', '.join(PRIVATE)}")
+            inside = f"{', '.join(PRIVATE[:-1])} or {PRIVATE[-1]}"
+            yield Violation(Reason.INVALID_SPEC, cidr.path, message, f"use a CIDR inside {inside}")
 
 
 def pod_cidrs_do_not_overlap(spec: LenientSpec) -> Iterator[Violation]:

@@ -61,7 +61,7 @@ OWNED_PATHS: Final[Mapping[str, str]] = {
     "rollOutCiliumPods": _OWNED,
     "tunnel": "use tunnelProtocol, because the chart rejects tunnel",
     "updateStrategy": _OWNED,
-    "upgradeCompatibility": "remove it, because the operator sets it to the minor release that was installed first",
+    "upgradeCompatibility": "remove it, because the operator sets it to the minor version that was installed first",
 }
 
 UNMANAGED_FEATURES: Final[Mapping[str, tuple[object, ...]]] = {
@@ -176,8 +176,8 @@ def ingress_and_gateway_requirements_are_met(spec: LenientSpec) -> Iterator[Viol
             yield Violation(
                 Reason.INVALID_VALUES,
                 path,
-                f"is true without kube-proxy replacement, which serves its node port from Cilium {since} on "
-                f"(version {spec.version})",
+                f"is true, but from Cilium {since} on its node port needs kube-proxy replacement "
+                f"(spec.version is {spec.version})",
                 "remove it",
             )
         if _value_at(spec.values, "vtep.enabled") is True:

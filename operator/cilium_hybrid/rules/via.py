@@ -30,7 +30,7 @@ def via_order_violations(via: Sequence[CiliumVersion], target: CiliumVersion) ->
     """Yield the versions of spec.upgrade.via that do not lead to the target."""
     for version, following in pairwise((*via, target)):
         if version.major != target.major:
-            yield via_violation(f"{version} has another major version than spec.version ({target})", "remove it")
+            yield via_violation(f"{version} has a different major version than spec.version ({target})", "remove it")
         elif version >= target:
             yield via_violation(f"{version} is not older than spec.version ({target})", "remove it")
         elif version >= following:

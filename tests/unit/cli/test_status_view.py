@@ -62,6 +62,12 @@ def test_ready_counts_only_at_the_current_generation(
     assert to_document(view)["ready"] is (code == 0)
 
 
+def test_a_stale_state_is_neither_ready_nor_unready() -> None:
+    snapshot = Snapshot(a_resource(a_status(READY), 1), stale_reason="no answer from the API server")
+
+    assert exit_code(build_view(snapshot, NOW)) == 2
+
+
 def test_nodes_are_evaluated_as_the_operator_does_unready_ones_first() -> None:
     crashing = an_agent(OTHER, ready=False, failure_message="CrashLoopBackOff")
     observation = with_node(a_healthy_observation(nodes=3), OTHER, agent=crashing)

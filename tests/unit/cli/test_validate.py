@@ -12,7 +12,7 @@ from manifests.expected import ACCEPTED, LARGE, REFUSED, SAMPLES, expected_of
 
 NOT_PRIVATE = (
     'Invalid value: "8.8.0.0/16": is not a private network; '
-    "use a CIDR inside 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10"
+    "use a CIDR inside 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10"
 )
 HEAD = "apiVersion: ciliumhybrid.io/v1alpha1\nkind: CiliumHybrid\nmetadata: {name: default}\n"
 GOOD = HEAD + yaml.safe_dump({"spec": a_raw_spec()})

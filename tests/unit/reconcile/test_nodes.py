@@ -1,12 +1,16 @@
 """Nodes in the status over several reconciliations."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from builders import NODE, NOW, VERSION, a_node, a_raw_spec
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.events import EventReason
 from cilium_hybrid.api.status import UnreadyReason
+from cilium_hybrid.plan.inputs import Resource
 from unit.world import OTHER_NODE, an_installed_world
 
 
@@ -167,3 +171,38 @@ def test_an_outdated_agent_that_returns_in_a_settled_generation_has_a_grace_peri
     assert due == NOW + timedelta(minutes=2)
     assert (overdue.status, overdue.reason) == ("False", Reason.NODES_NOT_READY)
     assert (world.ready.status, world.ready.reason) == ("True", Reason.IN_SYNC)
+
+
+def test_a_restart_after_the_grace_period_of_an_outdated_agent_does_not_start_another() -> None:
+    world = an_installed_world(**ROLLING_UPDATE)
+    world.cluster.nodes[NODE] = a_node(ready="Unknown")
+    world.cluster.edit(a_raw_spec(masquerade=False, **ROLLING_UPDATE))
+    world.settle()
+    world.cluster.start_operator()
+    world.cluster.roll_out(OTHER_NODE)
+    world.settle()
+    world.cluster.nodes[NODE] = a_node()
+    world.settle()
+    world.clock.advance(minutes=2)
+    world.settle()
+    before = world.status
+    world.restart()
+    world.settle()
+
+    assert world.ready.reason is Reason.NODES_NOT_READY
+    assert world.status == before
+
+
+def test_a_grace_period_that_ends_while_the_status_is_written_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = an_installed_world()
+    write = world.cluster.write_status
+
+    async def write_slowly(resource: Resource, status: Mapping[str, Any]) -> None:
+        world.clock.advance(minutes=3)
+        await write(resource, status)
+
+    monkeypatch.setattr(world.cluster, "write_status", write_slowly)
+    world.cluster.lose_agent(NODE)
+    world.settle()
+
+    assert (world.ready.status, world.ready.reason) == ("False", Reason.NODES_NOT_READY)

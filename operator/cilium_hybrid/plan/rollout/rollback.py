@@ -78,7 +78,7 @@ def _rolled_back(state: RollbackState, newest: Revision) -> Decision:
     if state.healthy and record.verified != newest.number:
         return Decision(WriteRecord(replace(record, verified=newest.number)), Reason.ROLLED_BACK, message)
     message += (
-        f"; revision {newest.number} restored what ran before, and the change is not tried again; change the spec"
+        f"; revision {newest.number} restored the previous release, and the change is not retried; change the spec"
     )
     return Decision(Nothing(), Reason.ROLLED_BACK, message, stalled=True)
 

@@ -2,7 +2,7 @@
 
 from typing import Final, assert_never
 
-from cilium_hybrid.api.conditions import Condition, ConditionType, Reason, keep_transition_time
+from cilium_hybrid.api.conditions import Condition, ConditionType, Reason, find_condition, keep_transition_time
 from cilium_hybrid.api.status import (
     PlanStep,
     PreflightResult,
@@ -13,14 +13,14 @@ from cilium_hybrid.api.status import (
     Version,
 )
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.inputs import Evaluation, Since, SpecEvaluation
+from cilium_hybrid.plan.inputs import OUTDATED, Evaluation, Since, SpecEvaluation
 from cilium_hybrid.plan.release import initial_version, last_deployed
 from cilium_hybrid.plan.status.certificates import certificate_findings
 from cilium_hybrid.plan.status.drift import drift_findings, drift_status
 from cilium_hybrid.plan.status.findings import findings
 from cilium_hybrid.plan.status.history import history
 from cilium_hybrid.plan.status.ipam import IpamUsage, evaluate_ipam
-from cilium_hybrid.plan.status.nodes import NodeReadiness, describe_unready, evaluate_nodes
+from cilium_hybrid.plan.status.nodes import JOINING_GRACE, NodeReadiness, describe_unready, evaluate_nodes
 from cilium_hybrid.plan.status.ready import Summary, Truth, forecast, summarize, target_version
 from cilium_hybrid.plan.status.upgrade_plan import plan_steps
 from cilium_hybrid.plan.upgrade.gates import preflight_status
@@ -39,8 +39,22 @@ def node_readiness(evaluation: Evaluation) -> NodeReadiness:
     After a restart, the previous status tells since when the nodes that it names have been unready.
     """
     reported: Since = {(node.name, node.reason): node.since for node in evaluation.previous.nodes.unready}
-    unready_since = {**reported, **evaluation.input.unready_since}
+    unready_since = {**_outdated_before_restart(evaluation), **reported, **evaluation.input.unready_since}
     return evaluate_nodes(evaluation.observation, evaluation.config_digest, unready_since, evaluation.now)
+
+
+def _outdated_before_restart(evaluation: Evaluation) -> Since:
+    """Return since when nodes have been outdated at the latest, if `Ready` is False after a restart because of nodes.
+
+    The status does not name outdated nodes. Without this, their grace period would start again and `Ready` turn True.
+    """
+    ready = find_condition(evaluation.previous.conditions, ConditionType.READY)
+    if evaluation.input.unready_since or ready is None or ready.status != "False":
+        return {}
+    if ready.reason is not Reason.NODES_NOT_READY:
+        return {}
+    since = ready.last_transition_time - JOINING_GRACE
+    return {(name, OUTDATED): since for name in evaluation.observation.nodes}
 
 
 def build_status(evaluation: Evaluation, nodes: NodeReadiness) -> Status:

@@ -50,7 +50,7 @@ _IN_PROGRESS: Final = frozenset(
 _ROLLBACK_KNOWN: Final = frozenset(
     {Reason.ROLLING_BACK, Reason.ROLLED_BACK, Reason.APPLY_FAILED, Reason.API_UNAVAILABLE, Reason.RELEASE_LOCKED}
 )
-"""Reasons of `Ready` after which a rollback in progress is no new failure."""
+"""Reasons of `Ready` after which a rollback in progress does not count as a new failure."""
 _STARTED: Final = {
     PlanPhase.PREFLIGHT: (Reason.PREFLIGHT_RUNNING, "running the preflight check"),
     PlanPhase.APPLY: (Reason.UPGRADING, "applying the release"),

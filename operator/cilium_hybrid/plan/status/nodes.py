@@ -28,7 +28,7 @@ _MAX_CAUSES: Final = 3
 class NodeReadiness:
     """The readiness of all hybrid nodes.
 
-    `up_to_date` is the number of connected nodes whose agent runs the released configuration. `unready` are all nodes
+    `up_to_date` is the number of nodes whose agent has the deployed configuration. `unready` are all nodes
     that are not ready, most severe reasons first. `outdated_since` are the healthy nodes whose agent runs an outdated
     configuration, with the time when that was first observed.
     """
@@ -107,7 +107,8 @@ def evaluate_nodes(observation: Observation, config_digest: str | None, since: S
         agent, cilium_node = observation.agents.get(name), observation.cilium_nodes.get(name)
         agents_ready += agent is not None and agent.ready
         current = agent is not None and agent.config_digest == config_digest
-        up_to_date += current and node.ready != "Unknown"
+        # As in a DaemonSet: a disconnected node counts if its pod is up to date.
+        up_to_date += current
         found = _unready_reason(node, agent, cilium_node, observation.unplaced.get(name, ""))
         if found is not None:
             reason, message = found

@@ -166,7 +166,7 @@ def test_the_message_names_the_nodes_and_the_restored_revision() -> None:
     decision = decide(an_evaluation(observation=after(GOOD, BAD_BEFORE, ROLLED_BACK), generation=7))
 
     assert decision.message == (
-        "the new agent fails on a (Crash); revision 3 restored what ran before, and the change is not tried again; "
+        "the new agent fails on a (Crash); revision 3 restored the previous release, and the change is not retried; "
         "change the spec"
     )
 

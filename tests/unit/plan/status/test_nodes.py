@@ -194,7 +194,7 @@ def test_nodes_are_counted() -> None:
     nodes = readiness.to_status()
 
     assert (nodes.total, nodes.ready, nodes.summary) == (4, 2, "2/4")
-    assert (nodes.up_to_date, nodes.updated) == (2, "2/4")
+    assert (nodes.up_to_date, nodes.updated) == (3, "3/4")
     assert (nodes.agents_ready, nodes.disconnected) == (2, 1)
     assert [node.name for node in readiness.connected_unready] == ["starting"]
     assert readiness.outdated == ("old",)

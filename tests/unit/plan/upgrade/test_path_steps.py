@@ -178,13 +178,13 @@ def test_steps_follow_the_rule_on_version_changes(start: str, target: str, ran: 
         ),
         pytest.param(
             "2.18.8-1 1.18.8-1",
-            "2.18.8-1 has another major version than spec.version (1.19.6-0)",
+            "2.18.8-1 has a different major version than spec.version (1.19.6-0)",
             "remove it",
             id="of a later major",
         ),
         pytest.param(
             "0.18.8-1 1.18.8-1",
-            "0.18.8-1 has another major version than spec.version (1.19.6-0)",
+            "0.18.8-1 has a different major version than spec.version (1.19.6-0)",
             "remove it",
             id="of an earlier major",
         ),
