@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -150,3 +151,5 @@ def _started(
 
 def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    # A shell starts background jobs with SIGINT ignored, and children inherit that: the tests may run in one.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
