@@ -19,8 +19,8 @@ def _nested(depth: int) -> str:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        pytest.param(_nested(50), ["spec.values: are nested deeper than 32 levels"], id="deep"),
-        pytest.param(_nested(5000), ["spec.values: are nested deeper than 32 levels"], id="very deep"),
+        pytest.param(_nested(50), ["spec.values: nested deeper than 32 levels"], id="deep"),
+        pytest.param(_nested(5000), ["spec.values: nested deeper than 32 levels"], id="very deep"),
         pytest.param(
             json.dumps({"debug": "x" * 1_000_000}), ["spec.values: Too long: 1000013 bytes of JSON"], id="a long string"
         ),

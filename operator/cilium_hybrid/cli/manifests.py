@@ -124,7 +124,7 @@ class _DocumentSize:
         self._weight += _NODE_WEIGHT
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
-                message = f"alias *{event.anchor} refers to itself or to no anchor before it"
+                message = f"alias *{event.anchor} refers to an undefined or enclosing anchor"
                 raise _LimitError(message, "define the anchor before the alias")
             self._weight += self._anchors[event.anchor]
         elif isinstance(event, yaml.ScalarEvent):

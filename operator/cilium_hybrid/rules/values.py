@@ -203,7 +203,7 @@ def vtep_requires_l7_proxy_disabled(spec: LenientSpec) -> Iterator[Violation]:
 def values_fit_in_a_release_secret(spec: LenientSpec) -> Iterator[Violation]:
     """Helm fails to write a release that is too large for its Secret."""
     if _is_nested_deeper(spec.values, MAX_DEPTH):
-        message = f"are nested deeper than {MAX_DEPTH} levels"
+        message = f"nested deeper than {MAX_DEPTH} levels"
         yield Violation(
             Reason.INVALID_VALUES, "spec.values", message, "remove levels; no value of the chart is that deep"
         )

@@ -50,9 +50,11 @@ def test_documents_are_split_and_other_kinds_are_ignored() -> None:
     [
         pytest.param("a: [1\n", [("-", "invalid YAML: did not find expected ',' or ']' on line 3")], id="invalid YAML"),
         pytest.param("a: \x07\n", [("-", "invalid YAML: control characters are not allowed")], id="a bell"),
-        pytest.param("a: *b\n", [("-", "alias *b refers to itself or to no anchor before it")], id="an unknown alias"),
+        pytest.param("a: *b\n", [("-", "alias *b refers to an undefined or enclosing anchor")], id="an unknown alias"),
         pytest.param(
-            "a: &a [*a]\n", [("-", "alias *a refers to itself or to no anchor before it")], id="a circular alias"
+            "a: &a [*a]\n",
+            [("-", "alias *a refers to an undefined or enclosing anchor")],
+            id="a circular alias",
         ),
         pytest.param("a: 1\nb: 2\na: 3\n", [("a", "duplicate key, repeated on line 4")], id="a duplicate key"),
         pytest.param("a: .nan\n", [("a", 'Invalid value: ".nan": cannot be represented in JSON')], id="not a number"),
