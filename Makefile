@@ -58,12 +58,22 @@ tools: setup ## Build the test tools (kube-apiserver, etcd, helm, …) into the 
 unit: setup ## Run the unit tests with branch coverage
 	$(BIN)/pytest tests/unit -q --cov --cov-report=term:skip-covered
 
+HISTORIES ?= 2000
+SEED ?= 1
+.PHONY: simulate
+simulate: setup ## Run HISTORIES= random histories of a model cluster from SEED=, and check what must always hold
+	@$(BIN)/python -m simulation --histories $(HISTORIES) --seed $(SEED) $(SIMULATE_FLAGS)
+
+.PHONY: simulate-mutants
+simulate-mutants: setup ## Put known faults back one by one, and check that the simulation or a test finds each
+	@$(BIN)/python -m simulation.mutate $(MUTANTS)
+
 .PHONY: test
 test: check tools ## Run the checks and all tests that CI runs
 	$(BIN)/pytest $(PARALLEL)
 
 .PHONY: test-all
-test-all: check tools ## Run test, the long tests, test-image and the tests of the charts in CILIUM_CHARTS=
+test-all: check tools simulate-mutants ## Run test, the long tests, test-image, simulate-mutants and the tests of the charts in CILIUM_CHARTS=
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT \
 	  && $(BIN)/python -m image.build "$$folder" && IMAGE_FOLDER="$$folder" $(BIN)/pytest $(PARALLEL) -m ""
 

@@ -27,12 +27,12 @@ from cilium_hybrid.plan.observation import (
     PoolConfig,
     PreflightObservation,
     PreflightPod,
-    Record,
     Revision,
 )
-from cilium_hybrid.plan.release import DesiredRelease, desired_release, spec_digest
+from cilium_hybrid.plan.record import Record
+from cilium_hybrid.plan.release import DesiredRelease, desired_release, release_digest
 from cilium_hybrid.plan.values import digest
-from cilium_hybrid.rules.cluster import AddressRange, parse_address_ranges
+from cilium_hybrid.rules.cluster_facts import AddressRange, parse_address_ranges
 from cilium_hybrid.rules.lenient_spec import LenientSpec, read_lenient_spec
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -74,39 +74,35 @@ def a_revision(
     values_digest: str = DIGEST,
     chart_ref: str = REF,
     spec_digest: str = "",
+    **more: Any,
 ) -> Revision:
-    """A managed revision."""
-    return Revision(
-        number, status, created_at, True, version, chart_digest, values_digest, digest(chart_ref), spec_digest
-    )
+    """A managed revision; `more` are further fields of it."""
+    digests = (chart_digest, values_digest, digest(chart_ref), spec_digest)
+    return replace(Revision(number, status, created_at, True, version, *digests), **more)
 
 
-def a_foreign_revision(number: int = 1, *, status: str = "deployed", created_at: datetime = EARLIER) -> Revision:
+def a_foreign_revision(
+    number: int = 1, *, status: str = "deployed", created_at: datetime = EARLIER, manager: str = ""
+) -> Revision:
     """A revision that the operator did not create."""
-    return Revision(number, status, created_at)
+    return Revision(number, status, created_at, manager=manager)
 
 
 def a_revision_of(
-    desired: DesiredRelease,
-    number: int = 1,
-    *,
-    status: str = "deployed",
-    created_at: datetime = EARLIER,
-    goal: DesiredRelease | None = None,
+    desired: DesiredRelease, number: int = 1, *, status: str = "deployed", created_at: datetime = EARLIER, **more: Any
 ) -> Revision:
-    """The revision of a desired release; `goal` is the release that the spec asked for, if known."""
+    """The revision of a desired release."""
     digests = {"chart_digest": desired.pinned_digest or DIGEST, "values_digest": desired.values_digest}
     chart = {"version": desired.chart_version, "chart_ref": desired.chart_ref}
-    digest_of_goal = "" if goal is None else spec_digest(goal)
-    return a_revision(number, status=status, created_at=created_at, spec_digest=digest_of_goal, **chart, **digests)
+    own = release_digest(desired)
+    return a_revision(number, status=status, created_at=created_at, spec_digest=own, **chart, **digests, **more)
 
 
 def a_step_of(spec: Spec, version: str, number: int = 1, **more: Any) -> Revision:
     """The revision of a version on the upgrade path of a spec, in a cluster with initial version 1.17."""
     at = spec.model_copy(update={"version": version, "chart": spec.chart.model_copy(update={"digest": None})})
     record = a_record()
-    goal, desired = (desired_release(version_spec, an_observation(record=record)) for version_spec in (spec, at))
-    return a_revision_of(desired, number, goal=goal, **more)
+    return a_revision_of(desired_release(at, an_observation(record=record)), number, **more)
 
 
 def a_record(
@@ -118,9 +114,11 @@ def a_record(
     chart_ref: str = REF,
     chart_version: str = VERSION,
     verified: int | None = None,
+    **more: Any,
 ) -> Record:
-    """The record of one deployed revision."""
-    return Record(initial_version, tuple(pod_cidrs), mask_size, revision, chart_ref, chart_version, verified)
+    """The record of one deployed revision; `more` are further fields of it."""
+    record = Record(initial_version, tuple(pod_cidrs), mask_size, revision, chart_ref, chart_version, verified)
+    return replace(record, verified_version=chart_version if verified else "", **more)
 
 
 def a_node(
@@ -132,11 +130,13 @@ def a_node(
     kernel: str = "6.8.0-51-generic",
     address: str = "10.80.0.11",
     taints: tuple[str, ...] = (),
+    **more: Any,
 ) -> HybridNode:
     """A healthy hybrid node."""
     addresses = parse_address_ranges([(f"address of node {name}", address)])
     all_taints = (AGENT_TAINT, *taints) if agent_taint else taints
-    return HybridNode(name, ready, message, kernel, addresses, taints=all_taints)
+    node = HybridNode(name, ready, message, kernel, addresses, taints=all_taints, uid=f"node {name}", boot_id="boot 1")
+    return replace(node, **more)
 
 
 def an_agent(
@@ -146,9 +146,11 @@ def an_agent(
     config_digest: str | None = DIGEST,
     failure_message: str = "",
     crash_message: str = "",
+    **more: Any,
 ) -> AgentPod:
-    """A healthy agent."""
-    return AgentPod(f"cilium-{node}", node, ready, config_digest, failure_message, crash_message=crash_message)
+    """A healthy agent; `more` are further fields of its pod."""
+    pod = AgentPod(f"cilium-{node}", node, ready, config_digest, failure_message, crash_message=crash_message)
+    return replace(pod, **({"uid": f"pod of {node}"} | more))
 
 
 def a_cilium_node(name: str = NODE, *, pod_cidrs: Iterable[str] = ("10.85.0.0/25",), error: str = "") -> CiliumNode:
@@ -220,8 +222,9 @@ def an_observation(
     cloud_nodes: Iterable[str] = (),
     certificates: Iterable[Certificate] = (),
     other_pods: Iterable[CiliumPod] = (),
+    **more: Any,
 ) -> Observation:
-    """A cluster without a release, plus the given objects."""
+    """A cluster without a release, plus the given objects; `more` are further fields."""
     return Observation(
         revisions=revisions,
         record=record,
@@ -240,6 +243,7 @@ def an_observation(
         cloud_nodes=frozenset(cloud_nodes),
         certificates=tuple(certificates),
         other_pods=tuple(other_pods),
+        **more,
     )
 
 
@@ -265,7 +269,7 @@ def a_healthy_observation(*revisions: Revision, record: Record | None = None, no
 
 def an_apply(desired: DesiredRelease, revision: int, over: int | None = None) -> Apply:
     """The action that creates a revision of the desired release."""
-    return Apply(desired, revision, spec_digest(desired), over)
+    return Apply(desired, revision, release_digest(desired), over)
 
 
 def a_condition(kind: ConditionType, status: str, reason: Reason, **more: Any) -> Condition:

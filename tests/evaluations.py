@@ -19,15 +19,17 @@ from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import Status, UnreadyReason
 from cilium_hybrid.api.v1alpha1 import FINALIZER, Spec
 from cilium_hybrid.plan.actions import Decision, Nothing
-from cilium_hybrid.plan.evaluate import is_in_sync
+from cilium_hybrid.plan.classify import classify
 from cilium_hybrid.plan.inputs import OUTDATED, Evaluation, ReconcileInput, Resource, SpecEvaluation
+from cilium_hybrid.plan.new_work import is_in_sync
 from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.plan.recording import known_record
 from cilium_hybrid.plan.status.build import build_status, node_readiness
 from cilium_hybrid.plan.upgrade.path import find_upgrade_path
 from cilium_hybrid.rules.lenient_spec import read_lenient_spec
 
 IN_SYNC = Decision(Nothing(), Reason.IN_SYNC, f"Cilium {VERSION} is deployed")
-_RESOURCE_FIELDS: Final = {"generation", "finalizers", "approved", "deleting"}
+_RESOURCE_FIELDS: Final = {"generation", "finalizers", "approved", "deleting", "requested"}
 _INPUT_FIELDS: Final = {field.name for field in fields(ReconcileInput)} - {"resource"}
 
 
@@ -37,20 +39,24 @@ def an_evaluation(spec: Spec | None = None, observation: Observation | None = No
     `more` are fields of the evaluation, of its input and of the resource.
     """
     spec, observation = spec or a_spec(), observation or an_observation()
-    generation = more.get("generation", 0)
-    upgrade_path = more.get("upgrade_path") or find_upgrade_path(spec, observation, Status(), generation, ())
+    generation, record = more.get("generation", 0), known_record(observation)
+    upgrade_path = more.get("upgrade_path") or find_upgrade_path(spec, observation, Status(), ())
+    raw = spec.model_dump(mode="json", by_alias=True)
     evaluation = SpecEvaluation(
         input=ReconcileInput(
-            resource=Resource(generation, "1", {}, {}),
-            lenient_spec=read_lenient_spec(spec.model_dump(mode="json", by_alias=True)),
+            resource=Resource(generation, "1", raw, {}),
+            lenient_spec=read_lenient_spec(raw),
             observation=observation,
             now=NOW,
             failure_of=lambda _: None,
         ),
         previous=Status(),
+        release=classify(observation),
+        record=record,
+        upgrade=spec.upgrade,
         spec=spec,
         upgrade_path=upgrade_path,
-        in_sync=is_in_sync(observation, upgrade_path),
+        in_sync=is_in_sync(observation, record, upgrade_path),
     )
     return changed(evaluation, **more)
 
@@ -79,6 +85,7 @@ def a_decided_evaluation(
         "lenient_spec": a_lenient_spec(pod_cidrs=pools),
         "config_digest": DIGEST,
         "in_sync": decision.reason is Reason.IN_SYNC,
+        "record": replace(known_record(observation), rebuilt=False),
     }
     if unready_since is not None:
         reasons: list[UnreadyReason | Literal["Outdated"]] = [*UnreadyReason, OUTDATED]

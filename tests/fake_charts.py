@@ -9,7 +9,7 @@ from typing import Any
 from cilium_hybrid.api.versions import VERSION_PATTERN, CiliumVersion
 from cilium_hybrid.plan.release import RELEASE
 from cilium_hybrid.plan.values import digest
-from cilium_hybrid.ports import ChartRefusedError, ChartUnavailableError, FetchedChart, ValuesRefusedError
+from cilium_hybrid.ports import ChartRefusedError, ChartUnavailableError, FetchedChart, Rendered, ValuesRefusedError
 
 Values = Mapping[str, Any]
 Manifests = Sequence[Mapping[str, Any]]
@@ -81,14 +81,18 @@ class FakeCharts:
         """Return the default values of the chart; ChartRefusedError, ChartUnavailableError."""
         return self._at(chart).defaults
 
-    async def render(self, chart: FetchedChart, values: Values, release: str = RELEASE) -> Manifests:
+    async def render(self, chart: FetchedChart, values: Values, release: str = RELEASE) -> Rendered:
         """Render the chart; ValuesRefusedError."""
         self.rendered.append(release)
         published = self._at(chart)
         fault = published.refuses(values)
         if fault is not None:
             raise ValuesRefusedError(f"chart {chart.version} rejects the values: {fault}; correct spec.values")
-        return published.renders(values)
+        return Rendered(published.renders(values))
+
+    def forget(self, chart: FetchedChart) -> None:
+        """Lose a fetched chart, so that it must be fetched again."""
+        self._cached = {place: found for place, found in self._cached.items() if _path(*place) != chart.path}
 
     def _at(self, chart: FetchedChart) -> PublishedChart:
         return next(published for at, published in self._published.items() if _path(*at) == chart.path)

@@ -15,6 +15,10 @@ class FixedClock:
         """Return the time in UTC, in whole seconds."""
         return self._now
 
+    def monotonic(self) -> float:
+        """Return the seconds since the start of this clock."""
+        return (self._now - NOW).total_seconds()
+
     def advance(self, **duration: float) -> None:
         """Advance by the arguments of timedelta."""
         self._now += timedelta(**duration)

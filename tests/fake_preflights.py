@@ -6,7 +6,7 @@ from typing import Any
 
 from builders import a_preflight_pod, a_validator
 from cilium_hybrid.plan.observation import PreflightObservation, Revision
-from cilium_hybrid.ports import FetchedChart, PortError
+from cilium_hybrid.ports import FetchedChart, PortError, Rendered
 from fake_clock import FixedClock
 
 
@@ -24,9 +24,12 @@ class FakePreflights:
     fault: PortError | None = None
     leaves: str | None = None
 
-    async def start(self, chart: FetchedChart, values: Mapping[str, Any], expected: Revision) -> None:
+    async def start(
+        self, chart: FetchedChart, values: Mapping[str, Any], rendered: Rendered, expected: Revision
+    ) -> None:
         """Replace what is left of an earlier preflight by exactly revision `expected`, number 1."""
         assert (chart.version, expected.number) == (expected.chart_version, 1)
+        assert rendered.manifests
         fault, self.fault = self.fault, None
         leaves, self.leaves = self.leaves, None
         self.observed = PreflightObservation()

@@ -9,6 +9,7 @@ from builders import a_cilium_node, an_agent, blocks
 from cilium_hybrid.api.crd import NOT_OBSERVED
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.upgrade import DEFAULT_GROUP
+from cilium_hybrid.plan.actions import PodRef
 from cilium_hybrid.plan.inputs import Resource
 from cilium_hybrid.plan.observation import (
     AgentPod,
@@ -20,8 +21,8 @@ from cilium_hybrid.plan.observation import (
     Lookups,
     Observation,
     PoolConfig,
-    Record,
 )
+from cilium_hybrid.plan.record import Record
 from cilium_hybrid.plan.status.events import StatusEvent
 from cilium_hybrid.plan.validate import LookupRequest
 from cilium_hybrid.plan.values import CONFIG_DIGEST
@@ -53,7 +54,8 @@ class FakeCluster:
     while it is unavailable, `finalizer_error` its error for writes of finalizers, which `refused_writes` counts.
     `lookup_result` answers the `lookup_requests`. `policies` are the errors of admission policies, by kind and name of
     the object. `deleted_pods` are agent pods; their replacements are Ready at once, or have `failure_message`. `edited`
-    is what differs from the release. `node_labels` are the labels that are observed.
+    is what differs from the release. `node_labels` are the labels that are observed. `agent_pod_rejected` is why
+    the API server would reject an agent pod. `unseen` are nodes that have changed since they were observed.
     """
 
     def __init__(self, releases: FakeReleases, preflights: FakePreflights | None = None) -> None:
@@ -66,6 +68,8 @@ class FakeCluster:
         self.records: list[Record] = []
         self.deleted_pods: list[str] = []
         self.failure_message = ""
+        self.agent_pod_rejected: list[str] = []
+        self.unseen: set[str] = set()
         self.nodes: dict[str, HybridNode] = {}
         self.rest = Observation()
         self.lookup_result = Lookups()
@@ -86,6 +90,11 @@ class FakeCluster:
             self._resource = replace(
                 before, generation=before.generation + 1, resource_version=_after(before), spec=spec
             )
+
+    def request(self, value: str) -> None:
+        """Set the reconcile annotation, as a user does; the generation stays."""
+        assert self._resource is not None
+        self._resource = replace(self._resource, resource_version=_after(self._resource), requested=value)
 
     def approve(self, plan_digest: str) -> None:
         """Annotate the resource, as a user does; the generation stays."""
@@ -133,11 +142,10 @@ class FakeCluster:
 
     def observe(self) -> Observation:
         """Return the cluster as the watches last saw it."""
-        record = self.records[-1] if self.records else None
         observation = replace(
             self.rest,
             revisions=tuple(self._releases.revisions),
-            record=record,
+            record=self.record,
             nodes={name: self._with_observed_labels(node) for name, node in self.nodes.items()},
             nodes_with_agent_pods=frozenset(self.rest.agents),
             preflight=self._preflights.observed,
@@ -179,18 +187,41 @@ class FakeCluster:
         changed = replace(now, resource_version=_after(now), finalizers=tuple(finalizers))
         self._resource = None if deleted else changed
 
-    async def delete_agent_pods(self, pods: Sequence[str]) -> None:
-        """Delete these agent pods; ClusterUnavailableError."""
+    async def delete_agent_pods(self, pods: Sequence[PodRef]) -> None:
+        """Delete exactly these agent pods; StaleError, ClusterUnavailableError."""
         self._raise_outage()
-        self.deleted_pods += pods
-        nodes = [pod.node for pod in self.rest.agents.values() if pod.name in pods]
-        if nodes:
-            self.roll_out(*nodes)
+        present = {pod.name: pod for pod in self.rest.agents.values()}
+        for pod in pods:
+            if pod.name not in present:
+                continue
+            if present[pod.name].uid != pod.uid:
+                raise StaleError(f"pod {pod.name} was replaced")
+            self.deleted_pods.append(pod.name)
+            self.roll_out(present[pod.name].node)
+
+    async def require_fresh(self, nodes: Collection[str]) -> None:
+        """Return, because this cluster is always observed as it is; StaleError for a node in `unseen`."""
+        self._raise_outage()
+        if unseen := self.unseen & set(nodes):
+            self.unseen.clear()
+            raise StaleError(f"nodes {sorted(unseen)} have changed since they were observed")
+
+    async def dry_run_agent_pod(self) -> Sequence[str]:
+        """Return why a pod of the present agent template would be rejected; ClusterUnavailableError."""
+        self._raise_outage()
+        return self.agent_pod_rejected
 
     async def write_record(self, record: Record) -> None:
-        """Replace the record; ClusterUnavailableError."""
+        """Replace the record if it is still the one that was read; StaleError, ClusterUnavailableError."""
         self._raise_outage()
-        self.records.append(record)
+        if record.resource_version != (self.record.resource_version if self.record else ""):
+            raise StaleError("the record has changed since it was read")
+        self.records.append(replace(record, resource_version=str(len(self.records) + 1)))
+
+    @property
+    def record(self) -> Record | None:
+        """The record in the API server."""
+        return self.records[-1] if self.records else None
 
     def start_operator(self) -> None:
         """Let the Cilium operator become available with the newest revision, and update the DaemonSet of the agents."""
@@ -215,7 +246,12 @@ class FakeCluster:
             cilium_nodes.setdefault(name, a_cilium_node(name, pod_cidrs=[next(free)]))
         agents = {
             name: an_agent(
-                name, config_digest=run, ready=not self.failure_message, failure_message=self.failure_message
+                name,
+                config_digest=run,
+                ready=not self.failure_message,
+                failure_message=self.failure_message,
+                exits=1 if self.failure_message else 0,
+                uid=str(uuid4()),
             )
             for name in chosen
         }
@@ -225,6 +261,14 @@ class FakeCluster:
         """Replace the agent of one node; its configuration stays."""
         run = self.rest.agents[agent.node].config_digest
         self.rest = replace(self.rest, agents={**self.rest.agents, agent.node: replace(agent, config_digest=run)})
+
+    def crash(self) -> None:
+        """Let a container of every failing agent exit once more."""
+        agents = {
+            name: replace(agent, exits=agent.exits + 1) if agent.failure_message else agent
+            for name, agent in self.rest.agents.items()
+        }
+        self.rest = replace(self.rest, agents=agents)
 
     def lose_agent(self, name: str) -> None:
         """Remove the agent of one node."""
@@ -267,6 +311,7 @@ class RecordingTelemetry:
         self.started = 0
         self.statuses: list[Status | None] = []
         self.certificates: Sequence[Certificate] = ()
+        self.status_errors: list[str | None] = []
 
     def reconcile_started(self) -> None:
         """Record that a reconciliation started."""
@@ -284,3 +329,7 @@ class RecordingTelemetry:
         """Store the status and the certificates; None if the resource does not exist."""
         self.statuses.append(status)
         self.certificates = certificates
+
+    def status_written(self, error: str | None) -> None:
+        """Record why the status is out of date, None if it is not."""
+        self.status_errors.append(error)

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from builders import NOW, a_certificate, a_condition, a_status
+from cilium_hybrid.adapters.kube.watch_state import WatchState
 from cilium_hybrid.adapters.metrics import PrometheusTelemetry, exposition
 from cilium_hybrid.api.conditions import ConditionType, Reason
 from cilium_hybrid.api.status import (
@@ -91,6 +92,7 @@ def everything() -> Scraped:
     """Return the telemetry of a leader that did everything once."""
     scraped = Scraped.of(A_STATUS)
     scraped.telemetry.set_leader(leader=True)
+    scraped.telemetry.watches = [WatchState("nodes"), WatchState("daemonsets/cilium")]
     scraped.telemetry.reconcile_finished(0.1)
     scraped.telemetry.reconcile_failed()
     for succeeded in (True, False):

@@ -33,6 +33,7 @@ from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import PreflightResult, PreflightStatus, Status
 from cilium_hybrid.api.v1alpha1 import DeletionPolicy, Spec
 from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.plan.actions import PodRef
 from cilium_hybrid.plan.decide import decide
 from cilium_hybrid.plan.inputs import Failure, SpecEvaluation
 from cilium_hybrid.plan.observation import (
@@ -44,8 +45,9 @@ from cilium_hybrid.plan.observation import (
     PreflightObservation,
     Revision,
 )
+from cilium_hybrid.plan.record import Rejected
 from cilium_hybrid.plan.release import desired_release
-from cilium_hybrid.plan.rollout.rollout import NO_ROLLOUT, RolloutPlan, RolloutStep
+from cilium_hybrid.plan.rollout.plan import NO_ROLLOUT, RolloutPlan, RolloutStep
 from cilium_hybrid.plan.upgrade.gates import PreflightCheck
 from cilium_hybrid.plan.upgrade.path import find_upgrade_path
 from cilium_hybrid.plan.upgrade.preflight import evaluate_preflight
@@ -131,6 +133,11 @@ RECORDS = st.none() | st.builds(
     chart_ref=st.sampled_from([REF, "/charts/cilium"]),
     pod_cidrs=st.sampled_from([(POOL,), (POOL, "10.86.0.0/16")]),
     verified=st.none() | st.integers(1, 4),
+    unlocked=st.none() | st.integers(1, 4),
+    resumed=st.none() | st.integers(1, 4),
+    rejected=st.none() | st.builds(Rejected, st.integers(1, 4), st.just("sha256:x"), st.just("the new agent fails")),
+    handled=st.sampled_from(["", "now"]),
+    rebuilt=BOOLEANS,
 )
 FAILURES = st.none() | st.builds(
     Failure,
@@ -156,10 +163,9 @@ def history(kinds: Sequence[tuple[str, str]], spec: Spec) -> tuple[Revision, ...
         if kind == "foreign":
             revisions.append(a_foreign_revision(number, status=status))
         elif kind in {"step", "desired_release"}:
-            goal = desired_release(spec, an_observation(*revisions))
             version = "1.18.3-0" if kind == "step" else spec.version
             desired = desired_release(spec.model_copy(update={"version": version}), an_observation(*revisions))
-            revisions.append(a_revision_of(desired, number, status=status, goal=goal if kind == "step" else None))
+            revisions.append(a_revision_of(desired, number, status=status))
         else:
             revisions.append(a_revision(number, status=status, values_digest=OTHER_DIGEST))
     return tuple(revisions)
@@ -178,6 +184,7 @@ AGENTS = st.lists(
         ready=st.booleans(),
         config_digest=st.sampled_from([DIGEST, OTHER_DIGEST]),
         failure_message=st.sampled_from(["", "CrashLoopBackOff"]),
+        version=st.sampled_from([None, "1.17.9", "1.18.8"]),
     ),
     max_size=2,
 )
@@ -222,6 +229,7 @@ def observations(draw: st.DrawFn, spec: Spec) -> Observation:
         agents=draw(AGENTS),
         cilium_nodes=draw(CILIUM_NODES),
         preflight=draw(PREFLIGHTS),
+        lost_watches=draw(st.sampled_from([(), (), (), ("nodes: 403 Forbidden",)])),
     )
 
 
@@ -236,7 +244,8 @@ REPORTED = st.none() | st.builds(
 ROLLOUTS = st.sampled_from(
     [
         NO_ROLLOUT,
-        *(RolloutPlan(step, "x", ("cilium-x",) if step is RolloutStep.RESTART else ()) for step in RolloutStep),
+        *(RolloutPlan(step, "x") for step in RolloutStep if step is not RolloutStep.RESTART),
+        RolloutPlan(RolloutStep.RESTART, "x", (PodRef("cilium-x", "uid"),)),
     ]
 )
 
@@ -246,8 +255,8 @@ def evaluations(draw: st.DrawFn) -> SpecEvaluation:
     """Evaluations before the decision."""
     spec = draw(SPECS)
     observation = draw(observations(spec))
-    upgrade_path = find_upgrade_path(spec, observation, Status(), 0, draw(AVAILABLE))
-    result = evaluate_preflight(observation, None, timedelta(minutes=10), NOW)
+    upgrade_path = find_upgrade_path(spec, observation, Status(), draw(AVAILABLE))
+    result = evaluate_preflight(observation, None, 600.0, 0.0)
     return an_evaluation(
         spec,
         observation,
@@ -256,6 +265,7 @@ def evaluations(draw: st.DrawFn) -> SpecEvaluation:
         now=draw(MOMENTS),
         failure=draw(FAILURES),
         has_finalizer=draw(BOOLEANS),
+        requested=draw(st.sampled_from(["", "", "now", "again"])),
         rollout=draw(ROLLOUTS),
         preflight=PreflightCheck(draw(REPORTED), observation.preflight, result),
         approved=draw(st.sampled_from([None, "sha256:of another plan", upgrade_path.digest])),

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -21,9 +20,10 @@ from cilium_hybrid.adapters.helm.preflight import HelmPreflights
 from cilium_hybrid.adapters.helm.releases import HelmReleases
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
-from cilium_hybrid.adapters.kube.lease import LeaderElector
+from cilium_hybrid.adapters.kube.lease import LEASE_SECONDS, LeaderElector
 from cilium_hybrid.adapters.metrics import PrometheusTelemetry
-from cilium_hybrid.handlers.resource import NotServedError, watch_resource
+from cilium_hybrid.handlers.resource import NotServedError, new_watch_state, watch_resource
+from cilium_hybrid.ports import Telemetry
 from cilium_hybrid.reconcile.chart_versions import ChartVersions
 from cilium_hybrid.reconcile.context import LOG_CONTEXT
 from cilium_hybrid.reconcile.drift import DriftDetector
@@ -32,7 +32,7 @@ from cilium_hybrid.reconcile.loop import run_reconcile_loop
 from cilium_hybrid.reconcile.reconciler import Reconciler
 from cilium_hybrid.reconcile.trigger import Trigger
 from cilium_hybrid.settings import Settings, SettingsError
-from cilium_hybrid.tasks import run_until_first_completed
+from cilium_hybrid.tasks import run_supervised, run_until_first_completed
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,12 @@ EXIT_LEASE_LOST: Final = 3
 MMAP_THRESHOLD: Final = 128 * 1024
 """In bytes; glibc's initial value."""
 _M_MMAP_THRESHOLD: Final = -3
+SYNC_REPORT_SECONDS: Final = 10.0
+"""How often it is recorded which watches have not listed their objects yet."""
+MAX_REPORTED: Final = 3
 FIRST_RETRY_SECONDS: Final = 0.5
 MAX_RETRY_SECONDS: Final = 30.0
-"""Pauses between attempts to watch a resource that is not served; they double."""
+"""Pauses between attempts to watch the resource with kopf; they double."""
 
 
 def run() -> int:
@@ -112,9 +115,9 @@ async def _lead(
     state.ready = False
     telemetry.set_leader(leader=True)
     lost = asyncio.ensure_future(elector.wait_until_lost())
-    operator = _run_operator(
-        settings, client, state, telemetry, stopping, lambda: elector.is_leader, elector.previous_renew_time
-    )
+    # A Helm that another replica started before it lost the Lease may still be running.
+    unlock_after = 0.0 if elector.held_before else float(LEASE_SECONDS)
+    operator = _run_operator(settings, client, state, telemetry, stopping, lambda: elector.is_leader, unlock_after)
     await run_until_first_completed(operator, stopping.wait(), lost)
     if lost.done() and not lost.cancelled():
         log.error("exiting: %s", lost.result())
@@ -130,51 +133,81 @@ async def _run_operator(
     telemetry: PrometheusTelemetry,
     stopping: asyncio.Event,
     may_act: Callable[[], bool],
-    observed_before: datetime | None = None,
+    unlock_after: float = 0.0,
 ) -> None:
-    """Watch and reconcile until cancelled. `observed_before` is when another replica was last known to lead."""
+    """Watch and reconcile until cancelled. `unlock_after` is explained in Reconciler."""
     trigger, clock = Trigger(), SystemClock()
-    cluster = KubeCluster(client, trigger.set)
+    cluster, kopf_watch = KubeCluster(client, trigger.set, may_act), new_watch_state()
+    telemetry.watches = [*cluster.watch_states(), kopf_watch]
     command = HelmCommand(settings.helm, settings.cache / "helm", telemetry.helm_finished)
-    charts = HelmCharts(command, settings.cache, await client.server_version())
-    releases = HelmReleases(command, client, cluster.revisions, may_act)
+    # Its clients ask for the version while the event loop waits, and the Lease has to be renewed meanwhile.
+    await asyncio.to_thread(command.client_version)
+    charts = HelmCharts(command, settings.cache)
+    releases = HelmReleases(command, client, cluster.revisions, may_act, settings.cache)
     preflights = HelmPreflights(command, client, cluster.preflight, may_act)
     chart_versions = ChartVersions(charts, trigger.set)
     drift = DriftDetector(releases, cluster, trigger.set, settings.resync_seconds)
     reconciler = Reconciler(
         cluster,
+        releases,
         Executor(charts, releases, preflights, cluster, clock),
         clock,
         telemetry,
         settings.chart_registries,
         settings.node_name,
-        observed_before,
         chart_versions.of,
         drift.of,
+        unlock_after,
     )
 
     async def reconcile() -> None:
-        await cluster.wait_until_synced()
+        await wait_until_synced(cluster, telemetry)
         state.ready = True
         log.info("watches synced")
         await run_reconcile_loop(reconciler, trigger, clock, telemetry, settings.resync_seconds)
 
     async def watch() -> None:
         pause = FIRST_RETRY_SECONDS
+        in_cluster, restore_signal_handlers = settings.kubeconfig is None, partial(_handle_signals, stopping)
+        loop = asyncio.get_running_loop()
         while True:
             if not await cluster.wait_for_crd():
                 pause = FIRST_RETRY_SECONDS
+            started = loop.time()
             try:
-                await watch_resource(trigger.set, settings.kubeconfig is None, partial(_handle_signals, stopping))
+                await watch_resource(trigger.set, in_cluster, restore_signal_handlers, kopf_watch)
             except NotServedError:
                 # After a CRD is created, each API server replica starts to serve it at another time.
                 log.warning("the API server does not serve CiliumHybrid; retrying in %g s", pause)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, MAX_RETRY_SECONDS)
-            except Exception:
-                if not await cluster.is_crd_deleted():
-                    raise
+            except Exception as error:
+                if await cluster.is_crd_deleted():
+                    kopf_watch.suspended()
+                    continue
+                log.exception("kopf's watch of CiliumHybrid failed; starting it again in %g s", pause)
+                kopf_watch.lose(f"kopf failed ({type(error).__name__}), see the operator's log")
+                if loop.time() - started > MAX_RETRY_SECONDS:
+                    pause = FIRST_RETRY_SECONDS
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, MAX_RETRY_SECONDS)
+            # What kopf missed meanwhile is seen at once.
+            trigger.set()
 
     await run_until_first_completed(
-        reconcile(), watch(), chart_versions.run(), drift.run(), *cluster.background_tasks()
+        reconcile(),
+        watch(),
+        run_supervised("listing of chart versions", chart_versions.run),
+        run_supervised("drift detection", drift.run),
+        *cluster.background_tasks(),
     )
+
+
+async def wait_until_synced(cluster: KubeCluster, telemetry: Telemetry) -> None:
+    """Return when every required watch has listed its objects; until then, report what is missing."""
+    synced = asyncio.ensure_future(cluster.wait_until_synced())
+    try:
+        while not (await asyncio.wait({synced}, timeout=SYNC_REPORT_SECONDS))[0]:
+            lost = [str(state) for state in cluster.watch_states() if state.required and state.loss is not None]
+            telemetry.status_written("; ".join(lost[:MAX_REPORTED]) or "watches have not synced yet")
+    finally:
+        synced.cancel()
+    telemetry.status_written(None)

@@ -4,15 +4,17 @@ Docstrings name the errors that each method raises; every error is a PortError.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.plan.actions import PodRef
 from cilium_hybrid.plan.inputs import Resource
-from cilium_hybrid.plan.observation import Certificate, Difference, Lookups, Observation, Record, Revision
+from cilium_hybrid.plan.observation import Certificate, Difference, Lookups, Observation, ReleasePayload, Revision
+from cilium_hybrid.plan.record import Record
 from cilium_hybrid.plan.release import RELEASE
 from cilium_hybrid.plan.status.events import StatusEvent
 from cilium_hybrid.plan.validate import LookupRequest
@@ -67,6 +69,17 @@ class FetchedChart:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What a chart renders for a release in this cluster, including hooks: judged, and then applied as it is.
+
+    `stream` is what Helm applies, and `manifests` are the objects in it. Both may contain private keys.
+    """
+
+    manifests: Sequence[Mapping[str, Any]] = field(repr=False)
+    stream: bytes = field(default=b"", repr=False)
+
+
 class Charts(Protocol):
     """Charts, fetched once and cached."""
 
@@ -79,10 +92,12 @@ class Charts(Protocol):
     async def defaults(self, chart: FetchedChart) -> Mapping[str, Any]:
         """Return the default values of the chart; ChartRefusedError, ChartUnavailableError."""
 
-    async def render(
-        self, chart: FetchedChart, values: Mapping[str, Any], release: str = RELEASE
-    ) -> Sequence[Mapping[str, Any]]:
-        """Render the manifests of a release; ValuesRefusedError, HelmInterruptedError."""
+    async def render(self, chart: FetchedChart, values: Mapping[str, Any], release: str = RELEASE) -> Rendered:
+        """Render what Helm would apply next for a release, with the capabilities and lookups of the cluster.
+
+        ValuesRefusedError, ChartRefusedError, ApplyFailedError, StaleError, HelmInterruptedError,
+        ClusterUnavailableError.
+        """
 
 
 class Releases(Protocol):
@@ -92,23 +107,29 @@ class Releases(Protocol):
     act. ClusterUnavailableError: Helm or the operator got no answer from the API server.
     """
 
-    async def apply(self, chart: FetchedChart, values: Mapping[str, Any], expected: Revision) -> None:
-        """Create exactly revision `expected`.
+    async def apply(
+        self, chart: FetchedChart, values: Mapping[str, Any], rendered: Rendered, expected: Revision
+    ) -> None:
+        """Create exactly revision `expected` with exactly the objects of `rendered`.
 
         StaleError, ApplyFailedError, HelmInterruptedError, ClusterUnavailableError.
         """
 
-    async def rollback(self, to: int, expected: int) -> None:
-        """Roll back to revision `to`, which creates exactly revision `expected`.
+    async def restorable(self, revision: int) -> tuple[FetchedChart, Mapping[str, Any]]:
+        """Return chart and values of a revision from its payload, or from the kept one of the last verified revision.
 
-        StaleError, ApplyFailedError, HelmInterruptedError, ClusterUnavailableError.
+        ApplyFailedError if neither can be read, ChartUnavailableError if the chart cannot be written to the disk,
+        ClusterUnavailableError.
         """
 
-    async def label_rollback(self, revision: int) -> None:
-        """Label the newest revision, which the operator's rollback created, as managed.
+    async def mark(self, revision: int, mark: Literal["verified", "rejected"]) -> None:
+        """Label a revision of the operator's; the payload of a verified one is kept beyond Helm's history.
 
-        StaleError if it is not the newest or no unlabelled rollback, ClusterUnavailableError.
+        Nothing happens if Helm no longer has the revision; StaleError, ClusterUnavailableError.
         """
+
+    async def payload(self, revision: int) -> ReleasePayload:
+        """Return what is known of a revision from its payload; StaleError if it is gone, ClusterUnavailableError."""
 
     async def uninstall(self, revision: int) -> None:
         """Uninstall the release, whose newest revision is `revision`.
@@ -129,7 +150,9 @@ class Releases(Protocol):
 class Preflights(Protocol):
     """Helm release `cilium-preflight` in kube-system: one at a time, with a single revision."""
 
-    async def start(self, chart: FetchedChart, values: Mapping[str, Any], expected: Revision) -> None:
+    async def start(
+        self, chart: FetchedChart, values: Mapping[str, Any], rendered: Rendered, expected: Revision
+    ) -> None:
         """Remove what is left of an earlier preflight, and install this one as exactly revision `expected`, number 1.
 
         StaleError, ApplyFailedError, HelmInterruptedError, and every error of `end`.
@@ -143,7 +166,10 @@ class Preflights(Protocol):
 
 
 class Cluster(Protocol):
-    """The Kubernetes API: observed through watches, and written rarely."""
+    """The Kubernetes API: observed through watches, and written rarely.
+
+    Every write but an Event raises StaleError if this process may no longer act.
+    """
 
     async def resource(self) -> Resource | None:
         """Read the CiliumHybrid; None if there is none; ClusterUnavailableError."""
@@ -175,11 +201,23 @@ class Cluster(Protocol):
     async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:
         """Replace the finalizers of exactly this version of the resource; StaleError, ClusterUnavailableError."""
 
-    async def delete_agent_pods(self, pods: Sequence[str]) -> None:
-        """Delete these agent pods, if they still exist; ClusterUnavailableError."""
+    async def delete_agent_pods(self, pods: Sequence[PodRef]) -> None:
+        """Delete exactly these agent pods, if they still exist; StaleError, ClusterUnavailableError."""
+
+    async def require_fresh(self, nodes: Collection[str]) -> None:
+        """Read these nodes and their agent pods afresh; StaleError unless the watches show them as they are.
+
+        ClusterUnavailableError.
+        """
+
+    async def dry_run_agent_pod(self) -> Sequence[str]:
+        """Return why a pod of the present agent template would be rejected, a sentence each; ClusterUnavailableError.
+
+        A quota counts only if it would also refuse the pod after one present agent is gone.
+        """
 
     async def write_record(self, record: Record) -> None:
-        """Replace the record; ClusterUnavailableError."""
+        """Replace the record if it is still the one that was read; StaleError, ClusterUnavailableError."""
 
 
 class Telemetry(Protocol):
@@ -197,9 +235,15 @@ class Telemetry(Protocol):
     def record_status(self, status: Status | None, certificates: Sequence[Certificate] = ()) -> None:
         """Replace the reported status and certificates; None if the resource does not exist."""
 
+    def status_written(self, error: str | None) -> None:
+        """Record that the status in the cluster is up to date, or why it cannot be brought up to date."""
+
 
 class Clock(Protocol):
     """The time."""
 
     def now(self) -> datetime:
         """Return the time in UTC, in whole seconds."""
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back and that has no meaning to another process."""

@@ -11,13 +11,14 @@ from typing import Any, Protocol
 
 from builders import DIGEST, NOW, OTHER_DIGEST, a_spec
 from chart.package import package
+from cilium_hybrid.adapters.helm.charts import HelmCharts
 from cilium_hybrid.adapters.helm.command import HelmCommand
 from cilium_hybrid.adapters.helm.preflight import HelmPreflights
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
 from cilium_hybrid.plan.observation import PreflightObservation, Revision
 from cilium_hybrid.plan.upgrade.preflight import CHECK, PREFLIGHT, preflight_values
-from cilium_hybrid.ports import ApplyFailedError, FetchedChart
+from cilium_hybrid.ports import ApplyFailedError, FetchedChart, Rendered
 from contract import tiny_chart
 from contract.kube import with_watches
 from fakes import FakePreflights, FixedClock
@@ -86,7 +87,7 @@ class FakeHarness:
         if broken:
             self._preflights.fault, self._preflights.leaves = ApplyFailedError("Helm could not start it"), "failed"
         chart = FetchedChart(Path("/charts/cilium"), version, DIGEST)
-        asyncio.run(self._preflights.start(chart, preflight_values(a_spec()), expected(version)))
+        asyncio.run(self._preflights.start(chart, preflight_values(a_spec()), Rendered(()), expected(version)))
 
     def end(self) -> None:
         asyncio.run(self._preflights.end())
@@ -109,8 +110,10 @@ class HelmHarness:
             values["preflight"] |= INVALID
         chart = FetchedChart(package(version, self._directory), version, DIGEST)
 
+        rendered = asyncio.run(HelmCharts(self._command(), self._directory).render(chart, values, PREFLIGHT))
+
         async def use(client: KubeClient, cluster: KubeCluster) -> PreflightObservation:
-            await self._preflights(client, cluster).start(chart, values, expected(version))
+            await self._preflights(client, cluster).start(chart, values, rendered, expected(version))
             return cluster.observe().preflight
 
         observed = with_watches(self.cluster.kubeconfig, use)
@@ -134,7 +137,7 @@ class HelmHarness:
         return (
             observed
             if observed.release is None
-            else replace(observed, release=replace(observed.release, created_at=NOW))
+            else replace(observed, release=replace(observed.release, created_at=NOW, changed="", manager=""))
         )
 
     def install(self, chart: Path | None = None, **preflight: Any) -> None:
@@ -199,5 +202,7 @@ class HelmHarness:
         return set((found + self.cluster.kubectl("get", "secrets", "-l", SECRETS, *options)).split())
 
     def _preflights(self, client: KubeClient, cluster: KubeCluster) -> HelmPreflights:
-        command = HelmCommand(self._binary, self._directory / "helm", lambda *_: None)
-        return HelmPreflights(command, client, cluster.preflight, lambda: self.may_act)
+        return HelmPreflights(self._command(), client, cluster.preflight, lambda: self.may_act)
+
+    def _command(self) -> HelmCommand:
+        return HelmCommand(self._binary, self._directory / "helm", lambda *_: None)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from cilium_hybrid.adapters.helm import command
 from cilium_hybrid.adapters.helm.charts import HelmCharts
 from cilium_hybrid.adapters.helm.command import HelmCommand
 from cilium_hybrid.adapters.helm.registry import list_versions
@@ -18,6 +19,7 @@ from cilium_hybrid.ports import ChartRefusedError, Charts, ChartUnavailableError
 from contract import tiny_chart
 from fakes import FakeCharts, PublishedChart
 from testbed import binaries
+from testbed.cluster import Cluster
 from testbed.registry import Registry
 
 VERSIONS = (f"1.17.{number}" for number in itertools.count())
@@ -46,7 +48,13 @@ class ChartsHarness(Protocol):
         """Make the registry answer 429."""
 
     def hang(self) -> None:
-        """Make the registry not answer, and shorten the client's timeout."""
+        """Make the registry accept requests and not answer, and shorten the client's timeouts."""
+
+    def serve(self) -> None:
+        """Make the registry answer again."""
+
+    def damage_cache(self, chart: FetchedChart) -> None:
+        """Truncate a fetched chart on the operator's disk."""
 
     def pulls(self) -> int:
         """Return how many requests for charts the registry received."""
@@ -79,6 +87,12 @@ class FakeHarness:
     def hang(self) -> None:
         self._fake.outage = "no complete answer"
 
+    def serve(self) -> None:
+        self._fake.outage = None
+
+    def damage_cache(self, chart: FetchedChart) -> None:
+        self._fake.forget(chart)
+
     def pulls(self) -> int:
         return len(self._fake.pulls)
 
@@ -90,8 +104,8 @@ class FakeHarness:
 
 
 class HelmHarness:
-    def __init__(self, registry: Registry, directory: Path) -> None:
-        self.ref = registry.ref
+    def __init__(self, registry: Registry, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ref, self._monkeypatch = registry.ref, monkeypatch
         self._registry, self._directory = registry, directory
         # More than two tags take more than one page.
         self.charts: Charts = self._charts(partial(list_versions, page=2))
@@ -115,13 +129,21 @@ class HelmHarness:
     def hang(self) -> None:
         self._registry.hang()
         self.charts = self._charts(partial(list_versions, seconds=0.5))
+        self._monkeypatch.setattr(command, "READ_SECONDS", 2.0)
+
+    def serve(self) -> None:
+        self._registry.serve()
+        self._monkeypatch.setattr(command, "READ_SECONDS", 60.0)
+
+    def damage_cache(self, chart: FetchedChart) -> None:
+        chart.path.write_bytes(chart.path.read_bytes()[:-1])
 
     def pulls(self) -> int:
         return sum("/manifests/" in path for _, path in self._registry.requests)
 
     def _charts(self, list_tags: Callable[[str], Awaitable[Sequence[CiliumVersion]]]) -> Charts:
-        command = HelmCommand(binaries.ensure("helm")["helm"], self._directory / "helm", lambda *_: None)
-        return HelmCharts(command, self._directory / "cache", "v1.35.0", list_tags)
+        helm = HelmCommand(binaries.ensure("helm")["helm"], self._directory / "helm", lambda *_: None)
+        return HelmCharts(helm, self._directory / "cache", list_tags)
 
     def _put(self, path: Path, version: str, mark: str) -> Path:
         return (tiny_chart.directory if path.name == "directory" else tiny_chart.archive)(path, version, mark)
@@ -139,9 +161,13 @@ def fake(tmp_path: Path) -> ChartsHarness:
 
 
 @pytest.fixture
-def helm(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChartsHarness]:
+def helm(
+    registry: Registry, testbed_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ChartsHarness]:
     monkeypatch.setenv("SSL_CERT_FILE", str(registry.ca_file))
-    yield HelmHarness(registry, tmp_path)
+    # Charts are rendered with the capabilities and lookups of a cluster.
+    monkeypatch.setenv("KUBECONFIG", str(testbed_cluster.kubeconfig))
+    yield HelmHarness(registry, tmp_path, monkeypatch)
     registry.serve()
 
 
@@ -166,7 +192,7 @@ def versions(harness: ChartsHarness, ref: str | None = None) -> list[str]:
 
 
 def render(harness: ChartsHarness, chart: FetchedChart, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return asyncio.run(harness.charts.render(chart, values))
+    return asyncio.run(harness.charts.render(chart, values)).manifests
 
 
 def test_a_chart_is_pulled_once_and_cached(harness: ChartsHarness, version: str) -> None:
@@ -203,6 +229,27 @@ def test_cached_charts_do_not_need_the_registry(harness: ChartsHarness, version:
     assert fetch(harness, version) == chart
     with pytest.raises(ChartUnavailableError):
         fetch(harness, next(VERSIONS))
+
+
+def test_20_a_registry_that_stays_silent_makes_a_chart_unavailable(harness: ChartsHarness, version: str) -> None:
+    harness.publish(version)
+    harness.hang()
+    with pytest.raises(ChartUnavailableError, match=f"cannot fetch chart {version} from {harness.ref}: no complete"):
+        fetch(harness, version)
+    harness.serve()
+
+    assert fetch(harness, version).version == version
+
+
+def test_20_a_damaged_chart_is_fetched_again(harness: ChartsHarness, version: str) -> None:
+    harness.publish(version)
+    chart = fetch(harness, version)
+    pulls = harness.pulls()
+    harness.damage_cache(chart)
+
+    assert fetch(harness, version) == chart
+    assert harness.pulls() > pulls
+    assert render(harness, chart, {})
 
 
 def test_a_chart_with_another_digest_than_the_pinned_one_is_refused(harness: ChartsHarness, version: str) -> None:

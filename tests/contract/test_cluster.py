@@ -19,8 +19,9 @@ from cilium_hybrid.api.status import RolloutStatus
 from cilium_hybrid.api.upgrade import DEFAULT_GROUP
 from cilium_hybrid.api.v1alpha1 import APPROVE, FINALIZER, GROUP, KIND, NAME, VERSION
 from cilium_hybrid.plan.inputs import Resource
-from cilium_hybrid.plan.observation import Certificate, CertificateIssuer, HybridNode, Record, Rejected
-from cilium_hybrid.plan.rollout.rollout import RolloutPlan, RolloutStep
+from cilium_hybrid.plan.observation import Certificate, CertificateIssuer, HybridNode
+from cilium_hybrid.plan.record import Record, Rejected
+from cilium_hybrid.plan.rollout.plan import RolloutPlan, RolloutStep
 from cilium_hybrid.ports import StaleError
 from cilium_hybrid.reconcile.reconciler import dump
 from contract.kube import with_watches
@@ -291,23 +292,56 @@ def test_at_first_there_is_no_record(harness: ClusterHarness) -> None:
     assert harness.record() is None
 
 
-def test_a_record_is_read_as_written_and_replaced_as_a_whole(harness: ClusterHarness) -> None:
-    harness.write_record(a_record(pod_cidrs=["10.1.0.0/16", "10.2.0.0/16"]))
-    first = harness.record()
-    harness.write_record(a_record(revision=2))
+def the_record(harness: ClusterHarness) -> Record:
+    record = harness.record()
+    assert record is not None
+    return record
 
-    assert first == a_record(pod_cidrs=["10.1.0.0/16", "10.2.0.0/16"])
+
+def replace_record(harness: ClusterHarness, record: Record) -> None:
+    """Replace the record that was read just now."""
+    harness.write_record(replace(record, resource_version=the_record(harness).resource_version))
+
+
+def test_a_record_is_read_as_written_and_replaced_as_a_whole(harness: ClusterHarness) -> None:
+    harness.write_record(a_record(pod_cidrs=["10.1.0.0/16", "10.2.0.0/16"], verified=1))
+    first = the_record(harness)
+    replace_record(harness, a_record(revision=2))
+
+    assert first == a_record(pod_cidrs=["10.1.0.0/16", "10.2.0.0/16"], verified=1)
     assert harness.record() == a_record(revision=2)
 
 
-def test_verified_and_rejected_revisions_are_part_of_the_record(harness: ClusterHarness) -> None:
-    rejected = Rejected(4, 7, "sha256:x", 'the new agent fails on a (crash: "x")')
-    harness.write_record(replace(a_record(), verified=3, rejected=rejected))
-    first = harness.record()
+def test_a_rejected_revision_is_part_of_the_record(harness: ClusterHarness) -> None:
+    rejected = Rejected(4, "sha256:x", 'the new agent fails on a (crash: "x")')
+    harness.write_record(replace(a_record(verified=3), rejected=rejected))
+    first = the_record(harness)
+    replace_record(harness, a_record())
+
+    assert first == replace(a_record(verified=3), rejected=rejected)
+    assert harness.record() == a_record()
+
+
+def test_a_record_that_another_process_has_changed_is_not_replaced(harness: ClusterHarness) -> None:
+    harness.write_record(a_record())
+    outdated = the_record(harness)
+    replace_record(harness, a_record(revision=2))
+
+    with pytest.raises(StaleError):
+        harness.write_record(replace(outdated, revision=3))
+    assert harness.record() == a_record(revision=2)
+
+
+def test_a_record_that_another_process_has_created_is_not_replaced(harness: ClusterHarness) -> None:
     harness.write_record(a_record())
 
-    assert first == replace(a_record(), verified=3, rejected=rejected)
-    assert harness.record() == a_record()
+    for record in (a_record(revision=2), a_record()):
+        with pytest.raises(StaleError):
+            harness.write_record(record)
+    replace_record(harness, a_record(revision=3))
+    with pytest.raises(StaleError):
+        harness.write_record(a_record(revision=3, handled="x"))
+    assert harness.record() == a_record(revision=3)
 
 
 def test_a_record_outlives_the_resource(harness: ClusterHarness) -> None:
@@ -317,6 +351,48 @@ def test_a_record_outlives_the_resource(harness: ClusterHarness) -> None:
 
     assert harness.resource() is None
     assert harness.record() == a_record()
+
+
+def test_a_record_that_was_deleted_since_it_was_read_is_not_written(
+    kube: ClusterHarness, testbed_cluster: Cluster
+) -> None:
+    kube.write_record(a_record())
+    outdated = the_record(kube)
+    testbed_cluster.kubectl("delete", "configmap", "cilium-hybrid-applied", "-n", "kube-system")
+
+    with pytest.raises(StaleError):
+        kube.write_record(outdated)
+    assert kube.record() is None
+
+
+def test_an_unreadable_record_is_observed_as_none_and_replaced(kube: ClusterHarness, testbed_cluster: Cluster) -> None:
+    config = ("configmap", "cilium-hybrid-applied", "-n", "kube-system")
+    testbed_cluster.kubectl("create", *config, "--from-literal=maskSize=x", "--from-literal=revision=1")
+    before = kube.record()
+    kube.write_record(a_record())
+
+    assert before is None
+    assert kube.record() == a_record()
+
+
+def test_a_change_of_the_config_map_that_leaves_the_record_as_it_is_does_not_make_it_stale(
+    kube: ClusterHarness, testbed_cluster: Cluster
+) -> None:
+    async def use(_: KubeClient, cluster: KubeCluster) -> None:
+        before = cluster.observe().record
+        assert before is not None
+        labelled = ("label", "configmap", "cilium-hybrid-applied", "-n", "kube-system", "a=b")
+        await asyncio.to_thread(testbed_cluster.kubectl, *labelled)
+        while (record := cluster.observe().record) is None or record.resource_version == before.resource_version:
+            await asyncio.wait_for(changed.wait(), 10)
+            changed.clear()
+        await cluster.write_record(replace(record, revision=2))
+
+    changed = asyncio.Event()
+    kube.write_record(a_record())
+    with_watches(testbed_cluster.kubeconfig, use, changed.set)
+
+    assert kube.record() == a_record(revision=2)
 
 
 def test_the_expiry_of_the_charts_certificates_is_observed_and_no_other_secret_is_read(

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from cilium_hybrid.handlers.resource import NotServedError, watch_resource
+from cilium_hybrid.handlers.resource import NotServedError, new_watch_state, watch_resource
 from contract.conftest import CRDS
 from testbed.cluster import Cluster
 from testbed.operator import wait_for_crd
@@ -65,7 +65,7 @@ async def _until_it_fails(cluster: Cluster, watch: "asyncio.Future[NoReturn]") -
 def test_a_watch_that_ends_does_not_cancel_other_tasks(watched: Cluster) -> None:
     async def scenario() -> None:
         changed = asyncio.Event()
-        watch = asyncio.ensure_future(watch_resource(changed.set, False, lambda: None))
+        watch = asyncio.ensure_future(watch_resource(changed.set, False, lambda: None, new_watch_state()))
         async with asyncio.timeout(LIMIT):
             await changed.wait()
         # Like Helm and requests: started while kopf watches, and still running when it stops.
@@ -83,7 +83,7 @@ def test_the_process_keeps_its_signal_handlers(watched: Cluster) -> None:
     async def scenario() -> None:
         changed, stopping = asyncio.Event(), asyncio.Event()
         restore_handlers = partial(asyncio.get_running_loop().add_signal_handler, signal.SIGTERM, stopping.set)
-        watch = asyncio.ensure_future(watch_resource(changed.set, False, restore_handlers))
+        watch = asyncio.ensure_future(watch_resource(changed.set, False, restore_handlers, new_watch_state()))
         async with asyncio.timeout(LIMIT):
             await changed.wait()
             os.kill(os.getpid(), signal.SIGTERM)
@@ -104,7 +104,7 @@ def test_a_resource_that_is_not_served_raises_an_error(watched: Cluster) -> None
         await asyncio.to_thread(watched.kubectl, "delete", "-f", CRDS)
         with pytest.raises(NotServedError):
             async with asyncio.timeout(LIMIT):
-                await watch_resource(lambda: None, False, lambda: None)
+                await watch_resource(lambda: None, False, lambda: None, new_watch_state())
 
     _run(scenario)
 
@@ -113,7 +113,7 @@ def test_a_resource_that_is_not_served_raises_an_error(watched: Cluster) -> None
 def test_cancellation_leaves_no_task() -> None:
     async def scenario() -> None:
         changed = asyncio.Event()
-        watch = asyncio.ensure_future(watch_resource(changed.set, False, lambda: None))
+        watch = asyncio.ensure_future(watch_resource(changed.set, False, lambda: None, new_watch_state()))
         async with asyncio.timeout(LIMIT):
             await changed.wait()
             watch.cancel()

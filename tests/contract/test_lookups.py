@@ -1,7 +1,5 @@
 """Lookups against an API server."""
 
-import base64
-import gzip
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +8,9 @@ import pytest
 
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
-from cilium_hybrid.plan.observation import Lookups, PoolConfig
+from cilium_hybrid.plan.observation import Lookups
 from cilium_hybrid.plan.validate import LookupRequest
-from cilium_hybrid.rules.cluster import AddressRange
+from cilium_hybrid.rules.cluster_facts import AddressRange
 from contract.kube import with_watches
 from testbed.cluster import Cluster
 from testbed.processes import wait_until
@@ -107,35 +105,3 @@ def test_names_of_peering_policies(cluster: Cluster) -> None:
     cluster.kubectl("delete", "crd", "ciliumbgppeeringpolicies.cilium.io", "--timeout=30s")
 
     assert found == Lookups(peering_policies=("rack-1",))
-
-
-@pytest.mark.parametrize(
-    ("release", "expected"),
-    [
-        pytest.param(
-            {
-                "config": {
-                    "ipam": {"operator": {"clusterPoolIPv4PodCIDRList": ["10.1.0.0/16"], "clusterPoolIPv4MaskSize": 26}}
-                }
-            },
-            PoolConfig(("10.1.0.0/16",), 26),
-            id="list of CIDRs",
-        ),
-        pytest.param(
-            {"config": {"ipam": {"operator": {"clusterPoolIPv4PodCIDRList": "10.1.0.0/16"}}}},
-            PoolConfig(("10.1.0.0/16",), None),
-            id="one CIDR, no mask size",
-        ),
-        pytest.param({"config": {}}, None, id="no IPAM values"),
-        pytest.param(None, None, id="invalid payload"),
-    ],
-)
-def test_ipam_settings_of_a_helm_revision(cluster: Cluster, release: Any, expected: PoolConfig | None) -> None:
-    packed = b"broken" if release is None else gzip.compress(json.dumps(release).encode())
-    payload = base64.b64encode(base64.b64encode(packed)).decode()
-    metadata = {"name": RELEASE, "namespace": "kube-system"}
-    cluster.apply(
-        json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"release": payload}})
-    )
-
-    assert lookups(cluster, LookupRequest(revision=3)) == Lookups(released_pool=expected)

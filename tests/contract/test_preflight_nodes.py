@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,14 @@ import pytest
 
 from builders import DIGEST, NOW, OTHER_DIGEST, a_spec
 from chart.package import package
-from cilium_hybrid.adapters.clock import SystemClock
+from cilium_hybrid.adapters.helm.charts import HelmCharts
 from cilium_hybrid.adapters.helm.command import HelmCommand
 from cilium_hybrid.adapters.helm.preflight import HelmPreflights
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
 from cilium_hybrid.api.status import PreflightResult
 from cilium_hybrid.plan.observation import Observation, PreflightObservation, Revision
-from cilium_hybrid.plan.upgrade.preflight import PreflightEvaluation, evaluate_preflight, preflight_values
+from cilium_hybrid.plan.upgrade.preflight import PREFLIGHT, PreflightEvaluation, evaluate_preflight, preflight_values
 from cilium_hybrid.ports import FetchedChart
 from cilium_hybrid.rules.rendered.rules import HYBRID_LABEL, HYBRID_VALUE
 from contract.kube import with_watches
@@ -40,7 +39,7 @@ AGENTS = {
         "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": EXPRESSIONS}]}
     }
 }
-TIMEOUT = timedelta(minutes=10)
+TIMEOUT = 600.0
 LIMIT = 60.0
 
 
@@ -77,7 +76,9 @@ class Preflight:
         async def use(client: KubeClient, cluster: KubeCluster) -> Observation:
             chart = FetchedChart(self._archives[version], version, DIGEST)
             expected = Revision(1, "deployed", NOW, True, version, DIGEST, OTHER_DIGEST)
-            await self._preflights(client, cluster).start(chart, preflight_values(a_spec()), expected)
+            values = preflight_values(a_spec())
+            rendered = await HelmCharts(self._command(), self._directory).render(chart, values, PREFLIGHT)
+            await self._preflights(client, cluster).start(chart, values, rendered, expected)
             async with asyncio.timeout(LIMIT):
                 while not until(observation := cluster.observe()):
                     changed.clear()
@@ -96,8 +97,10 @@ class Preflight:
         return with_watches(self._kubeconfig, use)
 
     def _preflights(self, client: KubeClient, cluster: KubeCluster) -> HelmPreflights:
-        command = HelmCommand(binaries.ensure("helm")["helm"], self._directory, lambda *_: None)
-        return HelmPreflights(command, client, cluster.preflight, lambda: True)
+        return HelmPreflights(self._command(), client, cluster.preflight, lambda: True)
+
+    def _command(self) -> HelmCommand:
+        return HelmCommand(binaries.ensure("helm")["helm"], self._directory, lambda *_: None)
 
 
 @pytest.fixture
@@ -114,8 +117,8 @@ def preflight(
 
 
 def evaluate(observation: Observation, *, late: bool = False) -> PreflightEvaluation:
-    now = SystemClock().now()
-    return evaluate_preflight(observation, None, TIMEOUT, now + TIMEOUT if late else now)
+    first = evaluate_preflight(observation, None, TIMEOUT, 0.0)
+    return evaluate_preflight(observation, first.progress, TIMEOUT, TIMEOUT if late else 0.0)
 
 
 def passed(observation: Observation) -> bool:

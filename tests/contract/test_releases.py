@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from cilium_hybrid.adapters.kube.helm_secret import Mark
+from cilium_hybrid.plan.observation import ReleasePayload
 from cilium_hybrid.ports import ApplyFailedError, StaleError
-from contract.release_harness import FakeHarness, HelmHarness, ReleaseHarness, expected
+from contract.release_harness import VERSION, FakeHarness, HelmHarness, ReleaseHarness, expected, on_cluster, states
 from testbed.cluster import Cluster
 
 
@@ -20,19 +22,14 @@ def fake() -> ReleaseHarness:
 @pytest.fixture
 def helm(testbed_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HelmHarness]:
     monkeypatch.setenv("KUBECONFIG", str(testbed_cluster.kubeconfig))
-    yield HelmHarness(testbed_cluster, tmp_path)
-    for kind, names in (("secrets", "-lowner=helm"), ("daemonset", "cilium"), ("cm", "tiny"), ("pod", "hangs")):
-        testbed_cluster.kubectl("delete", kind, names, "-n", "kube-system", "--ignore-not-found", "--wait=false")
+    with on_cluster(testbed_cluster, tmp_path) as harness:
+        yield harness
 
 
 @pytest.fixture(params=["fake", "helm"])
 def harness(request: pytest.FixtureRequest) -> ReleaseHarness:
     found: ReleaseHarness = request.getfixturevalue(request.param)
     return found
-
-
-def states(harness: ReleaseHarness) -> list[tuple[int, str, bool]]:
-    return [(revision.number, revision.status, revision.managed) for revision in harness.observed()]
 
 
 def test_apply_creates_exactly_the_expected_revision(harness: ReleaseHarness) -> None:
@@ -78,21 +75,17 @@ def test_a_rollback_by_an_admin_is_not_managed(harness: ReleaseHarness) -> None:
     assert harness.values() == {"data": "one"}
 
 
-def test_a_rollback_by_the_operator_is_managed_once_it_is_labelled(harness: ReleaseHarness) -> None:
+def test_the_operator_restores_an_earlier_revision_as_its_own(harness: ReleaseHarness) -> None:
     harness.apply(1, {"data": "one"})
     harness.apply(2, {"data": "two"})
     harness.roll_back(1, 3)
-    before = harness.observed()[-1]
-    harness.label_rollback(3)
 
-    assert (before.managed, before.rolled_back_to, before.status) == (False, 1, "deployed")
     assert harness.observed()[-1] == replace(expected(3), rolled_back_to=1)
     assert harness.values() == {"data": "one"}
-    with pytest.raises(StaleError):
-        harness.label_rollback(3)
+    assert states(harness) == [(1, "superseded", True), (2, "superseded", True), (3, "deployed", True)]
 
 
-def test_a_rollback_that_would_not_create_the_next_revision_is_stale(harness: ReleaseHarness) -> None:
+def test_restoring_is_stale_if_it_would_not_create_the_next_revision(harness: ReleaseHarness) -> None:
     harness.apply(1, {"data": "one"})
 
     with pytest.raises(StaleError):
@@ -100,14 +93,80 @@ def test_a_rollback_that_would_not_create_the_next_revision_is_stale(harness: Re
     assert states(harness) == [(1, "deployed", True)]
 
 
-def test_a_revision_after_a_labelled_rollback_is_no_rollback(harness: ReleaseHarness) -> None:
+def test_a_revision_after_a_restored_one_restores_nothing(harness: ReleaseHarness) -> None:
     harness.apply(1, {"data": "one"})
     harness.apply(2, {"data": "two"})
     harness.roll_back(1, 3)
-    harness.label_rollback(3)
     harness.apply(4, {"data": "four"})
 
     assert harness.observed()[-1] == expected(4)
+
+
+def test_a_verified_revision_is_restored_after_helm_has_deleted_it(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.mark(1, "verified")
+    harness.apply(2, {"data": "two"})
+    harness.prune(1)
+    harness.roll_back(1, 3)
+
+    assert harness.observed()[-1] == replace(expected(3), rolled_back_to=1)
+    assert harness.values() == {"data": "one"}
+
+
+def test_a_revision_that_helm_has_deleted_and_that_is_not_the_last_verified_one_cannot_be_restored(
+    harness: ReleaseHarness,
+) -> None:
+    for number, data in ((1, "one"), (2, "two")):
+        harness.apply(number, {"data": data})
+        harness.mark(number, "verified")
+    harness.apply(3, {"data": "three"})
+    harness.prune(1)
+
+    with pytest.raises(ApplyFailedError):
+        harness.roll_back(1, 4)
+    assert harness.values() == {"data": "three"}
+
+
+@pytest.mark.parametrize(("mark", "other"), [("verified", "rejected"), ("rejected", "verified")])
+def test_a_mark_belongs_to_one_revision_although_helm_copies_labels(
+    harness: ReleaseHarness, mark: Mark, other: Mark
+) -> None:
+    is_marked: dict[str, Any] = {mark: True}
+    is_marked_otherwise: dict[str, Any] = {other: True}
+    harness.apply(1, {"data": "one"})
+    harness.mark(1, mark)
+    marked = harness.observed()
+    harness.apply(2, {"data": "two"})
+    harness.upgrade({"data": "admin"})
+    harness.mark(2, other)
+    (first, second, third) = harness.observed()
+
+    assert marked == (replace(expected(1), **is_marked),)
+    assert first == replace(expected(1), status="superseded", **is_marked)
+    assert second == replace(expected(2), status="superseded", **is_marked_otherwise)
+    assert (third.verified, third.rejected) == (False, False)
+
+
+def test_marking_a_revision_that_helm_has_deleted_does_nothing(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.mark(7, "rejected")
+
+    assert harness.observed() == (expected(1),)
+
+
+def test_a_payload_tells_the_version_of_the_chart(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+
+    assert harness.payload(1) == ReleasePayload(chart_version=VERSION)
+    with pytest.raises(StaleError):
+        harness.payload(2)
+
+
+def test_a_damaged_payload_is_not_readable(harness: ReleaseHarness) -> None:
+    harness.apply(1, {"data": "one"})
+    harness.corrupt(1)
+
+    assert harness.payload(1) == ReleasePayload(readable=False)
 
 
 def test_an_install_by_an_admin_is_not_managed(harness: ReleaseHarness) -> None:

@@ -53,6 +53,11 @@ class Site:
         }
         self.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
 
+    def reconcile(self, value: str) -> None:
+        """Set the annotation that asks the operator to try again, or to resume from a foreign revision."""
+        annotation = f"ciliumhybrid.io/reconcile={value}"
+        self.cluster.kubectl("annotate", "--overwrite", "ciliumhybrid", "default", annotation)
+
     def resource(self) -> dict[str, Any]:
         """Return the resource."""
         found: dict[str, Any] = self.cluster.request("GET", "/apis/ciliumhybrid.io/v1alpha1/ciliumhybrids/default")
@@ -196,7 +201,8 @@ class Site:
             cluster.helm("uninstall", "cilium", "-n", "kube-system", "--ignore-not-found")
         secrets = ("secrets", "-n", "kube-system", "-l", RELEASE_SECRETS)
         cluster.kubectl("delete", *secrets)
-        cluster.kubectl("delete", "configmap", "-n", "kube-system", "cilium-hybrid-applied", "--ignore-not-found")
+        kept = ("configmap/cilium-hybrid-applied", "secret/cilium-hybrid-verified")
+        cluster.kubectl("delete", "-n", "kube-system", "--ignore-not-found", *kept)
         cluster.kubectl("wait", "--for=delete", "pods", "-n", "kube-system", "-l", "k8s-app=cilium", "--timeout=60s")
 
 

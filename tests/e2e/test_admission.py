@@ -43,12 +43,25 @@ def test_the_api_server_accepts_valid_manifests_and_those_that_only_the_operator
     )
 
 
-def _apply_installed(site: Site) -> None:
-    """Apply a resource whose status says that Cilium is installed."""
-    site.apply()
-    release = {"revision": 1, "status": "deployed", "chart": "x", "chartDigest": "x", "valuesDigest": "x"}
+READY = {
+    "type": "Ready",
+    "status": "False",
+    "reason": "Installing",
+    "message": "x",
+    "observedGeneration": 1,
+    "lastTransitionTime": "2026-03-01T12:00:00Z",
+}
+
+
+def _write_status(site: Site, **status: Any) -> None:
     path = "/apis/ciliumhybrid.io/v1alpha1/ciliumhybrids/default/status"
-    site.cluster.request("PATCH", path, {"status": {"release": release}}, kind="application/merge-patch+json")
+    site.cluster.request("PATCH", path, {"status": status}, kind="application/merge-patch+json")
+
+
+def _apply_installed(site: Site) -> None:
+    """Apply a resource whose status says which IPAM settings are applied."""
+    site.apply()
+    _write_status(site, conditions=[READY], ipam={"applied": {"podCIDRs": ["10.85.0.0/16"], "maskSize": 25}})
 
 
 @pytest.mark.parametrize(
@@ -82,4 +95,47 @@ def test_after_the_install_a_pod_cidr_can_be_appended(bare_site: Site) -> None:
     bare_site.apply(**_ipam("10.85.0.0/16", "10.86.0.0/16"))
 
     assert bare_site.resource()["spec"]["ipam"]["podCIDRs"] == ["10.85.0.0/16", "10.86.0.0/16"]
+    bare_site.cluster.kubectl("delete", "ciliumhybrid", "default")
+
+
+def test_a_pod_cidr_that_was_appended_and_never_applied_can_be_removed(bare_site: Site) -> None:
+    _apply_installed(bare_site)
+    bare_site.apply(**_ipam("10.85.0.0/16", "10.86.0.0/16"))
+    bare_site.apply()
+
+    assert bare_site.resource()["spec"]["ipam"]["podCIDRs"] == ["10.85.0.0/16"]
+    bare_site.cluster.kubectl("delete", "ciliumhybrid", "default")
+
+
+def test_after_a_failed_install_of_which_nothing_is_left_pod_cidrs_and_mask_can_change(bare_site: Site) -> None:
+    _apply_installed(bare_site)
+    _write_status(bare_site, ipam=None)
+    bare_site.apply(**_ipam("10.86.0.0/16", mask=26))
+
+    assert bare_site.resource()["spec"]["ipam"] == {"podCIDRs": ["10.86.0.0/16"], "maskSize": 26}
+    bare_site.cluster.kubectl("delete", "ciliumhybrid", "default")
+
+
+OVERLAP = {"networks": {"vpcCIDRs": ["10.85.0.0/16"], "remotePodCIDRs": ["10.99.0.0/16"]}}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param({"ipam": {"applied": {"podCIDRs": ["10.1.0.0/16"], "maskSize": 20}}}, id="other pools run"),
+        pytest.param({"ipam": None}, id="nothing runs any more"),
+    ],
+)
+def test_the_operator_can_always_write_the_status(bare_site: Site, status: dict[str, Any]) -> None:
+    """Rules of the CRD also run on writes to the status; a refused one would silence the operator."""
+    _apply_installed(bare_site)
+    bare_site.apply(**OVERLAP)
+    _write_status(bare_site, **status)
+    _write_status(bare_site, phase="Blocked")
+    # An edit that is about something else is not judged either.
+    bare_site.apply(**OVERLAP, masquerade=False)
+
+    assert bare_site.status()["phase"] == "Blocked"
+    with pytest.raises(CommandError, match=r"podCIDRs"):
+        bare_site.apply(**OVERLAP, **_ipam("10.85.0.0/16", "10.86.0.0/16"))
     bare_site.cluster.kubectl("delete", "ciliumhybrid", "default")

@@ -191,7 +191,7 @@ def test_node_blocks_protect_the_mask_size_after_an_uninstall(site: Site) -> Non
     assert nothing
 
 
-def test_node_blocks_protect_the_mask_size_without_record_and_configuration(site: Site) -> None:
+def test_the_deployed_revision_protects_the_mask_size_without_record_and_configuration(site: Site) -> None:
     _installed(site)
     agents = site.agents()
     site.operator.stop()
@@ -201,7 +201,7 @@ def test_node_blocks_protect_the_mask_size_without_record_and_configuration(site
     site.operator.start()
     ready = site.wait_for("MaskChanged", ready="False")
 
-    assert "is a /25; use 25" in ready["message"]
+    assert "all node blocks are /25 (revision 1 of Helm release cilium); use 25" in ready["message"]
     assert site.agents() == agents
 
 

@@ -216,12 +216,21 @@ def _corrupt_revision(site: Site, revision: int) -> dict[str, Any]:
     return {"data": data}
 
 
-def test_an_unreadable_newest_release_secret_is_skipped(site: Site) -> None:
+def test_an_unreadable_newest_release_secret_blocks_the_uninstall_until_it_is_restored(site: Site) -> None:
     _install(site, deletionPolicy="Uninstall")
     _install(site, deletionPolicy="Uninstall", masquerade=False)
-    _corrupt_revision(site, 2)
-    _delete(site)
+    repair = _corrupt_revision(site, 2)
+    # Helm would skip it, and delete only what the revision before has.
+    locked = site.wait_for("ReleaseLocked", ready="False")
+    _delete(site, wait=False)
+    blocked = site.wait_for("DeletionBlocked", ready="False")
+    runs = _cilium_runs(site)
+    site.cluster.request("PATCH", f"{SECRETS}2", repair, kind="application/merge-patch+json")
+    _wait_until_gone(site)
 
+    for ready in (locked, blocked):
+        assert "Secret kube-system/sh.helm.release.v1.cilium.v2 cannot be decoded" in ready["message"]
+    assert runs
     assert _cilium_is_gone(site)
 
 

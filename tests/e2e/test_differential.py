@@ -42,7 +42,14 @@ from testbed.operator import wait_for_crd
 ROOT = Path(__file__).parents[2]
 RESOURCES = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
 RESOURCE = f"{RESOURCES}/{NAME}"
-RELEASE = {"revision": 1, "status": "deployed", "chart": "x", "chartDigest": "x", "valuesDigest": "x"}
+READY = {
+    "type": "Ready",
+    "status": "False",
+    "reason": "Installing",
+    "message": "x",
+    "observedGeneration": 1,
+    "lastTransitionTime": "2026-03-01T12:00:00Z",
+}
 STEPS = 12
 MIN_VIOLATIONS = 20
 NOT_INSTALLED = Running()
@@ -50,11 +57,12 @@ NOT_INSTALLED = Running()
 
 @dataclass(frozen=True)
 class SpecWrite:
-    """A resource that a user writes, and the Cilium that runs."""
+    """A resource that a user writes, and the Cilium that runs. `observed`: the operator has written the status."""
 
     raw: Any
     running: Running = NOT_INSTALLED
     name: str = NAME
+    observed: bool = False
 
     @cached_property
     def spec(self) -> LenientSpec:
@@ -72,11 +80,11 @@ def _on_the_change(rule: Rule[SpecChange]) -> OperatorRule:
     return lambda write: rule(SpecChange(write.running, write.spec))
 
 
-def _on_one_list(rule: Rule[LenientSpec], field: str, *, installed: bool) -> OperatorRule:
-    """The CRD has two rules for each list of networks: on all pod CIDRs before the install, on added ones after it."""
+def _on_one_list(rule: Rule[LenientSpec], field: str, *, observed: bool) -> OperatorRule:
+    """The CRD has two rules for each list of networks: on all pod CIDRs at first, then on those not applied yet."""
 
     def operator_rule(write: SpecWrite) -> Iterable[Violation]:
-        if installed != bool(write.running.pod_cidrs):
+        if observed != write.observed:
             return ()
         spec = replace(write.spec, networks={field: write.spec.networks[field]})
         return refuse_only_added_cidrs(tuple(rule(spec)), spec, write.running).refusals
@@ -91,8 +99,8 @@ def _only_name(write: SpecWrite) -> Iterable[Violation]:
 
 def _on_networks(field: str, condition: str, rule: Rule[LenientSpec]) -> Mapping[str, OperatorRule]:
     return {
-        f"podCIDRs must {condition}": _on_one_list(rule, field, installed=False),
-        f"added podCIDRs must {condition}": _on_one_list(rule, field, installed=True),
+        f"podCIDRs must {condition}": _on_one_list(rule, field, observed=False),
+        f"added podCIDRs must {condition}": _on_one_list(rule, field, observed=True),
     }
 
 
@@ -300,13 +308,15 @@ def test_both_give_the_same_result_for_a_change(cluster: Cluster, times: int) ->
     counts: Counter[str] = Counter()
 
     @examples(150 * times, fixed=times == 1)
-    @given(valid_specs(), st.integers(0, 4), st.data())
-    def compare(first: Any, installed_after: int, data: st.DataObject) -> None:
+    @given(valid_specs(), st.integers(0, 4), st.integers(0, 4), st.data())
+    def compare(first: Any, observed_after: int, applied_after: int, data: st.DataObject) -> None:
         stored = cluster.request("POST", RESOURCES, resource(first))
         try:
             for step in range(STEPS):
-                if step == installed_after:
-                    stored = _install(cluster)
+                if step == observed_after:
+                    stored = _write_status(cluster, {"conditions": [READY]})
+                if step == observed_after + applied_after:
+                    stored = _write_status(cluster, {"ipam": {"applied": stored["spec"]["ipam"]}})
                 stored = _change(cluster, stored, data.draw(edited(stored["spec"])), counts)
         finally:
             cluster.request("DELETE", RESOURCE)
@@ -323,23 +333,21 @@ def _rarely_violated(counts: Counter[str], *, on_a_change: bool) -> list[str]:
     return [message for message in rules if counts[message] < MIN_VIOLATIONS]
 
 
-def _install(cluster: Cluster) -> Any:
-    """Write the status that the operator writes after the install."""
-    kind = "application/merge-patch+json"
-    return cluster.request("PATCH", f"{RESOURCE}/status", {"status": {"release": RELEASE}}, kind=kind)
+def _write_status(cluster: Cluster, status: Mapping[str, Any]) -> Any:
+    """Write what the operator writes before and after the install."""
+    return cluster.request("PATCH", f"{RESOURCE}/status", {"status": status}, kind="application/merge-patch+json")
 
 
 def _change(cluster: Cluster, stored: Any, raw: Any, counts: Counter[str]) -> Any:
     """Write another spec, compare the answers, and return the stored resource."""
-    ipam = stored["spec"]["ipam"]
-    running = (
-        Running(None, tuple(ipam["podCIDRs"]), ipam["maskSize"]) if "release" in stored["status"] else NOT_INSTALLED
-    )
+    applied = stored["status"].get("ipam", {}).get("applied")
+    running = NOT_INSTALLED if applied is None else Running(None, tuple(applied["podCIDRs"]), applied["maskSize"])
+    write = SpecWrite(raw, running, observed="conditions" in stored["status"])
     written = []
 
     def put() -> None:
         body = resource(raw, resourceVersion=stored["metadata"]["resourceVersion"])
         written.append(cluster.request("PUT", f"{RESOURCE}?fieldValidation=Strict", body))
 
-    assert_equal(SpecWrite(raw, running), api_server_answer(put), counts)
+    assert_equal(write, api_server_answer(put), counts)
     return written[0] if written else stored

@@ -114,7 +114,7 @@ def test_a_foreign_release_is_left_alone(site: Site) -> None:
     site.wait_for("InSync", ready="True")
 
 
-def test_a_manual_rollback_is_not_fought(site: Site) -> None:
+def test_a_manual_rollback_is_not_fought_until_the_operator_is_asked_to_resume(site: Site) -> None:
     site.apply()
     site.wait_for("InSync", ready="True")
     site.apply(values={"debug": {"enabled": True}})
@@ -122,12 +122,16 @@ def test_a_manual_rollback_is_not_fought(site: Site) -> None:
     site.cluster.helm("rollback", "cilium", "1", "-n", "kube-system", "--force-conflicts")
     condition = site.wait_for("ForeignRevision", ready="False")
 
-    assert "revision 3" in condition["message"]
-    assert site.revisions()[-1] == (3, "deployed")
-
     site.apply(values={"debug": {"enabled": False}})
+    unchanged = site.wait_for("ForeignRevision", ready="False")
+    revisions = site.revisions()
+    site.reconcile("resume")
     site.wait_for("InSync", ready="True")
 
+    assert "revision 3 of Helm release cilium was made by Helm, not by this operator" in condition["message"]
+    assert "set annotation ciliumhybrid.io/reconcile to a new value" in condition["message"]
+    assert unchanged["message"] == condition["message"]
+    assert revisions[-1] == (3, "deployed")
     assert site.revisions()[-1] == (4, "deployed")
 
 
@@ -179,6 +183,9 @@ def test_an_api_server_outage_is_survived(site: Site) -> None:
     site.cluster.stop_api_server()
     wait_until(lambda: "is interrupted" in site.operator.tail(200), timeout=30, what="the operator notices")
     site.cluster.start_api_server()
+    if not site.operator.alive:
+        # The outage was longer than the Lease allows; the kubelet would restart the operator.
+        site.operator.start()
     site.apply(values={"debug": {"enabled": True}})
 
     assert site.wait_for("InSync", ready="True")

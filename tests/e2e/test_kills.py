@@ -26,15 +26,18 @@ POD = "DELETE /pods/cilium-"
 AGENTS = "PATCH daemonsets/cilium"
 PREFLIGHT_DEPLOYED = "PUT sh.helm.release.v1.cilium-preflight.v1"
 PREFLIGHT_REMOVED = "DELETE daemonsets/cilium-pre-flight-check"
-RECORD = "PATCH configmaps/cilium-hybrid-applied"
+NEW_RECORD = "PATCH configmaps/cilium-hybrid-applied"
+RECORD = "PUT configmaps/cilium-hybrid-applied"
+KEPT = "PATCH secrets/cilium-hybrid-verified"
+KEPT_REMOVED = "DELETE secrets/cilium-hybrid-verified"
 FINALIZER = "PATCH ciliumhybrids/default"
 
 FAULTS = {
-    "install": (STATUS, NEW_REVISION, "PATCH serviceaccounts/cilium", AGENTS, RELEASE_1, RECORD),
+    "install": (STATUS, NEW_REVISION, "PATCH serviceaccounts/cilium", AGENTS, RELEASE_1, NEW_RECORD, RECORD, KEPT),
     "change": (STATUS, NEW_REVISION, AGENTS, RELEASE_1, RELEASE_2, RECORD, POD),
     "upgrade": (PREFLIGHT_DEPLOYED, PREFLIGHT_REMOVED, RELEASE_2, POD),
     "rollback": (POD, RELEASE_3),
-    "delete": (STATUS, RELEASE_1, "DELETE daemonsets/cilium", "DELETE /secrets/sh.helm", FINALIZER),
+    "delete": (STATUS, RELEASE_1, "DELETE daemonsets/cilium", "DELETE /secrets/sh.helm", KEPT_REMOVED, FINALIZER),
 }
 WRITTEN_BY_HELM = (
     NEW_REVISION,
@@ -135,11 +138,11 @@ def test_an_operator_killed_at_any_write_reaches_the_same_end_state(
     if change != "install":
         site.apply(**({"deletionPolicy": "Uninstall"} if change == "delete" else {}))
         site.wait_for("InSync", ready="True")
-    if change == "rollback":
+        # Or else the change could be stopped at a write that is still about the install.
         site.wait_until_verified()
     interposer.stop_at(point, when, lambda: _kill(site.operator, victim))
     _act(site, change)
-    wait_until(lambda: interposer.stopped, timeout=30, what=f"write {point}", needs=[])
+    wait_until(lambda: interposer.stopped, timeout=60, what=f"write {point}", needs=[])
     if not site.operator.alive:
         site.operator.start()
 

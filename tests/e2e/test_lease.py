@@ -44,7 +44,8 @@ def test_a_standby_finishes_an_install_when_the_leader_is_killed(
     bare_site.apply()
     wait_until(bare_site.revisions, timeout=20, what="Helm has started", needs=[first])
     first.kill()
-    bare_site.wait_for("InSync", ready="True")
+    # The Lease expires, and then the Helm of the first gets time to finish before its revision is unlocked.
+    bare_site.wait_for("InSync", ready="True", timeout=90)
 
     assert _holder(bare_site) == "second"
     assert len(bare_site.revisions()) <= 2

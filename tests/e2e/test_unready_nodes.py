@@ -107,7 +107,7 @@ BROKEN = [
         lambda site: site.cluster.break_agent(NODE, "pull"),
         lambda site: site.cluster.repair_agent(NODE),
         "AgentNotReady",
-        "ImagePullBackOff: Back-off pulling image",
+        "ErrImagePull: rpc error: code = NotFound desc = failed to pull and unpack image",
         id="AgentNotReady, a missing image",
     ),
     pytest.param(

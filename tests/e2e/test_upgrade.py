@@ -77,6 +77,7 @@ def test_a_patch_upgrade_is_one_step(site: Site) -> None:
     status = site.status()
 
     assert {"1.17.15-1 Preflight", "1.17.15-1 Rollout", "1.17.15-1 Done"} <= phases
+    assert status["preflight"].pop("digest").startswith("sha256:")
     assert status["preflight"] == {
         "version": "1.17.15-1",
         "result": "Passed",

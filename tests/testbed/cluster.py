@@ -204,6 +204,14 @@ class Cluster:
         """Undo `disconnect`: the kubelet applies the changes that were made meanwhile."""
         self._patch_metadata(node, labels={nodes.KUBELET: nodes.CONNECTED})
 
+    def reboot(self, node: str) -> None:
+        """Reboot a node: it has another boot ID, and the containers of its pods were restarted (exit code 255)."""
+        booted = {"status": {"nodeInfo": {"bootID": nodes.new_boot_id()}}}
+        self._api.request("PATCH", f"/api/v1/nodes/{node}/status", booted, kind=MERGE_PATCH)
+        for path in self._pods_on(node):
+            restarted = {"status": nodes.after_reboot(self._api.request("GET", path))}
+            self._api.request("PATCH", f"{path}/status", restarted, kind=MERGE_PATCH)
+
     def pause_api_server(self) -> None:
         """Freeze the API server: connections stay open, requests hang."""
         self.processes["kube-apiserver"].pause()

@@ -1,4 +1,4 @@
-"""A proxy between the operator and the API server that can interrupt any single write."""
+"""A proxy between the operator and the API server that can interrupt any single write, and refuse watches."""
 
 import asyncio
 import json
@@ -28,6 +28,7 @@ class Interposer:
     """Forwards every request, records the writes, and calls a function before or after a chosen one.
 
     A write stopped `before` never reaches the API server. A write stopped `after` is done, but gets no response.
+    `refuse_watches` maps a part of a path to the status with which its watches are refused; reads are forwarded.
     """
 
     def __init__(self, kubeconfig: Path, folder: Path) -> None:
@@ -38,6 +39,8 @@ class Interposer:
         self._ready, self._done = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="interposer")
         self.writes: list[str] = []
+        self.refuse_watches: dict[str, int] = {}
+        self._watches: list[web.Request] = []
         self._stopped = threading.Event()
         self._stop_at: tuple[str, When, Callable[[], None]] | None = None
 
@@ -72,6 +75,11 @@ class Interposer:
         self.writes.clear()
         self._stopped.clear()
         self._stop_at = (write, when, call)
+
+    def cut_watches(self) -> None:
+        """Close the connection of every open watch."""
+        for request in list(self._watches):
+            self._loop.call_soon_threadsafe(_abort, request)
 
     @property
     def stopped(self) -> bool:
@@ -114,13 +122,35 @@ class Interposer:
         if stop == "before":
             await self._stop(call)
             return _abort(request)
+        if "watch" in request.query:
+            return await self._watch(request, session, server)
+        return await self._forward(request, session, server, body, call if stop == "after" else None)
+
+    async def _watch(self, request: web.Request, session: aiohttp.ClientSession, server: str) -> web.StreamResponse:
+        for part, status in self.refuse_watches.items():
+            if part in request.path:
+                return web.json_response({"kind": "Status", "message": f"{part} is refused"}, status=status)
+        self._watches.append(request)
+        try:
+            return await self._forward(request, session, server)
+        finally:
+            self._watches.remove(request)
+
+    async def _forward(
+        self,
+        request: web.Request,
+        session: aiohttp.ClientSession,
+        server: str,
+        body: bytes = b"",
+        after: Callable[[], None] | None = None,
+    ) -> web.StreamResponse:
         headers = {key: value for key, value in request.headers.items() if key.lower() not in {"host", "connection"}}
         async with session.request(
             request.method, server + request.raw_path, data=body or None, headers=headers
         ) as response:
-            if stop == "after":
+            if after is not None:
                 await response.read()
-                await self._stop(call)
+                await self._stop(after)
                 return _abort(request)
             return await _relay(request, response)
 

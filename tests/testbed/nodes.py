@@ -1,5 +1,6 @@
 """Nodes as in EKS: hybrid nodes start without a container network, cloud nodes are Ready immediately."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -69,6 +70,26 @@ def node(
     }
 
 
+def new_boot_id() -> str:
+    """Return the ID of another boot, in the format of Linux."""
+    return str(uuid.uuid4())
+
+
+def after_reboot(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the status that the kubelet reports for a pod once its node has booted again.
+
+    The container runtime does not know how the containers ended, so the kubelet reports exit code 255.
+    """
+    now = _now()
+    lost = {"terminated": {"exitCode": 255, "reason": "Unknown", "startedAt": now, "finishedAt": now}}
+    restarted = [
+        container
+        | {"restartCount": container["restartCount"] + 1, "lastState": lost, "state": {"running": {"startedAt": now}}}
+        for container in pod["status"].get("containerStatuses", ())
+    ]
+    return {"containerStatuses": restarted}
+
+
 def is_ready(item: Mapping[str, Any]) -> bool:
     """Whether condition `Ready` of a node or a pod is True."""
     conditions = item.get("status", {}).get("conditions", ())
@@ -100,7 +121,7 @@ def _status(name: str, *, ready: bool, address: str, kernel: str) -> dict[str, A
         ],
         "nodeInfo": {
             "architecture": "amd64",
-            "bootID": "",
+            "bootID": new_boot_id(),
             "containerRuntimeVersion": "containerd://2.1.4",
             "kernelVersion": kernel,
             "kubeProxyVersion": "",
@@ -114,7 +135,7 @@ def _status(name: str, *, ready: bool, address: str, kernel: str) -> dict[str, A
 
 
 def _condition(kind: str, status: str, reason: str, message: str) -> dict[str, str]:
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = _now()
     return {
         "type": kind,
         "status": status,
@@ -123,3 +144,7 @@ def _condition(kind: str, status: str, reason: str, message: str) -> dict[str, s
         "lastHeartbeatTime": now,
         "lastTransitionTime": now,
     }
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

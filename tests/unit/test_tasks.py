@@ -1,12 +1,14 @@
 """Tasks that run and end as one group."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from cilium_hybrid.tasks import run_until_first_completed
+from cilium_hybrid import tasks
+from cilium_hybrid.tasks import run_supervised, run_until_first_completed
 
 
 async def _complete() -> None:
@@ -75,3 +77,31 @@ def test_cancellation_cancels_all_tasks() -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(run())
+
+
+def test_a_supervised_task_is_started_again_with_growing_pauses(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tasks, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(tasks, "MAX_PAUSE", 0.08)
+    starts = list[float]()
+
+    async def run() -> None:
+        starts.append(asyncio.get_running_loop().time())
+        if len(starts) % 2:
+            raise ValueError("failed")
+
+    async def scenario() -> None:
+        async with asyncio.timeout(0.5):
+            await run_supervised("the listing", run)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(scenario())
+    pauses = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    assert pauses[:3] == sorted(pauses[:3])
+    assert 4 <= len(starts) <= 9
+    assert [record.exc_info is not None for record in caplog.records[:3]] == [True, False, True]
+    assert caplog.messages[:2] == [
+        "the listing failed; starting it again in 0.02 s",
+        "the listing has ended; starting it again in 0.04 s",
+    ]

@@ -1,5 +1,7 @@
 """A world with several versions in the registry, and what its nodes do during an upgrade."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from builders import NODE, REF, a_raw_spec
@@ -52,15 +54,33 @@ def advance_nodes(world: World) -> bool:
     return False
 
 
+def advance(world: World, due: datetime | None) -> None:
+    """Let happen what is next: a change of the nodes, or the time until the next reconciliation."""
+    if not advance_nodes(world) and due is not None and due > world.clock.now():
+        world.clock.advance_to(due)
+        world.cluster.crash()
+
+
+def reconcile_until(world: World, reached: Callable[[], bool]) -> None:
+    """Reconcile, and let nodes and time advance, until a state is reached."""
+    for _ in range(150):
+        due = world.reconcile()
+        if reached():
+            return
+        advance(world, due)
+    raise AssertionError(f"never reached: {world.ready.message}")
+
+
 def run_upgrade(world: World, *restarts: int) -> int:
     """Reconcile and advance the nodes until nothing is due; the operator restarts before these reconciliations."""
-    for number in range(60):
+    for number in range(150):
         if number in restarts:
             world.restart()
         due = world.reconcile()
         if advance_nodes(world) or (due is not None and due <= world.clock.now()):
             continue
-        if due is None or world.ready.reason is Reason.IN_SYNC:
+        verified = world.cluster.records[-1].verified == world.releases.newest.number
+        if due is None or (world.ready.reason is Reason.IN_SYNC and verified):
             return number + 1
         world.clock.advance_to(due)
     raise AssertionError(f"the upgrade does not end: {world.ready.message}")
@@ -70,6 +90,5 @@ def a_world_with_preflight(**spec: Any) -> World:
     """The preflight of the first step is started."""
     world = a_world_with_steps(**spec)
     upgrade(world, NEXT, **spec)
-    while world.preflights.observed.release is None:
-        world.reconcile()
+    reconcile_until(world, lambda: world.preflights.observed.release is not None)
     return world

@@ -8,7 +8,8 @@ from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.inputs import SpecEvaluation
-from cilium_hybrid.plan.observation import AgentSet, Observation, Record
+from cilium_hybrid.plan.observation import AgentSet, Observation
+from cilium_hybrid.plan.record import Record
 from cilium_hybrid.plan.release import desired_release
 from cilium_hybrid.plan.upgrade.path import find_upgrade_path
 from cilium_hybrid.plan.values import CONFIG_DIGEST
@@ -52,6 +53,6 @@ def config_digest_of(spec: Spec, version: str) -> str:
 
 def facing(observation: Observation, spec: Spec = UP, **more: Any) -> SpecEvaluation:
     """The evaluation of a spec if the registry has every step."""
-    generation, registry = more.get("generation", 0), [CiliumVersion.parse(version) for version in STEPS]
-    upgrade_path = find_upgrade_path(spec, observation, Status(), generation, registry)
+    registry = [CiliumVersion.parse(version) for version in STEPS]
+    upgrade_path = find_upgrade_path(spec, observation, Status(), registry)
     return an_evaluation(spec, observation, **({"upgrade_path": upgrade_path} | more))

@@ -31,7 +31,7 @@ class World:
     def restart(self) -> None:
         """Start another process, which only knows what is in the cluster."""
         self.executor = Executor(self.charts, self.releases, self.preflights, self.cluster, self.clock)
-        self.reconciler = Reconciler(self.cluster, self.executor, self.clock, self.telemetry)
+        self.reconciler = Reconciler(self.cluster, self.releases, self.executor, self.clock, self.telemetry)
 
     def reconcile(self) -> datetime | None:
         """Reconcile once and return when the next reconciliation is due."""
@@ -44,6 +44,15 @@ class World:
             if due is None or due > self.clock.now():
                 return due
         raise AssertionError("reconciliations do not settle")
+
+    def finish(self) -> None:
+        """Reconcile and let time pass until nothing is due."""
+        for _ in range(150):
+            due = self.settle()
+            if due is None:
+                return
+            self.clock.advance_to(due)
+        raise AssertionError(f"reconciliations do not end: {self.ready.message}")
 
     @property
     def status(self) -> Status:
@@ -79,11 +88,12 @@ def a_new_world(**spec: Any) -> World:
 
 
 def an_installed_world(**spec: Any) -> World:
-    """The same after the install, in sync."""
+    """The same after the install, in sync and verified."""
     world = a_new_world(**spec)
     world.settle()
     world.cluster.start_operator()
     world.cluster.roll_out()
-    world.settle()
+    world.finish()
     assert world.ready.reason is Reason.IN_SYNC
+    assert world.releases.newest.verified
     return world

@@ -1,5 +1,6 @@
 """Prometheus metrics, all with the prefix cilium_hybrid_. No label holds a name that a user chose."""
 
+import logging
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +11,14 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from cilium_hybrid.adapters.kube.watch_state import WatchState
 from cilium_hybrid.api.status import Ipam, Nodes, Phase, RolloutStatus, Status, UnreadyReason
 from cilium_hybrid.plan.observation import Certificate
 
+log = logging.getLogger(__name__)
+
+STATUS_SECONDS: Final = 60.0
+"""How long the status may be out of date before that is logged and the replica is not ready."""
 _BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
 """Upper bounds in seconds: from a reconciliation that changes nothing to a Helm upgrade."""
 
@@ -53,8 +59,10 @@ class PrometheusTelemetry:
         build.labels(version("cilium-hybrid-operator"), platform.python_version()).set(1)
         self.reconcile_started_at: float | None = None
         """Monotonic time at which the current reconciliation started; None between reconciliations."""
-        self._status = _StatusCollector()
+        self._status_error, self._status_written_at, self._status_logged_at = "", 0.0, 0.0
+        self._status, self._watches = _StatusCollector(), _WatchCollector()
         registry.register(self._status)
+        registry.register(self._watches)
 
     def set_leader(self, leader: bool) -> None:
         """Record whether this replica is the leader."""
@@ -80,6 +88,50 @@ class PrometheusTelemetry:
     def record_status(self, status: Status | None, certificates: Sequence[Certificate] = ()) -> None:
         """Replace the reported status and certificates; None if the resource does not exist."""
         self._status.status, self._status.certificates = status, certificates
+
+    def status_written(self, error: str | None) -> None:
+        """Record that the status in the cluster is up to date, or why it cannot be brought up to date."""
+        now = time.monotonic()
+        if error is None or not self._status_error:
+            self._status_written_at = self._status_logged_at = now
+        self._status_error = error or ""
+        if error is not None and now - self._status_logged_at >= STATUS_SECONDS:
+            self._status_logged_at = now
+            log.error("the status has been out of date for %.0f s: %s", now - self._status_written_at, error)
+
+    @property
+    def status_problem(self) -> str:
+        """Why the status in the cluster has been out of date for STATUS_SECONDS; empty if it has not."""
+        seconds = time.monotonic() - self._status_written_at
+        if not self._status_error or seconds < STATUS_SECONDS:
+            return ""
+        return f"the status has been out of date for {seconds:.0f} s: {self._status_error}"
+
+    @property
+    def watches(self) -> Sequence[WatchState]:
+        """The watches of this process, lost or not; none on a standby replica."""
+        return self._watches.states
+
+    @watches.setter
+    def watches(self, states: Sequence[WatchState]) -> None:
+        self._watches.states = states
+
+
+class _WatchCollector(Collector):
+    """Reports at each scrape which watches are lost."""
+
+    def __init__(self) -> None:
+        self.states: Sequence[WatchState] = ()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the metric of the watches."""
+        if self.states:
+            yield _gauge_by(
+                "cilium_hybrid_watch_lost",
+                "Whether a watch is lost (1): refused, cut or silent, and not re-established since.",
+                "watch",
+                {state.name: state.loss is not None for state in self.states},
+            )
 
 
 class _StatusCollector(Collector):

@@ -42,27 +42,36 @@ IPAM_RULES = (
         ".podCIDRs",
     ),
 )
-_NOTHING_INSTALLED = "!has(oldSelf.status) || !has(oldSelf.status.release)"
-_INSTALLED = "has(self.status) && has(self.status.release)"
+# Rules also run on writes to the status. A refused one would silence the operator, so rules that compare the spec with
+# the cluster judge only edits of the fields that they are about.
+_APPLIED = "oldSelf.status.ipam.applied"
+_NOTHING_APPLIED = f"!has(oldSelf.status) || !has(oldSelf.status.ipam) || !has({_APPLIED}) || !has({_APPLIED}.podCIDRs)"
+_SAME_IPAM = "self.spec.ipam == oldSelf.spec.ipam"
+_SAME_NETWORKS = (
+    "has(self.spec.networks) == has(oldSelf.spec.networks) && "
+    "(!has(self.spec.networks) || self.spec.networks == oldSelf.spec.networks)"
+)
+_OBSERVED = "has(self.status) && has(self.status.conditions)"
+"""Whether the operator has written the status; until then, an edit is judged like a new resource."""
 
 
 def _added_cidr_rules(field: str, condition: str, message: str) -> tuple[Rule, Rule]:
-    """Return two rules on pod CIDRs `p` and a list of networks: on all of them before the install, on added ones after.
+    """Return two rules on pod CIDRs `p` and a list of networks: for a new resource, and for an edit.
 
-    A pod CIDR that runs cannot be removed; the operator only warns if it overlaps a network.
+    A pod CIDR that is applied cannot be removed; the operator only warns if it overlaps a network.
     """
     given = f"!has(self.spec.networks) || !has(self.spec.networks.{field})"
     each = f"!{_ipv4('p')} || {condition}"
     return (
         (
-            f"{_INSTALLED} || {given} || self.spec.ipam.podCIDRs.all(p, {each})",
+            f"{_OBSERVED} || {given} || self.spec.ipam.podCIDRs.all(p, {each})",
             f"{message} (spec.networks.{field})",
             ".spec.ipam.podCIDRs",
         ),
         (
             (
-                f"{_NOTHING_INSTALLED} || {given} || "
-                f"self.spec.ipam.podCIDRs.all(p, p in oldSelf.spec.ipam.podCIDRs || {each})"
+                f"({_SAME_IPAM} && {_SAME_NETWORKS}) || !({_OBSERVED}) || {given} || "
+                f"self.spec.ipam.podCIDRs.all(p, (!({_NOTHING_APPLIED}) && p in {_APPLIED}.podCIDRs) || {each})"
             ),
             f"added {message} (spec.networks.{field})",
             ".spec.ipam.podCIDRs",
@@ -85,14 +94,17 @@ def resource_rules(name: str) -> tuple[Rule, ...]:
         ),
         (
             (
-                f"{_NOTHING_INSTALLED} || oldSelf.spec.ipam.podCIDRs.all(c, "
-                "self.spec.ipam.podCIDRs.indexOf(c) == oldSelf.spec.ipam.podCIDRs.indexOf(c))"
+                f"{_SAME_IPAM} || {_NOTHING_APPLIED} || {_APPLIED}.podCIDRs.all(c, "
+                f"self.spec.ipam.podCIDRs.indexOf(c) == {_APPLIED}.podCIDRs.indexOf(c))"
             ),
             "podCIDRs is append-only; keep existing entries in order, because nodes have blocks in them",
             ".spec.ipam.podCIDRs",
         ),
         (
-            f"{_NOTHING_INSTALLED} || self.spec.ipam.maskSize == oldSelf.spec.ipam.maskSize",
+            (
+                f"{_SAME_IPAM} || {_NOTHING_APPLIED} || !has({_APPLIED}.maskSize) || "
+                f"self.spec.ipam.maskSize == {_APPLIED}.maskSize"
+            ),
             "maskSize is immutable, because all node blocks have this size",
             ".spec.ipam.maskSize",
         ),

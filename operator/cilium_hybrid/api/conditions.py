@@ -83,16 +83,22 @@ class Reason(Documented):
     ROLLING_OUT = "RollingOut", "Agents with an outdated configuration are being restarted."
     ROLLOUT_STALLED = (
         "RolloutStalled",
-        "The rollout makes no progress, or updated agents fail; no further agent is restarted.",
+        "The rollout has stopped, or updated agents failed and are not rolled back; no further agent is restarted.",
     )
     ROLLING_BACK = "RollingBack", "Updated agents failed; the last verified revision is being restored."
     ROLLED_BACK = (
         "RolledBack",
-        "Updated agents failed; the last verified revision was restored. The operator does not retry.",
+        "Updated agents failed; the last verified revision was restored. The operator retries only on request.",
     )
     APPLY_FAILED = "ApplyFailed", "Helm could not apply the release; the operator retries."
-    RELEASE_LOCKED = "ReleaseLocked", "Helm was interrupted and left the release pending; it is being unlocked."
-    API_UNAVAILABLE = "APIUnavailable", "Helm could not reach the Kubernetes API; the operator retries."
+    RELEASE_LOCKED = (
+        "ReleaseLocked",
+        "An operation of Helm is in progress or was interrupted, or the newest revision cannot be decoded.",
+    )
+    API_UNAVAILABLE = (
+        "APIUnavailable",
+        "The Kubernetes API, or a watch that decisions rest on, is unavailable; nothing is changed meanwhile.",
+    )
     DELETING = "Deleting", "The resource is being deleted, and `spec.deletionPolicy` is being carried out."
     DELETION_BLOCKED = "DeletionBlocked", "Cilium could not be uninstalled; the operator retries."
     SUSPENDED = "Suspended", "`spec.suspend` is true: the operator only reports the status and changes nothing."

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from cilium_hybrid.api.conditions import Condition, Documented
+from cilium_hybrid.api.fields import MAX_CIDR_LENGTH, MAX_CIDRS
 from cilium_hybrid.api.schema import list_map
 
 MAX_UNREADY: Final = 10
@@ -151,10 +152,12 @@ class PlanStep(_Model):
 
 
 class PreflightStatus(_Model):
-    """Preflight check of the next version, for the current generation."""
+    """Preflight check of the next version."""
 
     version: str
     """Version of the Cilium chart that is checked."""
+    digest: str | None = None
+    """Digest of what is checked. A result is valid for exactly this release."""
     result: PreflightResult
     """Result of the check."""
     ready: int = 0
@@ -193,9 +196,22 @@ class NodeBlocks(_Model):
     """Number of unassigned blocks: how many more nodes can join."""
 
 
+class AppliedIpam(_Model):
+    """IPAM settings that the cluster holds on to."""
+
+    pod_cidrs: tuple[Annotated[str, Field(max_length=MAX_CIDR_LENGTH)], ...] = Field(
+        (), alias="podCIDRs", max_length=MAX_CIDRS
+    )
+    """Pod CIDRs that run, or are being applied, in canonical form. They can't be removed from the spec."""
+    mask_size: int | None = None
+    """Prefix length of the block of a node. It can't be changed."""
+
+
 class Ipam(_Model):
     """Usage of the cluster pool."""
 
+    applied: AppliedIpam | None = None
+    """Settings that an edit of `spec.ipam` must keep. Absent as long as nothing runs."""
     node_blocks: NodeBlocks = NodeBlocks()
     """Number of pod CIDR blocks in all pools."""
     pods_per_node: int = 0
@@ -228,6 +244,8 @@ class HistoryEntry(_Model):
     """Number of the Helm revision."""
     result: Literal["Succeeded", "Failed"]
     """Whether Helm applied the revision."""
+    rollout: Literal["Verified", "Rejected"] | None = None
+    """`Verified` once the agents run the revision without fault, `Rejected` once they have failed. Absent before."""
 
 
 class Status(_Model):
@@ -242,11 +260,11 @@ class Status(_Model):
     release: Release | None = None
     """Newest revision of the Helm release `cilium`. Absent if the operator has not created one."""
     plan: tuple[PlanStep, ...] = Field((), max_length=MAX_PLAN)
-    """Steps towards what the spec asks for, in order. Empty if this generation needs no change."""
+    """Steps towards what the spec asks for, in order. Empty if nothing has to change."""
     plan_digest: str | None = None
     """Digest of the plan. Set the annotation `ciliumhybrid.io/approve` to it to approve the plan."""
     preflight: PreflightStatus | None = None
-    """Preflight check of the next version. Absent if none ran for this generation."""
+    """Preflight check of the next version. Absent if none ran for it."""
     nodes: Nodes = Nodes()
     """Number of hybrid nodes in each state, and the nodes that are not ready."""
     rollout: RolloutStatus | None = None

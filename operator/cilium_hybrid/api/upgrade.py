@@ -39,8 +39,8 @@ class Rollout(SpecModel):
     max_unavailable: IntOrPercentage = Field(
         1,
         alias="maxUnavailable",
-        description="Maximum number of nodes updated at the same time: a number, or a percentage of the connected "
-        "nodes, rounded up. Defaults to 1.",
+        description="Maximum number of nodes that may be unavailable when a healthy agent is restarted: a number, or a "
+        "percentage of the connected nodes, rounded up. Defaults to 1.",
         examples=[5, "25%"],
     )
     group_by: Annotated[str, StringConstraints(min_length=1, max_length=317)] = Field(
@@ -52,14 +52,15 @@ class Rollout(SpecModel):
     )
     soak: Duration = Field(
         "30s",
-        description="Time for which the canaries of a group must stay healthy before the rest of the group is "
-        "updated. Defaults to 30s.",
+        description="Time for which an updated agent must stay Ready to count as healthy. The rest of a group is "
+        "updated when its canaries have been Ready for so long. Defaults to 30s.",
         examples=["10m"],
     )
     progress_deadline: Duration = Field(
         "20m",
         alias="progressDeadline",
-        description="Maximum time without progress before the rollout is considered failed. Defaults to 20m.",
+        description="Maximum time without progress before a rollout stops, and maximum time for an updated agent to "
+        "become Ready. Defaults to 20m.",
         examples=["1h30m"],
     )
 
@@ -127,6 +128,7 @@ class Upgrade(SpecModel):
     on_failure: OnFailure = Field(
         OnFailure.ROLLBACK,
         alias="onFailure",
-        description="What the operator does if updated agents fail in a gated rollout. `Rollback`: roll back to the "
-        "last revision that was healthy on all nodes. `Pause`: stop, and wait for user action. Defaults to Rollback.",
+        description="What the operator does if updated agents fail. `Rollback`: roll back to the last verified "
+        "revision, which ran on all nodes that were healthy. `Pause`: stop, and wait for user action. "
+        "Defaults to Rollback.",
     )

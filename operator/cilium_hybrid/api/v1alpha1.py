@@ -39,6 +39,8 @@ NAME: Final = "default"
 FINALIZER: Final = "ciliumhybrid.io/finalizer"
 APPROVE: Final = "ciliumhybrid.io/approve"
 """Annotation that approves the plan with this digest."""
+RECONCILE: Final = "ciliumhybrid.io/reconcile"
+"""Annotation of which each new value asks for another attempt, once."""
 OCI: Final = "oci://"
 DEFAULT_CHART: Final = f"{OCI}public.ecr.aws/eks/cilium/cilium"
 

@@ -20,7 +20,7 @@ from cilium_hybrid.cli.options import (
     kubeconfig_path,
     usage_error,
 )
-from cilium_hybrid.plan.release import is_managed
+from cilium_hybrid.plan.classify import ReleaseClass, classify
 from cilium_hybrid.plan.simulate import Simulation, simulate
 from cilium_hybrid.plan.upgrade.path import find_upgrade_path
 from cilium_hybrid.plan.validate import validate
@@ -81,7 +81,7 @@ def _validate(manifest: Manifest, cluster: "ClusterSnapshot") -> ValidationResul
     if manifest.body is None:
         return ValidationResult()
     outside_spec = ValidationResult(tuple(manifest_errors(manifest.body)))
-    raw, managed = _spec(manifest), is_managed(cluster.observation)
+    raw, managed = _spec(manifest), classify(cluster.observation) is not ReleaseClass.NOT_OWNED
     # The operator's setting of allowed registries is unknown here, so every registry passes.
     return outside_spec + validate(
         raw, read_lenient_spec(raw), cluster.observation, cluster.lookups, registries=(), managed=managed
@@ -89,10 +89,10 @@ def _validate(manifest: Manifest, cluster: "ClusterSnapshot") -> ValidationResul
 
 
 def _simulate(manifest: Manifest, cluster: "ClusterSnapshot") -> Simulation:
-    spec, generation = parse_spec(manifest.body["spec"]), _generation(manifest, cluster)
+    spec = parse_spec(manifest.body["spec"])
     available: Sequence[CiliumVersion] = ()
     status = _status(cluster)
-    if find_upgrade_path(spec, cluster.observation, status, generation).needs_versions:
+    if find_upgrade_path(spec, cluster.observation, status).needs_versions:
         from cilium_hybrid.adapters.helm.registry import list_versions  # noqa: PLC0415
 
         available = asyncio.run(list_versions(spec.chart.ref))
@@ -102,7 +102,6 @@ def _simulate(manifest: Manifest, cluster: "ClusterSnapshot") -> Simulation:
         cluster.released,
         SystemClock().now(),
         has_finalizer=cluster.resource is not None and cluster.resource.has_finalizer,
-        generation=generation,
         available=available,
         planned=status,
     )
@@ -111,14 +110,6 @@ def _simulate(manifest: Manifest, cluster: "ClusterSnapshot") -> Simulation:
 def _status(cluster: "ClusterSnapshot") -> Status:
     """Return the status that the operator wrote; its plan is valid as long as the spec does not change."""
     return (None if cluster.resource is None else parse_status(cluster.resource.status)) or Status()
-
-
-def _generation(manifest: Manifest, cluster: "ClusterSnapshot") -> int:
-    """Return the generation that the resource would have once the manifest is applied."""
-    if cluster.resource is None:
-        return 1
-    changes: bool = cluster.resource.spec != _spec(manifest)
-    return cluster.resource.generation + changes
 
 
 def _exit_code(simulation: Simulation | None) -> int:

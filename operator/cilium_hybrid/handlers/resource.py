@@ -1,17 +1,27 @@
-"""Watch the CiliumHybrid with kopf. Its events trigger reconciliations; kopf itself writes nothing."""
+"""Watch the CiliumHybrid with kopf. Its events trigger reconciliations; kopf itself writes nothing.
+
+A lost watch only delays a reconciliation, since each one reads the resource itself.
+"""
 
 import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import kopf
 from kopf._cogs.clients.errors import APINotFoundError
 from kopf._cogs.structs.references import Insights
 
+from cilium_hybrid.adapters.kube.informer import WATCH_SECONDS
+from cilium_hybrid.adapters.kube.watch_state import SILENCE_SECONDS, WatchState
 from cilium_hybrid.api.v1alpha1 import GROUP, PLURAL, VERSION
+from cilium_hybrid.handlers.traced_session import traced_session
 from cilium_hybrid.tasks import run_until_first_completed
+
+FIRST_LOGIN_PAUSE: Final = 1.0
+MAX_LOGIN_PAUSE: Final = 30.0
+"""Seconds between two logins, which double: kopf logs in again as soon as the API server answers with 401."""
 
 
 class NotServedError(RuntimeError):
@@ -29,10 +39,27 @@ def _log_in_from_pod(settings: kopf.OperatorSettings, **_: Any) -> kopf.Connecti
     return account and replace(account, server=server)
 
 
-def registry(changed: Callable[[], None], in_cluster: bool) -> kopf.OperatorRegistry:
+def new_watch_state() -> WatchState:
+    """Return the state of kopf's watch, which no decision rests on. kopf itself ends a silent watch."""
+    return WatchState(PLURAL, required=False, silence_seconds=float("inf"))
+
+
+def registry(changed: Callable[[], None], in_cluster: bool, state: WatchState) -> kopf.OperatorRegistry:
     """Return the handlers: a login, and `changed` for each event. Other kinds of kopf handlers write annotations."""
     handlers = kopf.OperatorRegistry()
-    kopf.on.login(registry=handlers)(_log_in_from_pod if in_cluster else kopf.login_with_kubeconfig)
+    log_in, logged_in_at, pause = _log_in_from_pod if in_cluster else kopf.login_with_kubeconfig, float("-inf"), 0.0
+
+    @kopf.on.login(registry=handlers)
+    async def log_in_again(settings: kopf.OperatorSettings, **_: Any) -> kopf.AiohttpSession | None:
+        """Log in. With a session of our own, kopf would not notice that the credentials are the refused ones."""
+        nonlocal logged_in_at, pause
+        loop = asyncio.get_running_loop()
+        if loop.time() - logged_in_at > 2 * MAX_LOGIN_PAUSE:
+            pause = 0.0
+        await asyncio.sleep(pause)
+        logged_in_at, pause = loop.time(), min(max(FIRST_LOGIN_PAUSE, 2 * pause), MAX_LOGIN_PAUSE)
+        info = log_in(settings=settings)
+        return None if info is None else traced_session(info, state)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
     async def trigger_reconciliation(**_: Any) -> None:
@@ -43,24 +70,29 @@ def registry(changed: Callable[[], None], in_cluster: bool) -> kopf.OperatorRegi
 
 
 async def watch_resource(
-    changed: Callable[[], None], in_cluster: bool, restore_signal_handlers: Callable[[], None]
+    changed: Callable[[], None], in_cluster: bool, restore_signal_handlers: Callable[[], None], state: WatchState
 ) -> NoReturn:
     """Watch the resource until kopf stops, and raise why: NotServedError, or an error of kopf.
 
-    `restore_signal_handlers` is called after kopf has installed its own.
+    `restore_signal_handlers` is called after kopf has installed its own. `state` shows whether the watch is lost.
     """
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     # There is one kind, whose CRD exists before the operator starts: watching all CRDs is unnecessary.
     settings.scanning.disabled = True
-    settings.watching.server_timeout = 590
-    settings.watching.client_timeout = 620
+    settings.watching.server_timeout = WATCH_SECONDS
+    settings.watching.client_timeout = WATCH_SECONDS + 30
     settings.watching.connect_timeout = 15
+    settings.watching.inactivity_timeout = SILENCE_SECONDS
     # If the watch ends, this process decides what to do; by default kopf kills the process after a timeout.
     settings.process.ultimate_exiting_timeout = None
     insights = Insights()
     tasks = await kopf.spawn_tasks(
-        registry=registry(changed, in_cluster), settings=settings, insights=insights, standalone=True, clusterwide=True
+        registry=registry(changed, in_cluster, state),
+        settings=settings,
+        insights=insights,
+        standalone=True,
+        clusterwide=True,
     )
     # A kopf that has stopped would ignore the signals that it handles.
     restore_signal_handlers()

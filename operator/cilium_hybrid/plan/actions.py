@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import PreflightStatus
-from cilium_hybrid.plan.observation import Record
+from cilium_hybrid.plan.observation import Revision
+from cilium_hybrid.plan.record import Record
 from cilium_hybrid.plan.release import DesiredRelease
 from cilium_hybrid.rules.rule import Violation
 
@@ -15,8 +16,9 @@ from cilium_hybrid.rules.rule import Violation
 class Apply:
     """Install or upgrade the release, as exactly this revision.
 
-    `spec_digest` is the digest of the release that the spec asks for. `replaces` is the deployed revision, None for an
+    `spec_digest` is the digest of this release (see `release_digest`). `replaces` is the deployed revision, None for an
     install. `single_operator_node`: only one node can run the Cilium operator; this alone causes no revision.
+    `record`, with the IPAM facts of this release, is written before Helm is called.
     """
 
     desired_release: DesiredRelease
@@ -24,6 +26,7 @@ class Apply:
     spec_digest: str = ""
     replaces: int | None = None
     single_operator_node: bool = False
+    record: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,13 @@ class EndPreflight:
 
 @dataclass(frozen=True, slots=True)
 class Unlock:
-    """Mark a revision as failed that an interrupted Helm left pending. Touches no workload."""
+    """Mark a revision as failed that an interrupted Helm left pending. Touches no workload.
+
+    `record`, which remembers the revision as unlocked, is written first.
+    """
 
     revision: int
+    record: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +68,53 @@ class WriteRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class RestartAgents:
-    """Delete these agent pods; the DaemonSet recreates them with the released configuration."""
+class PodRef:
+    """One pod: its name, and the UID that it must still have."""
 
-    pods: tuple[str, ...]
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestartAgents:
+    """Delete these agent pods; the DaemonSet recreates them with the released configuration.
+
+    `record`, which names the nodes as restarted, is written first if it is not None. `first`: no agent of this rollout
+    was restarted before, so a pod of the new template is sent as a server-side dry run first.
+    """
+
+    pods: tuple[PodRef, ...]
+    record: Record | None = None
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """Roll back to revision `to`, as exactly this revision."""
+    """Restore revision `target` as exactly this revision: its chart and its values, with these IPAM facts.
 
-    to: int
+    `record` is written first. `replaces` is the deployed revision.
+    """
+
+    target: Revision
     revision: int
+    pod_cidrs: tuple[str, ...]
+    mask_size: int | None
+    record: Record
+    replaces: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class LabelRollback:
-    """Label a revision that the operator's rollback made as its own; Helm copies the labels of the old revision."""
+class MarkRevision:
+    """Label a revision of the operator's as verified or rejected, and write the record, which says the same.
+
+    The payload of a verified revision is kept in Secret cilium-hybrid-verified. `nodes` are those with the evidence
+    against a rejected revision: they and their agent pods are read afresh first, since a watch may lag.
+    """
 
     revision: int
+    mark: Literal["verified", "rejected"]
+    record: Record
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +141,7 @@ class Nothing:
 
 Action = (
     Apply
-    | LabelRollback
+    | MarkRevision
     | EndPreflight
     | ListVersions
     | AddFinalizer

@@ -3,6 +3,7 @@
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import DeletionPolicy
 from cilium_hybrid.plan.actions import Decision, EndPreflight, Nothing, RemoveFinalizer, Uninstall
+from cilium_hybrid.plan.classify import ReleaseClass
 from cilium_hybrid.plan.inputs import Evaluation, Resource
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.rules.text import list_names
@@ -10,29 +11,52 @@ from cilium_hybrid.rules.text import list_names
 
 def decide_deletion(evaluation: Evaluation) -> Decision:
     """Return the next step of the deletion. This is the only place where Cilium may be uninstalled."""
-    decision, failure = _choose(evaluation.input.resource, evaluation.observation), evaluation.failure
-    if failure is not None and failure.is_backing_off(evaluation.now) and not isinstance(decision.action, Nothing):
-        return Decision(Nothing(), Reason.DELETION_BLOCKED, failure.with_next_attempt())
-    return decision
-
-
-def _choose(resource: Resource, observation: Observation) -> Decision:
+    resource, observation = evaluation.input.resource, evaluation.observation
     if not resource.has_finalizer:
         return Decision(Nothing(), Reason.DELETING, "waiting for other finalizers to be removed")
     if not _should_uninstall(resource, observation):
         return Decision(RemoveFinalizer(), Reason.DELETING, "Cilium keeps running")
-    newest = observation.newest
+    if (kept := _kept_because(evaluation)) is not None:
+        return Decision(RemoveFinalizer(), Reason.DELETING, f"Cilium is kept, because {kept}")
+    if observation.lost_watches:
+        lost = list_names(observation.lost_watches, separator="; ")
+        return Decision(Nothing(), Reason.DELETION_BLOCKED, f"waiting for every watch to be restored: {lost}")
     if observation.preflight.managed:
         return Decision(EndPreflight(), Reason.DELETING, "removing the preflight check")
-    if newest is not None and not any(revision.managed for revision in observation.revisions):
-        message = "Helm release cilium was not created by this operator and is kept"
-        return Decision(RemoveFinalizer(), Reason.DELETING, message)
-    if newest is not None and observation.installed:
-        return Decision(Uninstall(newest.number), Reason.DELETING, "uninstalling Cilium")
+    if not evaluation.release.absent:
+        return _uninstall(evaluation)
     if names := _connected_with_agent_pods(observation):
         message = f"waiting for the Cilium agent pods on {list_names(names)} to terminate"
         return Decision(Nothing(), Reason.DELETING, message)
     return Decision(RemoveFinalizer(), Reason.DELETING, "Cilium is uninstalled")
+
+
+def _kept_because(evaluation: Evaluation) -> str | None:
+    """Return why the release is not the operator's to uninstall; None if it is, or if there is none."""
+    newest, release = evaluation.observation.newest, evaluation.release
+    if newest is None:
+        return None
+    if release is ReleaseClass.NOT_OWNED:
+        return "Helm release cilium was not created by this operator"
+    if not release.foreign:
+        return None
+    by = f" by {newest.manager}" if newest.manager else ""
+    return f"its newest revision {newest.number} was made{by}, not by this operator"
+
+
+def _uninstall(evaluation: Evaluation) -> Decision:
+    newest = evaluation.observation.newest
+    number = 0 if newest is None else newest.number
+    if evaluation.release is ReleaseClass.UNREADABLE:
+        message = (
+            f"Secret kube-system/sh.helm.release.v1.cilium.v{number} cannot be decoded, so Helm cannot uninstall "
+            "Cilium; restore the Secret, or set spec.deletionPolicy to Retain"
+        )
+        return Decision(Nothing(), Reason.DELETION_BLOCKED, message)
+    locked = evaluation.release.in_progress
+    if locked and evaluation.input.newest_unchanged_for < evaluation.input.unlock_after:
+        return Decision(Nothing(), Reason.DELETING, "waiting for Helm to finish before Cilium is uninstalled")
+    return Decision(Uninstall(number), Reason.DELETING, "uninstalling Cilium")
 
 
 def _should_uninstall(resource: Resource, observation: Observation) -> bool:

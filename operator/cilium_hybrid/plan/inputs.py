@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import Status, UnreadyReason
+from cilium_hybrid.api.upgrade import Upgrade
 from cilium_hybrid.api.v1alpha1 import FINALIZER, Spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import Decision, Nothing
+from cilium_hybrid.plan.classify import ReleaseClass
 from cilium_hybrid.plan.observation import Difference, Lookups, Observation
-from cilium_hybrid.plan.release import ReleaseState, release_state
-from cilium_hybrid.plan.rollout.rollout import NO_ROLLOUT, RolloutPlan
+from cilium_hybrid.plan.record import Record, RestartedNode, RolloutRecord
+from cilium_hybrid.plan.rollout.plan import NO_ROLLOUT, RolloutPlan
 from cilium_hybrid.plan.upgrade.gates import PreflightCheck
 from cilium_hybrid.plan.upgrade.path import UpgradePath
 from cilium_hybrid.plan.upgrade.preflight import PreflightProgress
@@ -40,6 +42,8 @@ class Resource:
     deleting: bool = False
     approved: str | None = None
     """The plan digest in the approval annotation."""
+    requested: str = ""
+    """The value of the reconcile annotation."""
     uid: str = ""
 
     @property
@@ -75,8 +79,17 @@ class ReconcileInput:
 
     `lenient_spec` is the resource's spec as far as it can be read. `failure_of` returns the last failure of the same
     input. `lookups` and `available_versions` (of the chart, from the registry) are None if they were not looked up;
-    `chart_versions` are the versions as of some hours ago. `unobserved_for` is how long the cluster could not be
-    observed before this reconciliation. `differences` between the release and the cluster are None if unknown.
+    `chart_versions` are the versions as of some hours ago. `differences` between the release and the cluster are None
+    if unknown.
+
+    Elapsed times are in seconds, and stand still while nothing may progress: while suspended, blocked, awaiting
+    approval, or without the API server or a needed watch. `elapsed` is that since the previous reconciliation;
+    `observed`: the cluster was observed since then, whether or not the time counts.
+    `unready_for`: for how long the agent of a connected node has not been Ready, without interruption.
+    `healthy_before` are the nodes with a healthy outdated agent in the previous reconciliation, as restarted now.
+    `rollout_before` is the state of the rollout after the previous reconciliation. `newest_unchanged_for`: for how long
+    this process has seen the newest revision unchanged, on the plain clock. `unlock_after`: how long that must be
+    before a pending revision of the operator's is unlocked.
     """
 
     resource: Resource
@@ -88,7 +101,13 @@ class ReconcileInput:
     available_versions: Sequence[CiliumVersion] | None = None
     chart_versions: Sequence[CiliumVersion] | None = None
     unready_since: Since = field(default_factory=dict)
-    unobserved_for: timedelta = timedelta()
+    elapsed: float = 0.0
+    observed: bool = True
+    unready_for: Mapping[str, float] = field(default_factory=dict)
+    healthy_before: Mapping[str, RestartedNode] = field(default_factory=dict)
+    rollout_before: RolloutRecord | None = None
+    newest_unchanged_for: float = 0.0
+    unlock_after: float = 0.0
     preflight_progress: PreflightProgress | None = None
     registries: Sequence[str] = ()
     own_node: str | None = None
@@ -99,13 +118,19 @@ class ReconcileInput:
 class Evaluation:
     """What a reconciliation concludes from its input; it is built in steps, each of which adds fields.
 
-    `config_digest` is the configuration that the agents should run. `failure_key` is the input that `failure` belongs
-    to. `unready_since` is remembered for the next reconciliation. `recheck_at` is when to reconcile again even if
-    nothing changes; None if there is no need.
+    `release` is what the newest revision is, `record` what is remembered of this installation, `upgrade` the part of
+    the spec that applies to a change in progress, as far as it can be read. `config_digest` is the configuration that
+    the agents should run. `failure_key` is the input that `failure` belongs to. `unready_since`, `unready_for`,
+    `healthy_before` and the rollout's record are remembered for the next reconciliation. `counts_time`: whether the
+    time until then counts for rollouts. `recheck_at` is when to reconcile again even if nothing changes; None if there
+    is no need.
     """
 
     input: ReconcileInput
     previous: Status
+    release: ReleaseClass = ReleaseClass.NONE
+    record: Record = field(default_factory=Record)
+    upgrade: Upgrade = field(default_factory=Upgrade)
     violations: tuple[Violation, ...] = ()
     warnings: tuple[Violation, ...] = ()
     config_digest: str | None = None
@@ -117,6 +142,9 @@ class Evaluation:
     decision: Decision = UNDECIDED
     status: Status = field(default_factory=Status)
     unready_since: Since = field(default_factory=dict)
+    unready_for: Mapping[str, float] = field(default_factory=dict)
+    healthy_before: Mapping[str, RestartedNode] = field(default_factory=dict)
+    counts_time: bool = True
     recheck_at: datetime | None = None
 
     @property
@@ -146,8 +174,3 @@ class SpecEvaluation(Evaluation):
 
     spec: Spec
     upgrade_path: UpgradePath
-
-    @property
-    def state(self) -> ReleaseState:
-        """The state of the release, compared with the next release of the upgrade path."""
-        return release_state(self.observation, self.upgrade_path.next)

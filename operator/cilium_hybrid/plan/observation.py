@@ -6,7 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
-from cilium_hybrid.rules.cluster import AddressRange
+from cilium_hybrid.plan.record import Record
+from cilium_hybrid.rules.cluster_facts import AddressRange
 from cilium_hybrid.rules.rule import one_line
 from cilium_hybrid.rules.text import list_names
 
@@ -20,8 +21,10 @@ NodeReady = Literal["True", "False", "Unknown"]
 class Revision:
     """A Helm revision of release `cilium`, read from the labels of its Secret.
 
-    `managed`: the operator made it. `ref_digest` is the digest of the chart's reference, `spec_digest` that of the
-    release that the spec asked for at the time. `rolled_back_to` is the revision that a rollback restored.
+    `managed`: the operator made it. `ref_digest` is the digest of the chart's reference, `spec_digest` that of this
+    release (see `release_digest`). `rolled_back_to` is the revision that a rollback restored.
+    `verified` and `rejected` are the marks that the operator put on its revision after the rollout. `changed` is the
+    resourceVersion of the Secret, `manager` the field manager that wrote it, such as Helm or Terraform.
     """
 
     number: int
@@ -34,38 +37,15 @@ class Revision:
     ref_digest: str = ""
     spec_digest: str = ""
     rolled_back_to: int | None = None
+    verified: bool = False
+    rejected: bool = False
+    changed: str = ""
+    manager: str = ""
 
     @property
     def deployed(self) -> bool:
         """Whether the operator made it and it is deployed."""
         return self.managed and self.status == "deployed"
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A revision that failed on the nodes in `message` and is not tried again while the spec asks for the same."""
-
-    revision: int
-    generation: int
-    spec_digest: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What the operator must not forget; it outlives the resource.
-
-    `verified` is the last revision that ran healthily on every connected node.
-    """
-
-    initial_version: str
-    pod_cidrs: tuple[str, ...]
-    mask_size: int
-    revision: int
-    chart_ref: str
-    chart_version: str
-    verified: int | None = None
-    rejected: Rejected | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +57,47 @@ class PoolConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleasePayload:
+    """What Helm stored in the Secret of a revision.
+
+    `readable`: it could be decoded; if not, nothing else is known. `initial_series` is the value upgradeCompatibility,
+    `pool` the IPAM facts of the values, `config_digest` the configuration that its agents run.
+    """
+
+    readable: bool = True
+    chart_version: str = ""
+    initial_series: str | None = None
+    pool: PoolConfig | None = None
+    config_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSet:
-    """The DaemonSet `cilium`."""
+    """The DaemonSet `cilium`. `rolling_update`: its controller replaces outdated pods by itself."""
 
     config_digest: str | None
     observed: bool
     generation: int = 0
+    rolling_update: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CiliumOperator:
-    """The Deployment `cilium-operator`. `current`: an updated replica is available and no outdated one is left."""
+    """The Deployment `cilium-operator`. `current`: an updated replica is available and no outdated one is left.
+
+    `exits` and `image_failing` are those of the pods of its present template, as in `AgentPod`; `outdated_available`:
+    a pod of an earlier template is available.
+    """
 
     replicas: int
     available: int
     observed: bool
     current: bool = True
     generation: int = 0
+    exits: int = 0
+    image_failing: bool = False
+    failure_message: str = ""
+    outdated_available: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,9 @@ class HybridNode:
     """A node with the hybrid node label.
 
     `labels` may hold only those that rollouts and rules read. `taints` are the keys of all taints. `max_pods` is the
-    pod capacity that the kubelet reports, None if it reports none.
+    pod capacity that the kubelet reports, None if it reports none. `uid`, `boot_id`, `kernel`, `kubelet` and `runtime`
+    identify the node and what runs on it. `clock_skew`: by how many minutes the clock of the node differs from that of
+    this operator, 0 below one minute.
     """
 
     name: str
@@ -112,6 +118,11 @@ class HybridNode:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[str, ...] = ()
     max_pods: int | None = None
+    uid: str = ""
+    boot_id: str = ""
+    kubelet: str = ""
+    runtime: str = ""
+    clock_skew: int = 0
 
     @property
     def agent_taint(self) -> bool:
@@ -129,7 +140,9 @@ class AgentPod:
     """A pod of the DaemonSet `cilium`. `started`: all its containers run, healthy or not.
 
     `failure_message`: why a container is waiting. `crash_message`: why a running container terminated before, while
-    the pod is not Ready.
+    the pod is not Ready. `exits`: how often one of its containers has exited, the highest of all containers.
+    `image_failing`: the registry answers that an image does not exist, or denies it. `version`: the Cilium version in
+    the tag of its image, None if the tag is not one. `created_at` is by the clock of the API server.
     """
 
     name: str
@@ -141,6 +154,16 @@ class AgentPod:
     started: bool = False
     ready_since: datetime | None = None
     crash_message: str = ""
+    uid: str = ""
+    exits: int = 0
+    image_failing: bool = False
+    version: str | None = None
+    created_at: datetime | None = None
+
+    @property
+    def is_crash_looping(self) -> bool:
+        """Whether a container waits because it keeps exiting."""
+        return self.failure_message.startswith("CrashLoopBackOff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +172,9 @@ class UnplacedAgent:
 
     node: str
     cause: str
+    name: str = ""
+    uid: str = ""
+    config_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +192,41 @@ class ForeignPod:
 
     name: str
     node: str
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxFailure:
+    """Pods of a node for which the container runtime cannot set up the network.
+
+    `count`: how often that has been reported so far. `no_address`: because the node has no free pod address.
+    """
+
+    count: int
+    message: str
+    no_address: bool = False
+
+
+CILIUM: Final = "Cilium"
+"""The product that the operator itself installs, as `ForeignObject.cni`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignObject:
+    """An object of another CNI, or of a Cilium that is not the operator's release: its kind, namespace and name.
+
+    `cni` is the name of the product, such as flannel.
+    """
+
+    title: str
+    cni: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfigOverride:
+    """A CiliumNodeConfig that sets keys of `cilium-config` on some nodes. `name` is its namespace and name."""
+
+    name: str
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,13 +329,11 @@ class Difference:
 class Lookups:
     """What is looked up once before a change that depends on it, because watching it would be too expensive.
 
-    `pods` are the addresses of pods on other nodes that lie in an added pod CIDR. `released_pool` holds the IPAM facts
-    of the release's values.
+    `pods` are the addresses of pods on other nodes that lie in an added pod CIDR.
     """
 
     pods: tuple[AddressRange, ...] = ()
     peering_policies: tuple[str, ...] = ()
-    released_pool: PoolConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +343,12 @@ class Observation:
     `taken`: addresses of cloud nodes and Services. `nodes_with_agent_pods`: nodes that have an agent pod, including
     terminating ones. `definition_terminating`: the CRD of CiliumHybrid is being deleted.
     `secrets_namespace_terminating`: the chart's namespace `cilium-secrets` is being deleted after an uninstall.
-    `unplaced`: why a node's agent cannot be scheduled, by node. `edits`: a value that changes with every edit of a
-    watched object of the release.
+    `unplaced`: why a node's agent cannot be scheduled, by node; `unplaced_pods` are these pods. `edits`: a value
+    that changes with every edit of a watched object of the release. `terminating_agents`: UIDs of agent pods that
+    are terminating, by node. `agent_create_failure`: why the DaemonSet controller cannot create agent pods, in its
+    own words. `sandbox_failures` are by node. `payloads` are those of the newest and of the last deployed revision,
+    by number, as far as they were read. `lost_watches` are the watches whose objects may have changed unseen, a
+    sentence each.
     """
 
     revisions: tuple[Revision, ...] = ()
@@ -296,6 +359,7 @@ class Observation:
     nodes: Mapping[str, HybridNode] = field(default_factory=dict)
     agents: Mapping[str, AgentPod] = field(default_factory=dict)
     unplaced: Mapping[str, str] = field(default_factory=dict)
+    unplaced_pods: Mapping[str, UnplacedAgent] = field(default_factory=dict)
     cilium_nodes: Mapping[str, CiliumNode] = field(default_factory=dict)
     taken: tuple[AddressRange, ...] = ()
     foreign_pods: tuple[ForeignPod, ...] = ()
@@ -307,6 +371,13 @@ class Observation:
     certificates: tuple[Certificate, ...] = ()
     other_pods: tuple[CiliumPod, ...] = ()
     edits: tuple[object, ...] = ()
+    terminating_agents: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    agent_create_failure: str = ""
+    sandbox_failures: Mapping[str, SandboxFailure] = field(default_factory=dict)
+    foreign_objects: tuple[ForeignObject, ...] = ()
+    node_configs: tuple[NodeConfigOverride, ...] = ()
+    payloads: Mapping[int, ReleasePayload] = field(default_factory=dict)
+    lost_watches: tuple[str, ...] = ()
 
     @property
     def installed(self) -> bool:

@@ -16,8 +16,8 @@ from cilium_hybrid.plan.actions import (
     Apply,
     Decision,
     EndPreflight,
-    LabelRollback,
     ListVersions,
+    MarkRevision,
     Nothing,
     RemoveFinalizer,
     RestartAgents,
@@ -27,9 +27,11 @@ from cilium_hybrid.plan.actions import (
     Unlock,
     WriteRecord,
 )
+from cilium_hybrid.plan.classify import classify
 from cilium_hybrid.plan.decide import decide, refuse
-from cilium_hybrid.plan.inputs import ReconcileInput, Resource, SpecEvaluation
+from cilium_hybrid.plan.inputs import UNDECIDED, ReconcileInput, Resource, SpecEvaluation
 from cilium_hybrid.plan.observation import Observation, Revision
+from cilium_hybrid.plan.recording import known_record
 from cilium_hybrid.plan.registry_mirror import uses_mirror, with_mirror
 from cilium_hybrid.plan.release import DesiredRelease
 from cilium_hybrid.plan.rollout.operator_deployment import without_old_operator_stopped_first
@@ -39,7 +41,7 @@ from cilium_hybrid.rules.lenient_spec import LenientSpec
 from cilium_hybrid.rules.supported_minors import minor_of
 from cilium_hybrid.rules.text import count_of
 
-_MAX_STEPS: Final = 20
+_MAX_DECISIONS: Final = 100
 """More than any spec leads to; it ends a simulation that would never end."""
 
 
@@ -81,43 +83,45 @@ def simulate(
     now: datetime,
     *,
     has_finalizer: bool,
-    generation: int = 0,
     available: Sequence[CiliumVersion] = (),
     planned: Status | None = None,
 ) -> Simulation:
     """Return every step from the observed cluster to what the spec, which is valid, asks for.
 
-    `released` are the values of the deployed release. `generation` is the one that the spec has, or would get.
-    `available` are the versions in the registry. `planned` is the status with the plan in progress, if any.
+    `released` are the values of the deployed release. `available` are the versions in the registry. `planned` is the
+    status with the plan in progress, if any.
     """
     steps: list[SimulatedStep] = []
     planned, released = planned or Status(), without_old_operator_stopped_first(released)
+    cluster = observation
     simulated, observation = _without_waiting(spec, observation)
-    while True:
-        path = find_upgrade_path(simulated, observation, planned, generation, available)
+    decision = UNDECIDED
+    for _ in range(_MAX_DECISIONS):
+        path = find_upgrade_path(simulated, observation, planned, available)
         if path.refusal is not None:
             return Simulation(tuple(steps), refuse((path.refusal,)))
         pending = tuple(PlanStep(version=version, phase=PlanPhase.PENDING) for version in path.versions)
         planned = Status(plan=pending, plan_digest=path.digest)
-        resource = Resource(generation, "", {}, {}, finalizers=(FINALIZER,) if has_finalizer else ())
+        resource = Resource(0, "", {"suspend": spec.suspend}, {}, finalizers=(FINALIZER,) if has_finalizer else ())
         decision = decide(_evaluation(simulated, path, planned, resource, observation, now))
         # A rollback is not a step towards what the spec asks for.
-        if isinstance(decision.action, Nothing | Rollback | LabelRollback) or len(steps) >= _MAX_STEPS:
-            return Simulation(tuple(steps), decision)
+        if isinstance(decision.action, Nothing | Rollback):
+            break
         approved = any(step.kind is SimulatedStepKind.APPROVAL for step in steps)
-        following = _steps_of(decision, observation, released, path, spec)
+        following = _steps_of(decision, cluster, released, path, spec)
         # One approval covers the whole plan.
         steps += [step for step in following if not (approved and step.kind is SimulatedStepKind.APPROVAL)]
         if isinstance(decision.action, Apply):
             released = _released_values(decision.action.desired_release, released)
         observation, has_finalizer = _after(decision.action, observation, now, has_finalizer)
+    return Simulation(tuple(steps), decision)
 
 
 def _without_waiting(spec: Spec, observation: Observation) -> tuple[Spec, Observation]:
     """Assume that the plan is approved and that everything the operator waits for succeeds at once."""
     upgrade = spec.upgrade.model_copy(update={"approval": Approval.AUTOMATIC, "preflight": Preflight(enabled=False)})
-    nodes = {name: replace(node, ready="Unknown") for name, node in observation.nodes.items()}
-    ready = replace(observation, nodes=nodes, secrets_namespace_terminating=False)
+    # Without nodes, nothing has to be verified between two steps.
+    ready = replace(observation, nodes={}, cilium_nodes={}, secrets_namespace_terminating=False)
     return spec.model_copy(update={"upgrade": upgrade}), ready
 
 
@@ -131,7 +135,15 @@ def _evaluation(
         now=now,
         failure_of=lambda _: None,
     )
-    return SpecEvaluation(input=reconcile_input, previous=planned, spec=spec, upgrade_path=path)
+    return SpecEvaluation(
+        input=reconcile_input,
+        previous=planned,
+        release=classify(observation),
+        record=known_record(observation),
+        upgrade=spec.upgrade,
+        spec=spec,
+        upgrade_path=path,
+    )
 
 
 def _steps_of(
@@ -164,7 +176,7 @@ def _steps_of(
             message = f"{decision.message}; deleting the resource will leave Cilium running"
             yield SimulatedStep(SimulatedStepKind.REMOVE_FINALIZER, message)
         case (
-            LabelRollback()
+            MarkRevision()
             | EndPreflight()
             | ListVersions()
             | RestartAgents()
@@ -214,18 +226,30 @@ def _after(action: Action, observation: Observation, now: datetime, has_finalize
                 chart_digest=desired.pinned_digest or "",
                 values_digest=desired.values_digest,
                 ref_digest=digest(desired.chart_ref),
+                spec_digest=action.spec_digest,
             )
-            return replace(observation, revisions=(*observation.revisions, created)), has_finalizer
+            revisions = (*observation.revisions, created)
+            record = action.record or observation.record
+            return replace(observation, revisions=revisions, record=record), has_finalizer
         case Unlock():
             *before, newest = observation.revisions
-            return replace(observation, revisions=(*before, replace(newest, status="failed"))), has_finalizer
+            unlocked = replace(newest, status="failed")
+            record = action.record or observation.record
+            return replace(observation, revisions=(*before, unlocked), record=record), has_finalizer
         case WriteRecord(record=record):
             return replace(observation, record=record), has_finalizer
+        case MarkRevision(revision=number, mark=mark, record=record):
+            marked = tuple(
+                replace(found, verified=mark == "verified", rejected=mark == "rejected")
+                if found.number == number
+                else found
+                for found in observation.revisions
+            )
+            return replace(observation, revisions=marked, record=record), has_finalizer
         case AddFinalizer():
             return observation, True
         case (
             RemoveFinalizer()
-            | LabelRollback()
             | EndPreflight()
             | ListVersions()
             | RestartAgents()

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cilium_hybrid.api.upgrade import Rollout, RolloutStrategy
@@ -36,6 +36,18 @@ def helm_values(spec: Spec, initial_series: str | None = None) -> dict[str, Any]
     return merged(
         values, {"podAnnotations": {CONFIG_DIGEST: config_digest(spec.version, values, spec.registry_mirror)}}
     )
+
+
+def restored_values(values: Mapping[str, Any], pod_cidrs: Sequence[str], mask_size: int | None) -> dict[str, Any]:
+    """Return the values of an earlier revision for a rollback: with the pools that run now, and no restart by itself.
+
+    Nodes may have blocks of a pool that was added since, so no pool is removed. What the agents read is unchanged.
+    """
+    pool: dict[str, Any] = {"clusterPoolIPv4PodCIDRList": list(pod_cidrs)}
+    if mask_size is not None:
+        pool["clusterPoolIPv4MaskSize"] = mask_size
+    restored = merged(values, {"ipam": {"operator": pool}})
+    return {**restored, "updateStrategy": {"type": "OnDelete"}}
 
 
 def pull_secrets(spec: Spec) -> dict[str, Any]:

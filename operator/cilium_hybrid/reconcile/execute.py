@@ -13,8 +13,8 @@ from cilium_hybrid.plan.actions import (
     AddFinalizer,
     Apply,
     EndPreflight,
-    LabelRollback,
     ListVersions,
+    MarkRevision,
     Nothing,
     RemoveFinalizer,
     RestartAgents,
@@ -26,12 +26,13 @@ from cilium_hybrid.plan.actions import (
 )
 from cilium_hybrid.plan.inputs import Failure, Resource
 from cilium_hybrid.plan.observation import Revision
+from cilium_hybrid.plan.record import Record
 from cilium_hybrid.plan.registry_mirror import with_mirror
 from cilium_hybrid.plan.release import DesiredRelease
 from cilium_hybrid.plan.rollout.operator_deployment import with_old_operator_stopped_first
 from cilium_hybrid.plan.upgrade.path import VERSIONS_MAX_AGE
 from cilium_hybrid.plan.upgrade.preflight import PREFLIGHT
-from cilium_hybrid.plan.values import digest
+from cilium_hybrid.plan.values import digest, restored_values
 from cilium_hybrid.ports import (
     ApplyFailedError,
     ChartRefusedError,
@@ -49,8 +50,9 @@ from cilium_hybrid.ports import (
     UninstallFailedError,
     ValuesRefusedError,
 )
+from cilium_hybrid.reconcile.background import BackgroundRequest, InProgressError
 from cilium_hybrid.rules.rendered.rules import manifest_rules, preflight_rules
-from cilium_hybrid.rules.rule import Violation, all_violations, join_violations
+from cilium_hybrid.rules.rule import MAX_MESSAGE_LENGTH, Violation, all_violations, join_violations
 from cilium_hybrid.rules.text import first_and_count
 
 MIN_BACKOFF: Final = timedelta(seconds=5)
@@ -73,11 +75,16 @@ _NOT_RETRIED: Final = (ChartRefusedError, ValuesRefusedError)
 
 @dataclass(frozen=True, slots=True)
 class _ListedVersions:
-    """The versions that were in the registry when a generation asked for them."""
+    """The versions that were in the registry when the upgrade to a chart was planned."""
 
-    generation: int
+    chart_ref: str
     versions: Sequence[CiliumVersion]
     valid_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InProgress:
+    """The action waits for a slow registry; ask again soon. Nothing was changed."""
 
 
 class Executor:
@@ -89,92 +96,150 @@ class Executor:
         self._charts, self._releases, self._preflights = charts, releases, preflights
         self._cluster, self._clock = cluster, clock
         self._listed: _ListedVersions | None = None
+        self._registry = BackgroundRequest()
 
-    def versions(self, resource: Resource) -> Sequence[CiliumVersion] | None:
-        """Return the versions listed for this generation; None if they were not, or too long ago."""
+    def versions(self, chart_ref: str) -> Sequence[CiliumVersion] | None:
+        """Return the listed versions of a chart; None if they were not listed, or too long ago."""
         listed = self._listed
-        if listed is None or listed.generation != resource.generation or self._clock.now() >= listed.valid_until:
+        if listed is None or listed.chart_ref != chart_ref or self._clock.now() >= listed.valid_until:
             return None
         return listed.versions
 
-    async def execute(self, action: Action, resource: Resource, attempts: int) -> Failure | None:
+    async def execute(self, action: Action, resource: Resource, attempts: int) -> Failure | InProgress | None:
         """Execute the action and return its failure; `attempts` is how often the same failed before; StaleError."""
         try:
-            match action:
-                case Apply():
-                    return await self._apply(action)
-                case StartPreflight():
-                    return await self._start_preflight(action)
-                case _:
-                    await self._execute_other(action, resource)
+            return await self._execute(action, resource)
+        except InProgressError:
+            return InProgress()
         except tuple(_REASONS) as error:
             longest = MAX_API_BACKOFF if isinstance(error, ClusterUnavailableError) else MAX_BACKOFF
             retried = not isinstance(error, _NOT_RETRIED)
             not_before = self._clock.now() + min(backoff(attempts), longest) if retried else None
-            return Failure(_REASONS[type(error)], str(error), attempts + 1, not_before)
-        return None
+            return Failure(_REASONS[type(error)], _message(error), attempts + 1, not_before)
 
     async def end_preflight(self) -> Failure | None:
         """Remove the preflight check that a deleted resource left behind, and return the failure; StaleError."""
         try:
             await self._end_preflight()
         except tuple(_REASONS) as error:
-            return Failure(_REASONS[type(error)], str(error), 1, self._clock.now() + MIN_BACKOFF)
+            return Failure(_REASONS[type(error)], _message(error), 1, self._clock.now() + MIN_BACKOFF)
         return None
 
-    async def _execute_other(self, action: Action, resource: Resource) -> None:
+    async def _execute(self, action: Action, resource: Resource) -> Failure | None:
         match action:
-            case LabelRollback() | Rollback() | Uninstall() | Unlock():
+            case Apply() | Rollback() | StartPreflight():
+                return await self._deploy_chart(action)
+            case RestartAgents():
+                await self._restart_agents(action)
+            case MarkRevision() | Uninstall() | Unlock():
                 await self._change_release(action)
-            case RestartAgents(pods=pods):
-                await self._cluster.delete_agent_pods(pods)
             case WriteRecord(record=record):
                 await self._cluster.write_record(record)
-            case AddFinalizer():
-                await self._cluster.write_finalizers(resource, (*resource.finalizers, FINALIZER))
-            case RemoveFinalizer():
+            case AddFinalizer() | RemoveFinalizer():
                 others = tuple(name for name in resource.finalizers if name != FINALIZER)
-                await self._cluster.write_finalizers(resource, others)
+                added = (FINALIZER,) if isinstance(action, AddFinalizer) else ()
+                await self._cluster.write_finalizers(resource, (*others, *added))
             case ListVersions(chart_ref=ref):
-                versions = await self._charts.versions(ref)
-                self._listed = _ListedVersions(resource.generation, versions, self._clock.now() + VERSIONS_MAX_AGE)
+                versions = await self._registry.result(("versions", ref), lambda: self._charts.versions(ref))
+                self._listed = _ListedVersions(ref, versions, self._clock.now() + VERSIONS_MAX_AGE)
             case EndPreflight():
                 await self._end_preflight()
-            case Apply() | StartPreflight() | Nothing():
+            case Nothing():
                 pass
             case unknown:
                 assert_never(unknown)
+        return None
 
-    async def _change_release(self, action: LabelRollback | Rollback | Uninstall | Unlock) -> None:
+    async def _deploy_chart(self, action: Apply | Rollback | StartPreflight) -> Failure | None:
         match action:
-            case LabelRollback(revision=revision):
-                await self._releases.label_rollback(revision)
-            case Rollback(to=to, revision=revision):
-                await self._releases.rollback(to, revision)
+            case Apply():
+                return await self._apply(action)
+            case Rollback():
+                return await self._roll_back(action)
+            case StartPreflight():
+                return await self._start_preflight(action)
+            case unknown:
+                assert_never(unknown)
+
+    async def _change_release(self, action: MarkRevision | Uninstall | Unlock) -> None:
+        match action:
+            case MarkRevision(revision=revision, mark=mark, record=record, nodes=nodes):
+                if nodes:
+                    # A watch that lags could hide that the node rebooted, or that its agent is Ready by now.
+                    await self._cluster.require_fresh(nodes)
+                # The record first: it alone already decides, and a mark that is missing is made again.
+                await self._cluster.write_record(record)
+                await self._releases.mark(revision, mark)
             case Uninstall(revision=revision):
                 await self._releases.uninstall(revision)
-            case Unlock(revision=revision):
+            case Unlock(revision=revision, record=record):
+                if record is not None:
+                    await self._cluster.write_record(record)
                 await self._releases.unlock(revision)
             case unknown:
                 assert_never(unknown)
+
+    async def _restart_agents(self, action: RestartAgents) -> None:
+        if action.first and (rejected := await self._cluster.dry_run_agent_pod()):
+            message = f"the API server would reject a new agent pod: {first_and_count(rejected)}"
+            raise PolicyRejectedError(f"{message}; no agent was restarted; fix the quota or the admission policy")
+        if action.record is not None:
+            await self._cluster.write_record(action.record)
+        await self._cluster.delete_agent_pods(action.pods)
 
     async def _apply(self, action: Apply) -> Failure | None:
         desired = action.desired_release
         values: Mapping[str, Any] = desired.values
         if action.single_operator_node:
             values = with_old_operator_stopped_first(values)
-        chart = await self._charts.fetch(desired.chart_ref, desired.chart_version, desired.pinned_digest)
+        chart = await self._fetch(desired)
         values = await self._with_mirror(chart, values, desired.mirror)
-        manifests = await self._charts.render(chart, values)
-        if (refused := _render_refused(all_violations(manifest_rules(desired.mirror), manifests))) is not None:
-            return refused
-        if action.replaces is not None:
-            await self._dry_run(manifests, action.replaces)
         expected = replace(
             _expected(desired, chart, action.revision, self._clock.now()), spec_digest=action.spec_digest
         )
-        await self._releases.apply(chart, values, expected)
+        return await self._deploy(chart, values, expected, desired.mirror, action.replaces, action.record)
+
+    async def _roll_back(self, action: Rollback) -> Failure | None:
+        """Apply chart and values of an earlier revision again, with the pools that run now and without a restart."""
+        chart, old = await self._releases.restorable(action.target.number)
+        values = restored_values(old, action.pod_cidrs, action.mask_size)
+        expected = replace(
+            action.target,
+            number=action.revision,
+            status="deployed",
+            created_at=self._clock.now(),
+            chart_digest=chart.digest,
+            values_digest=digest(values),
+            rolled_back_to=action.target.number,
+            verified=False,
+            rejected=False,
+        )
+        return await self._deploy(chart, values, expected, None, action.replaces, action.record)
+
+    async def _deploy(
+        self,
+        chart: FetchedChart,
+        values: Mapping[str, Any],
+        expected: Revision,
+        mirror: str | None,
+        replaces: int | None,
+        record: Record | None,
+    ) -> Failure | None:
+        """Check what the cluster would get, write the record, and let Helm create the revision."""
+        rendered = await self._charts.render(chart, values)
+        if (refused := _render_refused(all_violations(manifest_rules(mirror), rendered.manifests))) is not None:
+            return refused
+        if replaces is not None:
+            await self._dry_run(rendered.manifests, replaces)
+        if record is not None:
+            await self._cluster.write_record(record)
+        await self._releases.apply(chart, values, rendered, expected)
         return None
+
+    async def _fetch(self, desired: DesiredRelease) -> FetchedChart:
+        key = (desired.chart_ref, desired.chart_version, desired.pinned_digest)
+        chart: FetchedChart = await self._registry.result(key, lambda: self._charts.fetch(*key))
+        return chart
 
     async def _with_mirror(
         self, chart: FetchedChart, values: Mapping[str, Any], mirror: str | None
@@ -199,13 +264,20 @@ class Executor:
 
     async def _start_preflight(self, action: StartPreflight) -> Failure | None:
         desired = action.desired_release
-        chart = await self._charts.fetch(desired.chart_ref, desired.chart_version, desired.pinned_digest)
+        chart = await self._fetch(desired)
         values = await self._with_mirror(chart, action.values, desired.mirror)
-        manifests = await self._charts.render(chart, values, PREFLIGHT)
-        if (refused := _render_refused(all_violations(preflight_rules(desired.mirror), manifests))) is not None:
+        rendered = await self._charts.render(chart, values, PREFLIGHT)
+        violations = all_violations(preflight_rules(desired.mirror), rendered.manifests)
+        if (refused := _render_refused(violations)) is not None:
             return refused
-        await self._preflights.start(chart, values, _expected(desired, chart, 1, self._clock.now()))
+        await self._preflights.start(chart, values, rendered, _expected(desired, chart, 1, self._clock.now()))
         return None
+
+
+def _message(error: PortError) -> str:
+    """Return the message of an error, which quotes other systems, at a length that a status can hold."""
+    message = str(error)
+    return message if len(message) <= MAX_MESSAGE_LENGTH else f"{message[: MAX_MESSAGE_LENGTH - 1]}…"
 
 
 def _render_refused(violations: Sequence[Violation]) -> Failure | None:

@@ -26,9 +26,10 @@ async def run_reconcile_loop(
         telemetry.reconcile_started()
         try:
             next_at = await reconciler.reconcile()
-        except Exception:
+        except Exception as error:
             log.exception("reconciliation failed; retrying in %g s", RETRY_AFTER_ERROR.total_seconds())
             telemetry.reconcile_failed()
+            telemetry.status_written(f"reconciliations fail ({type(error).__name__}), see the operator's log")
             next_at = clock.now() + RETRY_AFTER_ERROR
         telemetry.reconcile_finished(time.monotonic() - started)
         timeout = resync_seconds

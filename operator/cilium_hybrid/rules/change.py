@@ -16,7 +16,7 @@ from cilium_hybrid.rules.version_steps import version_step_violation
 class Running:
     """The Cilium that runs, as far as it is known: chart version, IPAM facts and the `source` of these.
 
-    `ran` holds the versions that this cluster ran before.
+    `pod_cidrs` are in canonical form. `ran` holds the versions that this cluster ran before.
     """
 
     version: str | None = None

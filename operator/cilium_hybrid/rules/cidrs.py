@@ -1,6 +1,7 @@
 """Rules on the CIDRs of a spec. The CRD has the same rules in CEL, with the same result."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import IPv4Network
 from itertools import chain
 from typing import Final
@@ -8,7 +9,7 @@ from typing import Final
 from cilium_hybrid.api.cel import PRIVATE
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.fields import MAX_CIDR_LENGTH, MAX_MASK_SIZE
-from cilium_hybrid.rules.lenient_spec import LenientSpec
+from cilium_hybrid.rules.lenient_spec import CIDR, LenientSpec
 from cilium_hybrid.rules.rule import Rule, Violation
 from cilium_hybrid.rules.text import format_value, list_names
 
@@ -21,6 +22,25 @@ FORBIDDEN_NETWORKS: Final = {
 RESERVED_ADDRESSES: Final = 4
 """Addresses of a node block that no pod gets: network, broadcast, router and health endpoint (Cilium's IPAM)."""
 _PRIVATE_NETWORKS: Final = tuple(IPv4Network(network) for network in PRIVATE)
+
+
+def canonical_cidr(text: str) -> str:
+    """Return a CIDR without host bits, by which CIDRs are compared; a text that is no IPv4 CIDR stays as it is."""
+    network = CIDR.parse("", text).network
+    return text if network is None else str(network)
+
+
+@lru_cache(maxsize=16_384)
+def address_range(text: str) -> tuple[int, int] | None:
+    """Return the first and the last address of a CIDR, None if it is not IPv4.
+
+    It is cached, because thousands of node blocks are the same in each reconciliation.
+    """
+    try:
+        network = IPv4Network(text, strict=False)
+    except ValueError:
+        return None
+    return int(network.network_address), int(network.broadcast_address)
 
 
 def pods_per_node(mask_size: int) -> int:

@@ -1,9 +1,7 @@
 """Rules on a spec in a live cluster: addresses in use, what the nodes can run, other CNIs, and their kubelets."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from collections.abc import Iterator
 from typing import Final
 
 from cilium_hybrid.api.conditions import Reason
@@ -11,7 +9,9 @@ from cilium_hybrid.api.fields import MAX_MASK_SIZE, MIN_MASK_SIZE
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.rules.change import Running
 from cilium_hybrid.rules.cidrs import pods_per_node
-from cilium_hybrid.rules.lenient_spec import LenientSpec, read_lenient_spec
+from cilium_hybrid.rules.cluster_facts import AddressRange, ClusterFacts, ClusterRuleInput, parse_address_ranges
+from cilium_hybrid.rules.foreign_cni import FOREIGN_CNI_RULES
+from cilium_hybrid.rules.lenient_spec import read_lenient_spec
 from cilium_hybrid.rules.rule import Rule, Violation, all_violations
 from cilium_hybrid.rules.spec import ValidationResult, refuse_only_added_cidrs, validate_spec
 from cilium_hybrid.rules.supported_minors import first_minor, minor_of
@@ -22,67 +22,6 @@ _BGP_CLUSTER_CONFIG: Final = "CiliumBGPClusterConfig"
 """What replaces it."""
 DEFAULT_MAX_PODS: Final = 110
 """maxPods of a kubelet that does not set it (kubernetes.io, KubeletConfiguration v1beta1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class AddressRange:
-    """Addresses in use, first and last as integers, and what uses them."""
-
-    owner: str
-    first: int
-    last: int
-
-    @classmethod
-    def parse(cls, owner: str, text: str) -> "AddressRange | None":
-        """Parse an address or a CIDR; None if it is not IPv4."""
-        try:
-            network = IPv4Network(text, strict=False)
-        except ValueError:
-            return None
-        return cls(owner, int(network.network_address), int(network.broadcast_address))
-
-    @property
-    def prefix_length(self) -> int:
-        """The prefix length of the range as a CIDR."""
-        return 32 - (self.last - self.first).bit_length()
-
-    @property
-    def cidr(self) -> str:
-        """The range as a CIDR, or as an address if it is only one."""
-        return str(IPv4Network((self.first, self.prefix_length))).removesuffix("/32")
-
-    def __str__(self) -> str:
-        return f"{self.cidr}, {self.owner}"
-
-
-def parse_address_ranges(entries: Iterable[tuple[str, str]]) -> tuple[AddressRange, ...]:
-    """Return the ranges of pairs of owner and address or CIDR, without those that are not IPv4."""
-    return tuple(found for owner, text in entries if (found := AddressRange.parse(owner, text)) is not None)
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterFacts:
-    """What rules know about a cluster; all facts are empty without one.
-
-    `blocks` are those of CiliumNodes, `kernels` and `max_pods` (of the kubelet) those of hybrid nodes, and
-    `foreign_cni` pods on hybrid nodes, each by node.
-    """
-
-    used_addresses: Sequence[AddressRange] = ()
-    blocks: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    kernels: Mapping[str, str] = field(default_factory=dict)
-    max_pods: Mapping[str, int] = field(default_factory=dict)
-    foreign_cni: Mapping[str, str] = field(default_factory=dict)
-    peering_policies: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterRuleInput:
-    """A spec, the Cilium that runs, and the cluster."""
-
-    spec: LenientSpec
-    running: Running
-    cluster: ClusterFacts
 
 
 def pod_cidrs_contain_no_used_addresses(inputs: ClusterRuleInput) -> Iterator[Violation]:
@@ -159,18 +98,6 @@ def kernels_are_new_enough(inputs: ClusterRuleInput) -> Iterator[Violation]:
         )
 
 
-def no_other_cni_runs_on_hybrid_nodes(inputs: ClusterRuleInput) -> Iterator[Violation]:
-    """Two CNIs on a node break each other's pod traffic."""
-    found = [f"{pod} on {node}" for node, pod in inputs.cluster.foreign_cni.items()]
-    if found:
-        yield Violation(
-            Reason.FOREIGN_CNI,
-            "spec",
-            f"another CNI has pods on hybrid nodes: {list_names(found)}",
-            "exclude hybrid nodes with a node affinity, or uninstall it",
-        )
-
-
 def bgp_peering_policies_are_migrated(inputs: ClusterRuleInput) -> Iterator[Violation]:
     """A minor that removed CiliumBGPPeeringPolicy ends its BGP sessions (Cilium's upgrade guide)."""
     version, found = inputs.spec.version, inputs.cluster.peering_policies
@@ -211,6 +138,23 @@ def node_blocks_have_room_for_max_pods(inputs: ClusterRuleInput) -> Iterator[Vio
         )
 
 
+def pools_have_a_block_for_each_node(inputs: ClusterRuleInput) -> Iterator[Violation]:
+    """A node without a block never gets ready. Once Cilium runs, `status.ipam` forecasts this."""
+    mask, nodes = inputs.spec.mask_size, len(inputs.cluster.kernels)
+    if mask is None or not MIN_MASK_SIZE <= mask <= MAX_MASK_SIZE or inputs.running.pod_cidrs:
+        return
+    pools = [network for _, network in inputs.spec.pools()]
+    total = sum(network.num_addresses >> (32 - mask) for network in pools)
+    if pools and total < nodes:
+        blocks = count_of(total, "node block", "node blocks")
+        yield Violation(
+            Reason.INVALID_SPEC,
+            "spec.ipam.podCIDRs",
+            f"{blocks} of /{mask} for {count_of(nodes, 'hybrid node', 'hybrid nodes')}",
+            "use a larger CIDR, or append another one",
+        )
+
+
 def _room_fix(room: int, needed: int, *, immutable: bool) -> str:
     fitting = [mask for mask in range(MIN_MASK_SIZE, MAX_MASK_SIZE + 1) if pods_per_node(mask) >= needed]
     if immutable or not fitting:
@@ -219,15 +163,18 @@ def _room_fix(room: int, needed: int, *, immutable: bool) -> str:
 
 
 CLUSTER_RULES: Final[tuple[Rule[ClusterRuleInput], ...]] = (
+    *FOREIGN_CNI_RULES,
     node_blocks_are_in_pod_cidrs,
     mask_size_matches_node_blocks,
     kernels_are_new_enough,
-    no_other_cni_runs_on_hybrid_nodes,
     bgp_peering_policies_are_migrated,
 )
 ADDED_CIDR_CLUSTER_RULES: Final[tuple[Rule[ClusterRuleInput], ...]] = (pod_cidrs_contain_no_used_addresses,)
 """Rules that refuse only pod CIDRs that do not run yet."""
-CLUSTER_WARNINGS: Final[tuple[Rule[ClusterRuleInput], ...]] = (node_blocks_have_room_for_max_pods,)
+CLUSTER_WARNINGS: Final[tuple[Rule[ClusterRuleInput], ...]] = (
+    node_blocks_have_room_for_max_pods,
+    pools_have_a_block_for_each_node,
+)
 """Rules that warn and never refuse. They are evaluated offline too, with no facts."""
 
 

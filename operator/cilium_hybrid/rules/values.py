@@ -168,7 +168,8 @@ def ingress_and_gateway_requirements_are_met(spec: LenientSpec) -> Iterator[Viol
     enabled = [
         name for name in ("ingressController", "gatewayAPI") if _value_at(spec.values, f"{name}.enabled") is True
     ]
-    replaced = _value_at(spec.values, "kubeProxyReplacement") in {True, "true"} if enabled else False
+    replacement = _value_at(spec.values, "kubeProxyReplacement")
+    replaced = replacement is True or replacement == "true"
     for name in enabled:
         path = f"spec.values.{name}.enabled"
         if spec.version is not None and minor_of(spec.version).ingress_needs_kube_proxy_replacement and not replaced:

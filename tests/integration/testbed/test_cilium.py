@@ -122,6 +122,23 @@ def test_a_crashing_agent_is_restarted_again_and_again(cluster: Cluster) -> None
     wait_until(lambda: agent_ready(cluster, FIRST), timeout=10, what="the agent is ready again")
 
 
+def test_a_node_that_reboots_restarts_its_containers(cluster: Cluster) -> None:
+    node, pod = cluster.get("node", FIRST), agent(cluster, FIRST)
+    before = container(cluster, FIRST)["restartCount"]
+    cluster.reboot(FIRST)
+    rebooted = cluster.get("node", FIRST)
+    wait_until(lambda: agent_ready(cluster, FIRST), timeout=10, what="the agent is ready again")
+    after = container(cluster, FIRST)
+    same = agent(cluster, FIRST)
+
+    assert node["status"]["nodeInfo"]["bootID"] != rebooted["status"]["nodeInfo"]["bootID"] != ""
+    assert pod is not None
+    assert same is not None
+    assert pod["metadata"]["uid"] == same["metadata"]["uid"]
+    assert after["restartCount"] == before + 1
+    assert after["lastState"]["terminated"]["exitCode"] == 255
+
+
 def test_a_broken_image_crashes_everywhere(cluster: Cluster) -> None:
     cluster.apply(CILIUM.replace("cilium:v1", "cilium:v2-broken"))
     wait_until(

@@ -13,6 +13,7 @@ KINDS = (
     ("CiliumIdentity", "Cluster", "v2"),
     ("CiliumNetworkPolicy", "Namespaced", "v2"),
     ("CiliumClusterwideNetworkPolicy", "Cluster", "v2"),
+    ("CiliumNodeConfig", "Namespaced", "v2"),
     ("CiliumBGPPeeringPolicy", "Cluster", "v2alpha1"),
     ("CiliumLoadBalancerIPPool", "Cluster", "v2alpha1"),
 )

@@ -112,7 +112,11 @@ def _container(
 def _state(container: Object, before: Object, state: State, now: str) -> Object:
     match state:
         case State.PULL:
-            message = f'Back-off pulling image "{container["image"]}"'
+            # Kubelets since 1.32 repeat the error of the last attempt.
+            image = container["image"]
+            cause = f'failed to resolve reference "{image}": {image}: not found'
+            error = f'rpc error: code = NotFound desc = failed to pull and unpack image "{image}": {cause}'
+            message = f'Back-off pulling image "{image}": ErrImagePull: {error}'
             return {"waiting": {"reason": "ImagePullBackOff", "message": message}}
         case State.CRASH:
             message = f"back-off restarting failed container={container['name']}"

@@ -1,9 +1,12 @@
+import asyncio
 import time
 
+import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 
-from cilium_hybrid.adapters.health import RECONCILE_TIMEOUT_SECONDS, Health
+from cilium_hybrid.adapters.health import RECONCILE_TIMEOUT_SECONDS, Health, serve
+from cilium_hybrid.adapters.kube.watch_state import GRACE_SECONDS, WatchState
 from cilium_hybrid.adapters.metrics import PrometheusTelemetry
 
 
@@ -34,3 +37,79 @@ def test_a_finished_reconciliation_does_not_count_as_hanging(monkeypatch: pytest
     monkeypatch.setattr(time, "monotonic", lambda: started + RECONCILE_TIMEOUT_SECONDS + 1)
 
     assert Health(telemetry).alive
+
+
+class Replica:
+    """A replica whose watches a test loses, on a clock that it advances, and the answer to its readiness probe."""
+
+    def __init__(self, *, ready: bool = True) -> None:
+        self.seconds = 100.0
+        self.telemetry = PrometheusTelemetry(CollectorRegistry())
+        self.health = Health(self.telemetry, ready=ready)
+        self.nodes = WatchState("nodes", clock=lambda: self.seconds)
+        self.certificate = WatchState("secrets/cilium-ca", required=False, clock=lambda: self.seconds)
+        self.telemetry.watches = [self.nodes, self.certificate]
+
+    async def probe(self) -> tuple[int, str]:
+        """Return status code and body of /readyz."""
+        server = await serve(self.health, "127.0.0.1", 0)
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://127.0.0.1:{server.addresses[0][1]}/readyz") as answer,
+            ):
+                return answer.status, await answer.text()
+        finally:
+            await server.cleanup()
+
+
+def test_a_replica_whose_watches_work_is_ready() -> None:
+    assert asyncio.run(Replica().probe()) == (200, "ok")
+
+
+def test_a_lost_watch_that_decisions_rest_on_is_named_and_the_replica_is_not_ready() -> None:
+    async def scenario() -> None:
+        replica = Replica()
+        replica.nodes.lose("nodes is forbidden")
+        replica.seconds += GRACE_SECONDS - 1
+        assert await replica.probe() == (200, "ok")
+        replica.seconds += 37
+        assert await replica.probe() == (503, "watch of nodes is lost: nodes is forbidden (for 41 s)")
+        replica.nodes.established()
+        assert await replica.probe() == (200, "ok")
+
+    asyncio.run(scenario())
+
+
+def test_another_lost_watch_is_only_named() -> None:
+    async def scenario() -> None:
+        replica = Replica()
+        replica.certificate.lose("cut")
+        replica.seconds += 60
+        assert await replica.probe() == (200, "ok\nwatch of secrets/cilium-ca is lost: cut (for 60 s)")
+
+    asyncio.run(scenario())
+
+
+def test_a_replica_that_cannot_list_at_its_start_says_why() -> None:
+    async def scenario() -> None:
+        replica = Replica(ready=False)
+        replica.nodes.lose("nodes is forbidden")
+        replica.seconds += 6
+        assert await replica.probe() == (
+            503,
+            "watches have not synced yet\nwatch of nodes is lost: nodes is forbidden (for 6 s)",
+        )
+
+    asyncio.run(scenario())
+
+
+def test_a_status_that_cannot_be_written_for_a_minute_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        replica, started = Replica(), time.monotonic()
+        replica.telemetry.status_written("status is forbidden")
+        assert await replica.probe() == (200, "ok")
+        monkeypatch.setattr(time, "monotonic", lambda: started + 61)
+        assert replica.health.problems == ("the status has been out of date for 61 s: status is forbidden",)
+
+    asyncio.run(scenario())

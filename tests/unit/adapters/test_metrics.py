@@ -1,8 +1,13 @@
+import asyncio
 import platform
+import time
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from builders import a_condition, a_status
+from cilium_hybrid.adapters.kube.watch_state import WatchState
+from cilium_hybrid.adapters.metrics import PrometheusTelemetry
 from cilium_hybrid.api.conditions import ConditionType, Reason
 from cilium_hybrid.api.status import Phase, UnreadyReason
 from scraped import A_STATUS, CERTIFICATES_EXPIRING, Scraped, everything
@@ -114,6 +119,39 @@ def test_the_expiry_of_each_existing_certificate_is_reported() -> None:
 
     scraped.telemetry.record_status(A_STATUS, CERTIFICATES_EXPIRING[:1])
     assert [*scraped.values("cilium_hybrid_certificate_expiry_timestamp_seconds", "secret")] == ["cilium-ca"]
+
+
+def test_a_lost_watch_is_reported_until_it_is_established() -> None:
+    async def scenario() -> None:
+        scraped, nodes = Scraped(), WatchState("nodes")
+        assert not scraped.values("cilium_hybrid_watch_lost", "watch")
+        scraped.telemetry.watches = [nodes, WatchState("daemonsets/cilium")]
+        nodes.lose("forbidden")
+        assert scraped.values("cilium_hybrid_watch_lost", "watch") == {"nodes": 1, "daemonsets/cilium": 0}
+        nodes.established()
+        assert scraped.values("cilium_hybrid_watch_lost", "watch") == {"nodes": 0, "daemonsets/cilium": 0}
+
+    asyncio.run(scenario())
+
+
+def test_a_status_that_cannot_be_written_for_a_minute_is_logged_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry, now = PrometheusTelemetry(CollectorRegistry()), 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    problems = list[str]()
+    for seconds in range(0, 140, 10):
+        now = float(seconds)
+        telemetry.status_written(None if seconds == 0 else "status is forbidden")
+        problems.append(telemetry.status_problem)
+    telemetry.status_written(None)
+
+    assert not any(problems[:7])
+    assert problems[7:] == [
+        f"the status has been out of date for {seconds} s: status is forbidden" for seconds in range(60, 130, 10)
+    ]
+    assert telemetry.status_problem == ""
+    assert [record.getMessage() for record in caplog.records] == [problems[7], problems[13]]
 
 
 def test_the_work_of_the_operator_is_counted_and_timed() -> None:

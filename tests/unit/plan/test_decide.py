@@ -1,260 +1,336 @@
+"""The order of decisions, and attempts that failed before."""
+
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
 from builders import (
     NOW,
     OTHER_DIGEST,
-    REF,
     VERSION,
     a_foreign_revision,
     a_record,
     a_revision,
     a_revision_of,
     a_spec,
-    an_apply,
     an_observation,
 )
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.plan.actions import Action, Nothing, RestartAgents, Unlock, WriteRecord
-from cilium_hybrid.plan.decide import decide
-from cilium_hybrid.plan.inputs import Failure
-from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.api.v1alpha1 import DeletionPolicy, Spec
+from cilium_hybrid.plan.actions import (
+    Action,
+    AddFinalizer,
+    Apply,
+    Decision,
+    EndPreflight,
+    Nothing,
+    RemoveFinalizer,
+    RestartAgents,
+    Rollback,
+    StartPreflight,
+    Uninstall,
+    Unlock,
+    WriteRecord,
+)
+from cilium_hybrid.plan.classify import ReleaseClass
+from cilium_hybrid.plan.decide import attempt, decide, failure_key, refuse
+from cilium_hybrid.plan.inputs import Failure, SpecEvaluation
+from cilium_hybrid.plan.observation import Observation, ReleasePayload
 from cilium_hybrid.plan.release import desired_release
-from cilium_hybrid.plan.rollout.rollout import NO_ROLLOUT, RolloutPlan, RolloutStep
-from evaluations import an_evaluation
+from cilium_hybrid.rules.rule import Violation
+from evaluations import an_evaluation, changed
+from strategies import evaluations
 
 DESIRED = desired_release(a_spec(), an_observation())
-CHANGED = a_spec(masquerade=False)
 SAME = a_revision_of(DESIRED)
 OLD = a_revision(values_digest=OTHER_DIGEST)
-RETRIED_IN_5_S = Failure(Reason.CHART_UNAVAILABLE, "the registry is unavailable", 1, NOW + timedelta(seconds=5))
-NOT_RETRIED = Failure(Reason.CHART_REFUSED, "wrong digest", 1, None)
+VIOLATIONS = (
+    Violation(Reason.MASK_CHANGED, "spec.ipam.maskSize", "cannot change"),
+    Violation(Reason.INVALID_SPEC, "spec.version", "is wrong"),
+)
+SUSPENDED = a_spec(suspend=True)
+UNINSTALL = a_spec(deletionPolicy="Uninstall")
+LOST = ("nodes: 403 Forbidden",)
+STATES = {
+    ReleaseClass.NONE: an_observation(),
+    ReleaseClass.UNINSTALLED: an_observation(a_revision(status="uninstalled")),
+    ReleaseClass.UNREADABLE: an_observation(SAME, payloads={1: ReleasePayload(readable=False)}),
+    ReleaseClass.NOT_OWNED: an_observation(a_foreign_revision()),
+    ReleaseClass.OURS_DEPLOYED: an_observation(OLD, record=a_record()),
+    ReleaseClass.OURS_FAILED: an_observation(a_revision(status="failed"), record=a_record()),
+    ReleaseClass.OURS_PENDING: an_observation(a_revision(status="pending-install"), record=a_record()),
+    ReleaseClass.OURS_UNINSTALLING: an_observation(a_revision(status="uninstalling"), record=a_record()),
+    ReleaseClass.FOREIGN_DEPLOYED: an_observation(SAME, a_foreign_revision(2)),
+    ReleaseClass.FOREIGN_FAILED: an_observation(SAME, a_foreign_revision(2, status="failed")),
+    ReleaseClass.FOREIGN_PENDING: an_observation(SAME, a_foreign_revision(2, status="pending-upgrade")),
+    ReleaseClass.FOREIGN_UNINSTALLING: an_observation(SAME, a_foreign_revision(2, status="uninstalling")),
+}
+LEFT_ALONE = {state: seen for state, seen in STATES.items() if state.foreign} | {
+    state: STATES[state] for state in (ReleaseClass.NOT_OWNED, ReleaseClass.UNREADABLE)
+}
 
 
 @pytest.mark.parametrize(
-    ("observation", "more", "action", "reason", "stalled"),
+    ("state", "action", "reason"),
     [
-        pytest.param(an_observation(), {}, an_apply(DESIRED, 1), Reason.INSTALLING, False, id="nothing is installed"),
-        pytest.param(
-            an_observation(secrets_namespace_terminating=True),
-            {},
-            Nothing(),
-            Reason.INSTALLING,
-            False,
-            id="a namespace of the previous installation is terminating",
-        ),
-        pytest.param(
-            an_observation(a_revision(3, status="uninstalled")),
-            {},
-            an_apply(DESIRED, 4),
-            Reason.INSTALLING,
-            False,
-            id="uninstalled with its history kept",
-        ),
-        pytest.param(
-            an_observation(a_foreign_revision()),
-            {},
-            Nothing(),
-            Reason.RELEASE_NOT_OWNED,
-            True,
-            id="a foreign release",
-        ),
-        pytest.param(
-            an_observation(a_foreign_revision()),
-            {"spec": CHANGED},
-            Nothing(),
-            Reason.RELEASE_NOT_OWNED,
-            True,
-            id="a changed spec does not take over a foreign release",
-        ),
-        pytest.param(
-            an_observation(SAME, a_foreign_revision(2)),
-            {},
-            Nothing(),
-            Reason.FOREIGN_REVISION,
-            True,
-            id="a foreign revision of the managed release",
-        ),
-        pytest.param(
-            an_observation(SAME, a_foreign_revision(2)),
-            {"spec": CHANGED},
-            an_apply(desired_release(CHANGED, an_observation()), 3, 2),
-            Reason.CONFIGURING,
-            False,
-            id="a changed spec after a foreign revision",
-        ),
-        pytest.param(
-            an_observation(OLD, a_revision_of(DESIRED, 2, status="failed"), a_foreign_revision(3)),
-            {},
-            Nothing(),
-            Reason.FOREIGN_REVISION,
-            True,
-            id="a foreign revision after a failed upgrade",
-        ),
-        pytest.param(
-            an_observation(OLD, a_revision(2, status="pending-upgrade")),
-            {},
-            Unlock(2),
-            Reason.RELEASE_LOCKED,
-            False,
-            id="Helm was killed",
-        ),
-        pytest.param(
-            an_observation(a_revision(status="failed")),
-            {},
-            an_apply(DESIRED, 2),
-            Reason.INSTALLING,
-            False,
-            id="a failed install is retried",
-        ),
-        pytest.param(
-            an_observation(OLD, a_revision(2, status="failed")),
-            {},
-            an_apply(DESIRED, 3, 1),
-            Reason.CONFIGURING,
-            False,
-            id="a failed upgrade is retried",
-        ),
-        pytest.param(
-            an_observation(OLD), {}, an_apply(DESIRED, 2, 1), Reason.CONFIGURING, False, id="the spec changed"
-        ),
-        pytest.param(an_observation(SAME), {}, WriteRecord(a_record()), Reason.IN_SYNC, False, id="no record"),
-        pytest.param(
-            an_observation(SAME, record=a_record(revision=4)),
-            {},
-            WriteRecord(a_record()),
-            Reason.IN_SYNC,
-            False,
-            id="record of another revision",
-        ),
-        pytest.param(
-            an_observation(SAME, record=a_record(pod_cidrs=["10.1.0.0/16"], initial_version="1.17.1")),
-            {},
-            WriteRecord(a_record(initial_version="1.17.1")),
-            Reason.IN_SYNC,
-            False,
-            id="the initial version is kept",
-        ),
-        pytest.param(an_observation(SAME, record=a_record()), {}, Nothing(), Reason.IN_SYNC, False, id="in sync"),
-        pytest.param(
-            an_observation(), {"failure": RETRIED_IN_5_S}, Nothing(), Reason.CHART_UNAVAILABLE, False, id="backing off"
-        ),
-        pytest.param(
-            an_observation(),
-            {"failure": RETRIED_IN_5_S, "now": NOW + timedelta(seconds=5)},
-            an_apply(DESIRED, 1),
-            Reason.INSTALLING,
-            False,
-            id="backoff over",
-        ),
-        pytest.param(
-            an_observation(OLD),
-            {"failure": NOT_RETRIED},
-            Nothing(),
-            Reason.CHART_REFUSED,
-            True,
-            id="a failure that is not retried",
-        ),
-        pytest.param(
-            an_observation(SAME, record=a_record()),
-            {"failure": NOT_RETRIED},
-            Nothing(),
-            Reason.IN_SYNC,
-            False,
-            id="an old failure does not matter once in sync",
-        ),
-        pytest.param(
-            an_observation(SAME),
-            {"failure": NOT_RETRIED},
-            WriteRecord(a_record()),
-            Reason.IN_SYNC,
-            False,
-            id="a failure that is not retried blocks only the release",
-        ),
-        pytest.param(
-            an_observation(OLD, a_revision(2, status="pending-upgrade")),
-            {"failure": NOT_RETRIED},
-            Unlock(2),
-            Reason.RELEASE_LOCKED,
-            False,
-            id="a failure that is not retried does not keep the lock",
-        ),
+        (ReleaseClass.NONE, Apply, Reason.INSTALLING),
+        (ReleaseClass.UNINSTALLED, Apply, Reason.INSTALLING),
+        (ReleaseClass.UNREADABLE, Nothing, Reason.RELEASE_LOCKED),
+        (ReleaseClass.NOT_OWNED, Nothing, Reason.RELEASE_NOT_OWNED),
+        (ReleaseClass.OURS_DEPLOYED, Apply, Reason.CONFIGURING),
+        (ReleaseClass.OURS_FAILED, Apply, Reason.INSTALLING),
+        (ReleaseClass.OURS_PENDING, Unlock, Reason.RELEASE_LOCKED),
+        (ReleaseClass.OURS_UNINSTALLING, Nothing, Reason.RELEASE_LOCKED),
+        (ReleaseClass.FOREIGN_DEPLOYED, Nothing, Reason.FOREIGN_REVISION),
+        (ReleaseClass.FOREIGN_FAILED, Nothing, Reason.FOREIGN_REVISION),
+        (ReleaseClass.FOREIGN_PENDING, Nothing, Reason.RELEASE_LOCKED),
+        (ReleaseClass.FOREIGN_UNINSTALLING, Nothing, Reason.RELEASE_LOCKED),
     ],
 )
-def test_decide(observation: Observation, more: dict[str, Any], action: Action, reason: Reason, stalled: bool) -> None:
-    decision = decide(an_evaluation(observation=observation, **more))
+def test_the_first_decision_for_each_class(state: ReleaseClass, action: type[Action], reason: Reason) -> None:
+    evaluation = an_evaluation(observation=STATES[state])
+    decision = decide(evaluation)
 
-    assert (decision.action, decision.reason, decision.stalled) == (action, reason, stalled)
-    assert decision.violations == ()
+    assert evaluation.release is state
+    assert (type(decision.action), decision.reason) == (action, reason)
+
+
+@pytest.mark.parametrize("observation", STATES.values(), ids=STATES)
+def test_nothing_changes_while_suspended(observation: Observation) -> None:
+    for has_finalizer in (False, True):
+        evaluation = an_evaluation(
+            a_spec(suspend=True, deletionPolicy="Uninstall"),
+            replace(observation, lost_watches=LOST),
+            violations=VIOLATIONS,
+            has_finalizer=has_finalizer,
+            requested="now",
+        )
+        decision = decide(evaluation)
+
+        assert (decision.action, decision.reason, decision.stalled) == (Nothing(), Reason.SUSPENDED, False)
+        assert decision.violations == VIOLATIONS
+
+
+@pytest.mark.parametrize("observation", STATES.values(), ids=STATES)
+def test_nothing_changes_while_a_watch_is_lost(observation: Observation) -> None:
+    decision = decide(an_evaluation(observation=replace(observation, lost_watches=LOST), requested="now"))
+
+    assert (decision.action, decision.reason, decision.stalled) == (Nothing(), Reason.API_UNAVAILABLE, False)
+    assert LOST[0] in decision.message
+
+
+def test_a_lost_watch_does_not_hide_what_is_wrong_with_the_spec() -> None:
+    evaluation = an_evaluation(observation=an_observation(lost_watches=LOST), violations=VIOLATIONS)
+
+    assert decide(evaluation) == refuse(VIOLATIONS)
+
+
+@pytest.mark.parametrize("observation", LEFT_ALONE.values(), ids=LEFT_ALONE)
+def test_whose_release_it_is_comes_before_what_is_wrong_with_the_spec(observation: Observation) -> None:
+    with_violations = an_evaluation(observation=observation, violations=VIOLATIONS)
+
+    assert decide(with_violations) == decide(an_evaluation(observation=observation))
+    assert decide(with_violations).action == Nothing()
+
+
+def test_a_violation_is_reported_with_the_number_of_the_others() -> None:
+    decision = decide(an_evaluation(violations=VIOLATIONS))
+
+    assert decision == refuse(VIOLATIONS)
+    assert (decision.action, decision.reason, decision.stalled) == (Nothing(), Reason.MASK_CHANGED, True)
+    assert decision.message == "spec.ipam.maskSize: cannot change (and 1 more, see condition Valid)"
+
+
+def test_an_interrupted_helm_is_unlocked_although_the_spec_is_wrong() -> None:
+    observation = STATES[ReleaseClass.OURS_PENDING]
+
+    decision = decide(an_evaluation(observation=observation, violations=VIOLATIONS))
+
+    assert decision.action == Unlock(1, a_record(unlocked=1))
+
+
+def test_a_revision_is_unlocked_only_after_it_was_seen_unchanged() -> None:
+    waits = an_evaluation(observation=STATES[ReleaseClass.OURS_PENDING], unlock_after=15.0)
+
+    assert decide(waits).action == Nothing()
+    assert isinstance(decide(changed(waits, newest_unchanged_for=15.0)).action, Unlock)
 
 
 @pytest.mark.parametrize(
-    ("observation", "more", "message"),
+    ("spec", "has_finalizer", "action"),
     [
-        pytest.param(an_observation(), {}, f"installing Cilium {VERSION} from {REF}", id="installing"),
-        pytest.param(
-            an_observation(),
-            {"failure": RETRIED_IN_5_S},
-            "the registry is unavailable (tried once, next attempt at 12:00:05Z)",
-            id="after one failure",
-        ),
-        pytest.param(
-            an_observation(),
-            {"failure": Failure(Reason.APPLY_FAILED, "it broke", 3, NOW + timedelta(seconds=20))},
-            "it broke (tried 3 times, next attempt at 12:00:20Z)",
-            id="after three failures",
-        ),
-        pytest.param(an_observation(), {"failure": NOT_RETRIED}, "wrong digest", id="not retried"),
-        pytest.param(
-            an_observation(a_foreign_revision(2, status="failed")),
-            {},
-            "Helm release cilium in kube-system (revision 2, failed) was not created by this operator",
-            id="a foreign release",
-        ),
-        pytest.param(
-            an_observation(SAME, a_foreign_revision(2)),
-            {},
-            "revision 2 of Helm release cilium",
-            id="a foreign revision",
-        ),
-        pytest.param(
-            an_observation(a_revision(status="pending-install")),
-            {},
-            "Helm was interrupted at revision 1 (pending-install); marking it failed to unlock the release",
-            id="pending",
-        ),
+        pytest.param(a_spec(), False, Nothing(), id="Retain adds none"),
+        pytest.param(a_spec(), True, RemoveFinalizer(), id="Retain removes it"),
+        pytest.param(UNINSTALL, False, AddFinalizer(), id="Uninstall adds it"),
+        pytest.param(UNINSTALL, True, Nothing(), id="Uninstall keeps it"),
     ],
 )
-def test_the_message_contains_the_values(observation: Observation, more: dict[str, Any], message: str) -> None:
-    assert decide(an_evaluation(observation=observation, **more)).message.startswith(message)
+def test_the_finalizer_exists_only_if_the_deletion_has_to_wait(spec: Spec, has_finalizer: bool, action: Action) -> None:
+    observation = an_observation(SAME, record=a_record())
+
+    assert decide(an_evaluation(spec, observation, has_finalizer=has_finalizer)).action == action
+
+
+def test_an_invalid_spec_gets_the_finalizer_too() -> None:
+    assert decide(an_evaluation(UNINSTALL, violations=VIOLATIONS)).action == AddFinalizer()
+
+
+def test_the_finalizer_is_added_before_anything_is_installed() -> None:
+    message = "adding the finalizer because spec.deletionPolicy is Uninstall"
+
+    assert decide(an_evaluation(UNINSTALL)) == Decision(AddFinalizer(), Reason.ACCEPTED, message)
 
 
 @pytest.mark.parametrize(
-    ("rollout", "action", "reason", "stalled"),
+    ("before", "requested", "action"),
     [
-        pytest.param(NO_ROLLOUT, Nothing(), Reason.IN_SYNC, False, id="none in progress"),
-        pytest.param(
-            RolloutPlan(RolloutStep.RESTART, "x", ("cilium-a",)),
-            RestartAgents(("cilium-a",)),
-            Reason.ROLLING_OUT,
-            False,
-            id="restarting",
-        ),
-        pytest.param(RolloutPlan(RolloutStep.WAIT, "x"), Nothing(), Reason.ROLLING_OUT, False, id="waiting"),
-        pytest.param(RolloutPlan(RolloutStep.STALLED, "x"), Nothing(), Reason.ROLLOUT_STALLED, False, id="stalled"),
-        pytest.param(RolloutPlan(RolloutStep.FAILED, "x"), Nothing(), Reason.ROLLOUT_STALLED, True, id="failed"),
+        pytest.param("", "", Apply, id="no annotation"),
+        pytest.param("", "now", WriteRecord, id="a first value"),
+        pytest.param("now", "now", Apply, id="a value that was handled"),
+        pytest.param("now", "again", WriteRecord, id="another value"),
+        pytest.param("now", "", Apply, id="the annotation was removed"),
     ],
 )
-def test_decision_for_each_rollout_step(rollout: RolloutPlan, action: Action, reason: Reason, stalled: bool) -> None:
-    record = a_record()
-    decision = decide(an_evaluation(observation=an_observation(SAME, record=record), rollout=rollout))
+def test_each_value_of_the_annotation_acts_once(before: str, requested: str, action: type[Action]) -> None:
+    observation = an_observation(OLD, record=a_record(handled=before))
 
-    assert (decision.action, decision.reason, decision.stalled) == (action, reason, stalled)
+    decision = decide(an_evaluation(observation=observation, requested=requested))
+
+    assert isinstance(decision.action, action)
 
 
-def test_the_revision_is_recorded_before_any_agent_restarts() -> None:
-    restarting = RolloutPlan(RolloutStep.RESTART, "x", ("cilium-a",))
+def test_the_annotation_is_handled_before_anything_is_installed() -> None:
+    decision = decide(an_evaluation(requested="now"))
 
-    assert isinstance(decide(an_evaluation(observation=an_observation(SAME), rollout=restarting)).action, WriteRecord)
+    assert isinstance(decision.action, WriteRecord)
+    assert (decision.action.record.handled, decision.action.record.revision) == ("now", 0)
+
+
+def test_the_annotation_resumes_from_exactly_the_present_foreign_revision() -> None:
+    observation = STATES[ReleaseClass.FOREIGN_DEPLOYED]
+    resumed = decide(an_evaluation(observation=observation, requested="now")).action
+    assert isinstance(resumed, WriteRecord)
+    assert (resumed.record.resumed, resumed.record.handled) == (2, "now")
+
+    after = replace(observation, record=resumed.record)
+    again = replace(after, revisions=(*after.revisions, a_foreign_revision(3)))
+
+    assert isinstance(decide(an_evaluation(a_spec(), after, requested="now")).action, Apply)
+    assert decide(an_evaluation(a_spec(), again, requested="now")).reason is Reason.FOREIGN_REVISION
+
+
+def test_the_annotation_waits_for_a_foreign_operation_in_progress() -> None:
+    observation = STATES[ReleaseClass.FOREIGN_PENDING]
+
+    assert decide(an_evaluation(observation=observation, requested="now")).reason is Reason.RELEASE_LOCKED
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "action"),
+    [
+        pytest.param(an_evaluation(UNINSTALL), AddFinalizer(), id="adding the finalizer"),
+        pytest.param(an_evaluation(has_finalizer=True), RemoveFinalizer(), id="removing the finalizer"),
+        pytest.param(an_evaluation(requested="x"), None, id="writing the record"),
+        pytest.param(an_evaluation(), None, id="installing"),
+    ],
+)
+def test_no_action_is_retried_before_its_backoff_is_over(evaluation: SpecEvaluation, action: Action | None) -> None:
+    failure = Failure(Reason.API_UNAVAILABLE, "no answer", 2, NOW + timedelta(seconds=5))
+    chosen = decide(evaluation)
+    early = attempt(evaluation, chosen, failure)
+    later = attempt(changed(evaluation, now=NOW + timedelta(seconds=5)), chosen, failure)
+
+    assert (early.action, early.reason, early.stalled) == (Nothing(), Reason.API_UNAVAILABLE, False)
+    assert early.message == "no answer (tried 2 times, next attempt at 12:00:05Z)"
+    assert later.action == (action or chosen.action)
+
+
+def test_a_final_failure_stops_only_what_would_fail_again() -> None:
+    final = Failure(Reason.CHART_REFUSED, "wrong digest", 1, None)
+    install, pending = an_evaluation(), an_evaluation(observation=STATES[ReleaseClass.OURS_PENDING])
+
+    stopped = attempt(install, decide(install), final)
+    assert (stopped.action, stopped.reason, stopped.stalled) == (Nothing(), Reason.CHART_REFUSED, True)
+    assert stopped.message == "wrong digest"
+    assert isinstance(attempt(pending, decide(pending), final).action, Unlock)
+
+
+@pytest.mark.parametrize(
+    ("edit", "same"),
+    [
+        pytest.param(lambda: an_evaluation(generation=7), True, id="a new generation"),
+        pytest.param(lambda: an_evaluation(a_spec(upgrade={"onFailure": "Pause"})), True, id="nothing of the release"),
+        pytest.param(lambda: an_evaluation(a_spec(masquerade=False)), False, id="another value"),
+        pytest.param(lambda: an_evaluation(a_spec(version="1.17.8-0")), False, id="another version"),
+        pytest.param(
+            lambda: an_evaluation(observation=an_observation(record=a_record(handled="now"))), False, id="a request"
+        ),
+    ],
+)
+def test_a_failed_attempt_is_known_by_its_input(edit: Callable[[], SpecEvaluation], same: bool) -> None:
+    before, after = an_evaluation(), edit()
+
+    assert (failure_key(before, decide(before).action) == failure_key(after, decide(after).action)) is same
+
+
+def test_failures_of_different_actions_are_kept_apart() -> None:
+    evaluation = an_evaluation()
+    actions: list[Any] = [AddFinalizer(), RemoveFinalizer(), EndPreflight(), decide(evaluation).action]
+
+    assert len({failure_key(evaluation, action) for action in actions}) == len(actions)
+
+
+def test_a_failure_that_is_not_retried_names_no_next_attempt() -> None:
+    assert Failure(Reason.CHART_REFUSED, "wrong digest", 1, None).with_next_attempt() == "wrong digest"
+
+
+@settings(max_examples=300)
+@given(evaluations())
+def test_every_state_has_a_safe_decision(evaluation: SpecEvaluation) -> None:
+    decision, observation = decide(evaluation), evaluation.observation
+    action, newest = decision.action, observation.newest
+    assert decision.message
+
+    if isinstance(action, Apply | Rollback | StartPreflight | RestartAgents | Unlock):
+        assert not evaluation.spec.suspend
+        assert not observation.lost_watches
+        assert evaluation.release not in {*LEFT_ALONE} or evaluation.record.resumed is not None
+    if isinstance(action, Apply | StartPreflight):
+        assert not evaluation.violations
+        assert not evaluation.release.in_progress
+    if isinstance(action, Apply):
+        assert action.revision == (newest.number if newest else 0) + 1
+        assert action.record is not None
+        assert {str(cidr) for cidr in evaluation.spec.ipam.pod_cidrs} <= {*action.record.pod_cidrs}
+    if isinstance(action, AddFinalizer | RemoveFinalizer):
+        wanted = evaluation.spec.deletion_policy is DeletionPolicy.UNINSTALL
+        assert isinstance(action, AddFinalizer) == wanted
+    assert not isinstance(action, Uninstall)
+
+
+@settings(max_examples=300)
+@given(evaluations())
+def test_the_record_is_written_once(evaluation: SpecEvaluation) -> None:
+    decision = decide(evaluation)
+    if isinstance(decision.action, WriteRecord):
+        observation = replace(evaluation.observation, record=decision.action.record)
+        has_finalizer, requested = evaluation.input.resource.has_finalizer, evaluation.input.resource.requested
+        again = an_evaluation(
+            evaluation.spec,
+            observation,
+            has_finalizer=has_finalizer,
+            requested=requested,
+            rollout=evaluation.rollout,
+            upgrade_path=evaluation.upgrade_path,
+        )
+
+        assert decide(again).action != decision.action
+
+
+def test_the_message_names_the_version() -> None:
+    assert VERSION in decide(an_evaluation()).message
+    assert decide(an_evaluation(SUSPENDED)).message.startswith("spec.suspend is true")

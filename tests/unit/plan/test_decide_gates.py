@@ -5,27 +5,27 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
-from builders import VERSION, a_foreign_revision, a_preflight, a_preflight_status, a_revision, a_spec, a_step_of
+from builders import VERSION, a_foreign_revision, a_preflight, a_revision, a_spec
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import PreflightResult
 from cilium_hybrid.api.upgrade import Approval
-from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.plan.actions import (
     Action,
     Apply,
     EndPreflight,
+    MarkRevision,
     Nothing,
+    PodRef,
+    RestartAgents,
     StartPreflight,
-    Unlock,
 )
 from cilium_hybrid.plan.decide import decide
 from cilium_hybrid.plan.inputs import SpecEvaluation
-from cilium_hybrid.plan.observation import Observation
-from cilium_hybrid.plan.release import spec_digest
-from cilium_hybrid.plan.upgrade.gates import PreflightCheck
+from cilium_hybrid.plan.rollout.plan import RolloutPlan, RolloutStep
+from cilium_hybrid.plan.upgrade.gates import PreflightCheck, preflight_digest
 from evaluations import changed
 from strategies import evaluations
-from unit.upgrading import LAST, PATCH, UP, cluster, facing
+from unit.upgrading import LAST, PATCH, cluster, facing, recorded
 
 DOWN = a_spec(version="1.16.19-1")
 
@@ -71,35 +71,23 @@ def test_a_leftover_preflight_check_is_removed(evaluation: SpecEvaluation, actio
     assert outcome(replace(evaluation, preflight=PreflightCheck(None, by_hand))) == outcome(evaluation)
 
 
-def test_an_interrupted_revision_is_unlocked_before_the_next_step() -> None:
-    pending = a_step_of(UP, PATCH, 2, status="pending-upgrade")
-    observation = replace(cluster(VERSION), revisions=(a_step_of(UP, VERSION), pending))
-
-    assert outcome(facing(observation)) == (Unlock(2), Reason.RELEASE_LOCKED, False)
-
-
 @pytest.mark.parametrize(
-    ("observation", "spec", "message"),
+    ("rollout", "action"),
     [
-        pytest.param(cluster(VERSION), UP, "deploying Cilium 1.17.15-1, step 1 of 3", id="the first of three"),
-        pytest.param(cluster(VERSION), a_spec(version=PATCH), "deploying Cilium 1.17.15-1", id="a single step"),
-        pytest.param(cluster(DOWN.version, VERSION), DOWN, "deploying Cilium 1.16.19-1", id="a minor down"),
+        pytest.param(RolloutPlan(RolloutStep.DONE, verified=True), MarkRevision, id="it is verified"),
+        pytest.param(
+            RolloutPlan(RolloutStep.RESTART, "restarting mi-1", (PodRef("a", "b"),)), RestartAgents, id="it continues"
+        ),
     ],
 )
-def test_the_message_counts_the_steps(observation: Observation, spec: Spec, message: str) -> None:
-    evaluation = facing(observation, spec)
-    deployed = len(observation.revisions)
-    passed = PreflightCheck(a_preflight_status(evaluation.upgrade_path.next.chart_version))
-    decision = decide(replace(evaluation, preflight=passed))
+def test_a_rollout_continues_beside_the_preflight_check_of_the_next_version(
+    rollout: RolloutPlan, action: type[Action]
+) -> None:
+    """If the check were removed first, the rollout and the check would prevent each other for ever."""
+    observation = cluster(VERSION, PATCH, record=recorded(verified=1))
+    evaluation = replace(facing(observation), rollout=rollout, preflight=PreflightCheck(None, LEFTOVER))
 
-    assert (decision.message, decision.reason) == (message, Reason.UPGRADING)
-    assert decision.action == Apply(
-        evaluation.upgrade_path.next,
-        deployed + 1,
-        spec_digest(evaluation.upgrade_path.target),
-        deployed,
-        single_operator_node=True,
-    )
+    assert isinstance(decide(evaluation).action, action)
 
 
 @settings(max_examples=500)
@@ -114,7 +102,8 @@ def test_no_other_version_is_deployed_before_its_preflight_check_passes(evaluati
 
     if isinstance(action, Apply) and another and evaluation.spec.upgrade.preflight.enabled:
         assert reported is not None
-        assert (reported.version, reported.result) == (action.desired_release.chart_version, PreflightResult.PASSED)
+        digest = preflight_digest(evaluation.spec, action.desired_release, evaluation.record.handled)
+        assert (reported.digest, reported.result) == (digest, PreflightResult.PASSED)
         assert not evaluation.preflight.observed.managed
 
 

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,10 +10,12 @@ from builders import NODE, NOW, a_foreign_revision, a_node, a_preflight, a_raw_s
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import FINALIZER
-from cilium_hybrid.plan.actions import Action, EndPreflight, Nothing, RemoveFinalizer, Uninstall
+from cilium_hybrid.plan.actions import Action, Decision, EndPreflight, Nothing, RemoveFinalizer, Uninstall
+from cilium_hybrid.plan.classify import classify
+from cilium_hybrid.plan.decide import attempt
 from cilium_hybrid.plan.deletion import decide_deletion
 from cilium_hybrid.plan.inputs import Evaluation, Failure, ReconcileInput, Resource
-from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.plan.observation import Observation, ReleasePayload
 from cilium_hybrid.rules.lenient_spec import read_lenient_spec
 from strategies import BOOLEANS, FAILURES, SPECS, observations
 
@@ -31,6 +34,7 @@ def a_deletion(
     has_finalizer: bool = True,
     failure: Failure | None = None,
     now: datetime = NOW,
+    **more: Any,
 ) -> Evaluation:
     finalizers = (FINALIZER,) if has_finalizer else ()
     reconcile_input = ReconcileInput(
@@ -40,7 +44,14 @@ def a_deletion(
         now=now,
         failure_of=lambda _: failure,
     )
-    return Evaluation(input=reconcile_input, previous=Status(), failure=failure)
+    return Evaluation(
+        input=replace(reconcile_input, **more), previous=Status(), release=classify(observation), failure=failure
+    )
+
+
+def decided(deletion: Evaluation) -> Decision:
+    """The decision, after an earlier failure of its action."""
+    return attempt(deletion, decide_deletion(deletion), deletion.failure)
 
 
 @pytest.mark.parametrize(
@@ -72,15 +83,39 @@ def a_deletion(
         ),
         pytest.param(
             a_deletion(an_observation(a_revision(), a_foreign_revision(2))),
-            Uninstall(2),
+            RemoveFinalizer(),
             Reason.DELETING,
-            id="a foreign revision of a managed release is uninstalled",
+            id="a release that an admin took over is kept",
         ),
         pytest.param(
             a_deletion(an_observation(a_revision(status="pending-upgrade"))),
             Uninstall(1),
             Reason.DELETING,
             id="a pending revision does not block",
+        ),
+        pytest.param(
+            a_deletion(an_observation(a_revision(status="pending-upgrade")), unlock_after=15.0),
+            Nothing(),
+            Reason.DELETING,
+            id="a Helm that an earlier leader started may still run",
+        ),
+        pytest.param(
+            a_deletion(an_observation(a_revision(status="uninstalling"))),
+            Uninstall(1),
+            Reason.DELETING,
+            id="an interrupted uninstall is finished",
+        ),
+        pytest.param(
+            a_deletion(an_observation(a_revision(), lost_watches=("nodes: 403 Forbidden",))),
+            Nothing(),
+            Reason.DELETION_BLOCKED,
+            id="a watch is lost",
+        ),
+        pytest.param(
+            a_deletion(an_observation(a_revision(), payloads={1: ReleasePayload(readable=False)})),
+            Nothing(),
+            Reason.DELETION_BLOCKED,
+            id="a revision that cannot be decoded",
         ),
         pytest.param(a_deletion(failure=BLOCKED), Nothing(), Reason.DELETION_BLOCKED, id="failed, backing off"),
         pytest.param(
@@ -159,7 +194,7 @@ def a_deletion(
     ],
 )
 def test_decide_deletion(deletion: Evaluation, action: Action, reason: Reason) -> None:
-    decision = decide_deletion(deletion)
+    decision = decided(deletion)
 
     assert (decision.action, decision.reason, decision.stalled) == (action, reason, False)
 
@@ -182,7 +217,7 @@ def test_decide_deletion(deletion: Evaluation, action: Action, reason: Reason) -
     ],
 )
 def test_the_message_names_what_blocks_the_deletion(deletion: Evaluation, message: str) -> None:
-    assert decide_deletion(deletion).message == message
+    assert decided(deletion).message == message
 
 
 ANY_SPEC = SPECS.map(lambda spec: spec.model_dump(mode="json", by_alias=True))
@@ -192,7 +227,7 @@ ANY_SPEC = SPECS.map(lambda spec: spec.model_dump(mode="json", by_alias=True))
 def test_cilium_is_only_uninstalled_if_the_spec_says_so(
     spec: Mapping[str, Any], observation: Observation, has_finalizer: bool, failure: Failure | None
 ) -> None:
-    decision = decide_deletion(a_deletion(observation, spec=spec, has_finalizer=has_finalizer, failure=failure))
+    decision = decided(a_deletion(observation, spec=spec, has_finalizer=has_finalizer, failure=failure))
 
     if isinstance(decision.action, Uninstall):
         assert spec["deletionPolicy"] == "Uninstall"

@@ -9,8 +9,9 @@ from builders import DIGEST, NOW, REF, VERSION, a_preflight, a_spec, an_observat
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.observation import Observation, Rejected, Revision
-from cilium_hybrid.plan.release import desired_release, spec_digest
+from cilium_hybrid.plan.observation import Observation, Revision
+from cilium_hybrid.plan.record import Rejected
+from cilium_hybrid.plan.release import desired_release, release_digest
 from cilium_hybrid.plan.simulate import SimulatedStepKind, Simulation, simulate
 from cilium_hybrid.rules.supported_minors import minor_of
 from unit.upgrading import NEXT, PATCH, STEPS, UP, cluster, recorded
@@ -27,12 +28,9 @@ def simulated(
     available: Sequence[CiliumVersion] = REGISTRY,
     *,
     has_finalizer: bool = False,
-    generation: int = 0,
 ) -> Simulation:
     observation = observation or cluster(DOWN.version, VERSION)
-    return simulate(
-        spec, observation, RELEASED, NOW, has_finalizer=has_finalizer, generation=generation, available=available
-    )
+    return simulate(spec, observation, RELEASED, NOW, has_finalizer=has_finalizer, available=available)
 
 
 def kinds(found: Simulation) -> list[SimulatedStepKind]:
@@ -137,14 +135,25 @@ def time_limit() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("time_limit")
-@pytest.mark.parametrize("rolled_back", [False, True], ids=["before the rollback", "before the rollback is labelled"])
+@pytest.mark.parametrize("rolled_back", [False, True], ids=["before the rollback", "after the rollback"])
 def test_the_simulation_of_a_rejected_release_ends(rolled_back: bool) -> None:
     spec = a_spec(version=PATCH)
-    rejected = Rejected(2, 7, spec_digest(desired_release(spec, cluster(VERSION))), "the new agent fails on a (Crash)")
+    digest = release_digest(desired_release(spec, cluster(VERSION)))
+    rejected = Rejected(2, digest, "the new agent fails on a (Crash)")
     observation = cluster(VERSION, PATCH, spec=spec, record=replace(recorded(verified=1), rejected=rejected))
     if rolled_back:
-        copy = Revision(3, "deployed", NOW, rolled_back_to=1)
-        observation = replace(observation, revisions=(*observation.revisions, copy))
-    found = simulated(spec, observation, generation=7)
+        restored = replace(observation.revisions[0], number=3, status="deployed", rolled_back_to=1)
+        observation = replace(observation, revisions=(*observation.revisions, restored))
+    found = simulated(spec, observation)
 
-    assert found.end.reason in {Reason.ROLLING_BACK, Reason.ROLLED_BACK}
+    assert found.end.reason is (Reason.ROLLED_BACK if rolled_back else Reason.ROLLING_BACK)
+
+
+@pytest.mark.usefixtures("time_limit")
+def test_a_foreign_revision_ends_a_simulation() -> None:
+    observation = cluster(VERSION)
+    foreign = Revision(2, "deployed", NOW, manager="terraform")
+
+    found = simulated(UP, replace(observation, revisions=(*observation.revisions, foreign)))
+
+    assert (found.steps, found.end.reason) == ((), Reason.FOREIGN_REVISION)

@@ -17,9 +17,18 @@ from builders import (
     an_observation,
 )
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.plan.observation import ForeignPod, Lookups, Observation, PoolConfig
+from cilium_hybrid.plan.observation import (
+    CILIUM,
+    AgentSet,
+    ForeignObject,
+    ForeignPod,
+    Lookups,
+    Observation,
+    PoolConfig,
+    ReleasePayload,
+)
 from cilium_hybrid.plan.validate import LookupRequest, lookup_request, validate
-from cilium_hybrid.rules.cluster import AddressRange, parse_address_ranges
+from cilium_hybrid.rules.cluster_facts import AddressRange, parse_address_ranges
 from cilium_hybrid.rules.lenient_spec import read_lenient_spec
 from cilium_hybrid.rules.rule import Violation
 from cilium_hybrid.rules.spec import ValidationResult
@@ -60,10 +69,7 @@ def networks(*texts: str) -> tuple[tuple[int, int], ...]:
         ),
         pytest.param({"version": None}, an_observation(a_revision(), pool=RUNS), None, id="no version"),
         pytest.param(
-            {},
-            an_observation(a_revision(3)),
-            LookupRequest(networks(POOL), revision=3),
-            id="only Helm's record has the pools",
+            {"pod_cidrs": ["10.85.0.1/16"]}, an_observation(a_revision(), pool=RUNS), None, id="in another notation"
         ),
         pytest.param(
             {},
@@ -135,10 +141,10 @@ FIRST = (Reason.POD_CIDR_OVERLAP, "spec.ipam.podCIDRs[0]")
             id="node blocks of another size",
         ),
         pytest.param(
-            an_observation(a_revision()),
-            Lookups(released_pool=PoolConfig((POOL,), 26)),
+            replace(an_observation(a_revision()), payloads={1: ReleasePayload(pool=PoolConfig((POOL,), 26))}),
+            None,
             [(Reason.MASK_CHANGED, "spec.ipam.maskSize")],
-            id="another mask size in Helm's record",
+            id="another mask size in the values of the revision",
         ),
     ],
 )
@@ -176,6 +182,59 @@ def test_a_foreign_release_does_not_restrict_the_spec() -> None:
     observation = an_observation(a_foreign_revision(), pool=PoolConfig(("10.1.0.0/16",), 26))
 
     assert validated(observation, managed=False).refusals == ()
+
+
+def test_no_advice_on_ciliumnodes_is_given_for_a_release_of_somebody_else() -> None:
+    stray = a_cilium_node(pod_cidrs=["10.1.0.0/24"])
+    ours, foreign = an_observation(cilium_nodes=[stray]), an_observation(a_foreign_revision(), cilium_nodes=[stray])
+
+    assert "delete the CiliumNodes" in str(validated(ours).refusals)
+    assert validated(foreign, managed=False).refusals == ()
+
+
+@pytest.mark.parametrize(
+    ("observation", "title"),
+    [
+        pytest.param(
+            an_observation(agent_set=AgentSet(None, observed=True)),
+            "DaemonSet kube-system/cilium, without a Helm release",
+            id="without a release",
+        ),
+        pytest.param(
+            replace(an_observation(), foreign_objects=(ForeignObject("DaemonSet cni/cilium", CILIUM),)),
+            "DaemonSet cni/cilium",
+            id="in another namespace",
+        ),
+    ],
+)
+def test_a_cilium_of_somebody_else_says_nothing_about_the_spec_but_is_named(
+    observation: Observation, title: str
+) -> None:
+    stray = a_cilium_node(pod_cidrs=["10.1.0.0/24"])
+    theirs = replace(observation, pool=PoolConfig(("10.1.0.0/16",), 24), cilium_nodes={NODE: stray})
+    (refusal,) = validated(theirs).refusals
+
+    assert (refusal.reason, refusal.path) == (Reason.RELEASE_NOT_OWNED, "spec")
+    assert title in refusal.message
+
+
+def test_the_operators_own_release_keeps_its_pools_if_another_cilium_appears() -> None:
+    observation = replace(
+        an_observation(a_revision(), pool=RUNS), foreign_objects=(ForeignObject("DaemonSet cni/cilium", CILIUM),)
+    )
+    refused = {violation.reason for violation in validated(observation, mask_size=26).refusals}
+
+    assert refused == {Reason.MASK_CHANGED, Reason.RELEASE_NOT_OWNED}
+
+
+def test_fewer_node_blocks_than_hybrid_nodes_are_a_warning() -> None:
+    nodes = [a_node(f"mi-{number}") for number in range(3)]
+    result = validated(an_observation(nodes=nodes), pod_cidrs=["10.85.0.0/24"])
+
+    assert result.refusals == ()
+    assert [str(warning) for warning in result.warnings] == [
+        "spec.ipam.podCIDRs: 2 node blocks of /25 for 3 hybrid nodes; use a larger CIDR, or append another one"
+    ]
 
 
 def test_a_chart_outside_the_allowed_registries_is_refused() -> None:

@@ -32,8 +32,9 @@ from cilium_hybrid.ports import (
     StaleError,
     UninstallFailedError,
 )
-from cilium_hybrid.reconcile.execute import backoff
+from cilium_hybrid.reconcile.execute import InProgress, backoff
 from cilium_hybrid.rules.rendered.rules import HYBRID_LABEL, HYBRID_VALUE
+from cilium_hybrid.rules.rule import MAX_MESSAGE_LENGTH
 from evaluations import an_evaluation
 from fake_charts import PublishedChart, accept_all
 from unit.world import World, an_empty_world
@@ -48,8 +49,8 @@ async def the_resource(world: World) -> Resource:
     return resource
 
 
-def execute(world: World, action: Action, attempts: int = 0) -> Failure | None:
-    async def scenario() -> Failure | None:
+def execute(world: World, action: Action, attempts: int = 0) -> Failure | InProgress | None:
+    async def scenario() -> Failure | InProgress | None:
         return await world.executor.execute(action, await the_resource(world), attempts)
 
     return asyncio.run(scenario())
@@ -116,7 +117,7 @@ def test_an_image_that_only_the_templates_name_is_refused(action: Action) -> Non
     world.charts.publish(REF, VERSION, PublishedChart(world.digest, renders=render_agent))
     failure = execute(world, action)
 
-    assert failure is not None
+    assert isinstance(failure, Failure)
     assert failure.reason is Reason.RENDER_REFUSED
     assert "public.ecr.aws/eks/cilium/cilium" in failure.message
     assert MIRROR in failure.message
@@ -220,7 +221,7 @@ def test_a_permanent_failure_is_not_retried(
     desired = an_evaluation(a_spec(chart={"ref": REF, "digest": pinned})).upgrade_path.next
     failure = execute(world, Apply(desired, 1))
 
-    assert failure is not None
+    assert isinstance(failure, Failure)
     assert (failure.reason, failure.not_before) == (reason, None)
     assert message in failure.message
     assert world.releases.revisions == []
@@ -243,12 +244,21 @@ def test_a_temporary_failure_is_retried(error: PortError, action: Action, reason
     assert execute(world, action) == Failure(reason, str(error), 1, NOW + timedelta(seconds=5))
 
 
+def test_a_long_message_is_cut_to_what_a_status_can_hold() -> None:
+    world = an_empty_world()
+    world.releases.fault = ApplyFailedError("x" * (MAX_MESSAGE_LENGTH + 1))
+    failure = execute(world, APPLY)
+
+    assert isinstance(failure, Failure)
+    assert failure.message == "x" * (MAX_MESSAGE_LENGTH - 1) + "…"
+
+
 def test_an_unavailable_registry_is_retried() -> None:
     world = an_empty_world()
     world.charts.outage = "the registry's limit is reached"
     failure = execute(world, APPLY, attempts=2)
 
-    assert failure is not None
+    assert isinstance(failure, Failure)
     assert (failure.reason, failure.attempts) == (Reason.CHART_UNAVAILABLE, 3)
     assert failure.not_before == NOW + timedelta(seconds=20)
     assert "the registry's limit is reached" in failure.message
@@ -285,7 +295,7 @@ def test_every_port_error_except_stale_has_a_reason() -> None:
             with pytest.raises(StaleError):
                 execute(world, APPLY)
         else:
-            assert execute(world, APPLY) is not None
+            assert isinstance(execute(world, APPLY), Failure)
 
 
 def test_nothing_is_installed_if_only_the_observation_is_empty() -> None:

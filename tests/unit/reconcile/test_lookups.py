@@ -1,9 +1,9 @@
 from dataclasses import replace
 
-from builders import MASK, POOL, a_raw_spec, condition
+from builders import POOL, a_raw_spec, condition
 from cilium_hybrid.api.conditions import ConditionType, Reason
-from cilium_hybrid.plan.observation import Lookups, PoolConfig
-from cilium_hybrid.rules.cluster import parse_address_ranges
+from cilium_hybrid.plan.observation import Lookups
+from cilium_hybrid.rules.cluster_facts import parse_address_ranges
 from unit.world import World, a_new_world, an_installed_world
 
 CONFLICT = Lookups(parse_address_ranges([("address of pod kube-system/coredns-0", "10.85.3.4")]))
@@ -83,7 +83,6 @@ def test_helms_record_protects_the_pools_if_everything_else_is_lost() -> None:
     world = an_installed_world()
     world.cluster.records.clear()
     world.cluster.delete_all_pods()
-    world.cluster.lookup_result = Lookups(released_pool=PoolConfig((POOL,), MASK))
     world.cluster.edit(a_raw_spec(mask_size=26))
     world.settle()
 

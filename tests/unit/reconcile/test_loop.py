@@ -65,6 +65,7 @@ def test_an_unexpected_error_is_logged_and_counted_and_the_loop_continues(caplog
 
     assert timeouts_after(fail, lambda: None, tally=tally) == [RETRY_AFTER_ERROR.total_seconds(), 600]
     assert tally.errors == 1
+    assert tally.status_errors == ["reconciliations fail (RuntimeError), see the operator's log"]
     assert len(tally.durations) == 2
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.exc_info is not None

@@ -1,30 +1,56 @@
-from datetime import timedelta
+from dataclasses import replace
 
 import pytest
 
-from builders import NOW
+from builders import a_revision
 from cilium_hybrid.reconcile.reconciler import MAX_OBSERVATION_GAP, Memory
+
+LONGEST = MAX_OBSERVATION_GAP.total_seconds()
 
 
 @pytest.mark.parametrize(
-    ("gap", "unobserved_for"),
+    ("gap", "elapsed"),
     [
-        pytest.param(timedelta(seconds=10), timedelta(), id="reconciliations of a rollout"),
-        pytest.param(MAX_OBSERVATION_GAP, timedelta(), id="a restart"),
-        pytest.param(timedelta(minutes=20), timedelta(minutes=20), id="an outage"),
+        pytest.param(10.0, 10.0, id="reconciliations of a rollout"),
+        pytest.param(LONGEST, LONGEST, id="the longest gap that counts"),
+        pytest.param(1200.0, 0.0, id="an outage"),
     ],
 )
-def test_a_gap_between_two_observations_is_measured_once(gap: timedelta, unobserved_for: timedelta) -> None:
-    memory = Memory(observed_at=NOW)
-    memory.start_observation(NOW + gap)
+def test_only_observed_time_counts(gap: float, elapsed: float) -> None:
+    memory = Memory(observed_at=100.0, counts_time=True, reachable=True)
+    memory.start_observation(100.0 + gap)
 
-    assert memory.unobserved_for == unobserved_for
-    memory.start_observation(NOW + gap + timedelta(seconds=1))
-    assert memory.unobserved_for == timedelta()
+    assert (memory.elapsed, memory.observed) == (elapsed, elapsed > 0)
+    memory.start_observation(101.0 + gap)
+    assert memory.elapsed == 1.0
 
 
-def test_the_first_observation_has_no_gap() -> None:
-    memory = Memory()
-    memory.start_observation(NOW)
+def test_time_stands_still_after_a_reconciliation_that_may_change_nothing_but_is_observed() -> None:
+    memory = Memory(observed_at=100.0, counts_time=False, reachable=True)
+    memory.start_observation(110.0)
 
-    assert memory.unobserved_for == timedelta()
+    assert (memory.elapsed, memory.observed) == (0.0, True)
+
+
+def test_a_short_outage_of_the_api_server_is_not_observed() -> None:
+    memory = Memory(observed_at=100.0, counts_time=True, reachable=True)
+    memory.lose_sight()
+    memory.start_observation(110.0)
+
+    assert (memory.elapsed, memory.observed) == (0.0, False)
+
+
+def test_nothing_was_observed_before_the_first_reconciliation() -> None:
+    memory = Memory(counts_time=True)
+    memory.start_observation(100.0)
+
+    assert (memory.elapsed, memory.observed) == (0.0, False)
+
+
+def test_the_newest_revision_is_unchanged_since_it_was_first_seen_like_this() -> None:
+    memory, pending = Memory(), a_revision(2, status="pending-upgrade")
+
+    assert memory.see_newest(pending, 100.0) == 0.0
+    assert memory.see_newest(pending, 115.0) == 15.0
+    assert memory.see_newest(replace(pending, changed="another version of the Secret"), 116.0) == 0.0
+    assert memory.see_newest(None, 117.0) == 0.0

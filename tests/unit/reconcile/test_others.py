@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from builders import NOW, REF, a_raw_spec, condition
+from builders import REF, a_raw_spec, condition
 from cilium_hybrid.api.conditions import ConditionType, Reason
 from cilium_hybrid.api.status import HistoryAction, Phase
 from cilium_hybrid.api.v1alpha1 import FINALIZER
@@ -31,14 +31,16 @@ def test_a_foreign_release_is_not_changed() -> None:
     assert numbers(world) == [1]
 
 
-def test_a_foreign_revision_is_kept_until_the_spec_changes() -> None:
+def test_a_foreign_revision_is_kept_until_the_annotation_asks_for_another() -> None:
     world = an_installed_world()
     world.releases.upgrade_by_hand()
     for _ in range(3):
         world.settle()
         world.clock.advance(hours=1)
-    ready, kept = world.ready, numbers(world)
     world.cluster.edit(a_raw_spec(masquerade=False))
+    world.settle()
+    ready, kept = world.ready, numbers(world)
+    world.cluster.request("1")
     world.settle()
 
     assert (ready.status, ready.reason) == ("False", Reason.FOREIGN_REVISION)
@@ -68,14 +70,29 @@ def test_a_new_resource_does_not_replace_a_foreign_revision() -> None:
     assert numbers(world) == [1, 2]
 
 
-def test_a_spec_that_changed_while_the_operator_was_down_replaces_a_foreign_revision() -> None:
+def test_a_value_of_the_annotation_replaces_only_one_foreign_revision() -> None:
+    """A GitOps tool may set the same value again and again."""
+    world = an_installed_world()
+    world.releases.upgrade_by_hand()
+    world.cluster.request("1")
+    world.settle()
+    world.releases.upgrade_by_hand()
+    world.restart()
+    world.settle()
+
+    assert numbers(world) == [1, 2, 3, 4]
+    assert not world.releases.newest.managed
+    assert world.ready.reason is Reason.FOREIGN_REVISION
+
+
+def test_a_spec_that_changed_while_the_operator_was_down_keeps_a_foreign_revision() -> None:
     world = an_installed_world()
     world.releases.upgrade_by_hand()
     world.cluster.edit(a_raw_spec(masquerade=False))
     world.settle()
 
-    assert numbers(world) == [1, 2, 3]
-    assert world.releases.newest.managed
+    assert numbers(world) == [1, 2]
+    assert world.ready.reason is Reason.FOREIGN_REVISION
 
 
 @pytest.mark.parametrize(
@@ -93,6 +110,8 @@ def test_a_change_after_a_foreign_revision_is_retried_after_a_failure(error: Por
     world.settle()
     world.releases.fault = error
     world.cluster.edit(a_raw_spec(masquerade=False))
+    world.cluster.request("1")
+    world.reconcile()
     world.reconcile()
     kept = numbers(world)
     if restarts:
@@ -105,15 +124,18 @@ def test_a_change_after_a_foreign_revision_is_retried_after_a_failure(error: Por
     assert world.releases.newest.managed
 
 
-def test_a_change_after_an_invalid_one_replaces_a_foreign_revision() -> None:
+def test_the_annotation_is_remembered_until_the_spec_is_valid() -> None:
     world = an_installed_world()
     world.releases.upgrade_by_hand()
     world.settle()
     world.cluster.edit(a_raw_spec(mask_size=26))
+    world.cluster.request("1")
     world.settle()
+    refused, kept = world.ready, numbers(world)
     world.cluster.edit(a_raw_spec(masquerade=False))
     world.settle()
 
+    assert (refused.reason, kept) == (Reason.MASK_CHANGED, [1, 2])
     assert numbers(world) == [1, 2, 3]
     assert world.releases.newest.managed
 
@@ -135,13 +157,11 @@ def test_a_revision_created_during_a_reconciliation_is_observed_first() -> None:
     world.cluster.edit(a_raw_spec(masquerade=False))
     world.cluster.meanwhile.append(world.releases.upgrade_by_hand)
     due = world.reconcile()
-    kept = numbers(world)
     world.settle()
 
-    assert due == NOW + RETRY_AFTER_STALE
-    assert kept == [1, 2]
-    assert numbers(world) == [1, 2, 3]
-    assert world.releases.newest.managed
+    assert due == world.clock.now() + RETRY_AFTER_STALE
+    assert numbers(world) == [1, 2]
+    assert world.ready.reason is Reason.FOREIGN_REVISION
 
 
 @pytest.mark.parametrize(
@@ -252,15 +272,15 @@ def test_released_is_reported_while_suspended(edit: dict[str, Any], status: str,
     "edit",
     [pytest.param({}, id="suspended"), pytest.param({"mask_size": 26}, id="suspended and invalid")],
 )
-def test_the_finalizer_follows_the_spec_while_suspended(edit: dict[str, Any]) -> None:
+def test_the_finalizer_follows_the_spec_only_after_it_is_resumed(edit: dict[str, Any]) -> None:
     world = an_installed_world()
     world.cluster.edit(a_raw_spec(suspend=True, deletionPolicy="Uninstall", **edit))
     world.settle()
-    has_finalizer = tuple(world.cluster.finalizers)
-    world.cluster.edit(a_raw_spec(suspend=True, **edit))
+    while_suspended = tuple(world.cluster.finalizers)
+    world.cluster.edit(a_raw_spec(deletionPolicy="Uninstall", **edit))
     world.settle()
 
-    assert (has_finalizer, tuple(world.cluster.finalizers)) == ((FINALIZER,), ())
+    assert (while_suspended, tuple(world.cluster.finalizers)) == ((), (FINALIZER,))
 
 
 def test_a_release_after_a_foreign_revision_is_a_change_in_the_history() -> None:
@@ -269,6 +289,7 @@ def test_a_release_after_a_foreign_revision_is_a_change_in_the_history() -> None
     world.settle()
     world.clock.advance(seconds=1)
     world.cluster.edit(a_raw_spec(masquerade=False))
+    world.cluster.request("1")
     world.settle()
     entry = world.status.history[-1]
 

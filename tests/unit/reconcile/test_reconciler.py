@@ -1,5 +1,4 @@
 import logging
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,8 +7,9 @@ import pytest
 from builders import MASK, NODE, NOW, POOL, REF, VERSION, a_node, a_raw_spec, a_spec, an_observation, condition
 from cilium_hybrid.api.conditions import ConditionType, Reason
 from cilium_hybrid.api.status import HistoryAction, Phase
-from cilium_hybrid.plan.observation import Record, Revision
-from cilium_hybrid.plan.release import desired_release, spec_digest
+from cilium_hybrid.plan.observation import Revision
+from cilium_hybrid.plan.record import Record
+from cilium_hybrid.plan.release import desired_release, release_digest
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import ApplyFailedError, ClusterUnavailableError
 from cilium_hybrid.reconcile.reconciler import RETRY_AFTER_STALE
@@ -32,18 +32,22 @@ def test_cilium_is_installed_from_nothing_to_ready() -> None:
     world.settle()
     summarize()
     world.cluster.roll_out()
-    due = world.settle()
+    world.settle()
     summarize()
+    world.finish()
 
     assert summaries == [
         ("False", Reason.INSTALLING, Phase.INSTALLING),
         ("False", Reason.INSTALLING, Phase.INSTALLING),
         ("True", Reason.IN_SYNC, Phase.READY),
     ]
-    assert due is None
     assert world.history == [(1, "deployed", True)]
-    released = Record(VERSION, (POOL,), MASK, 1, REF, VERSION)
-    assert world.cluster.records == [released, replace(released, verified=1)]
+    assert world.releases.newest.verified
+    announced = Record(None, (POOL,), MASK)
+    verified = Record(VERSION, (POOL,), MASK, 1, REF, VERSION, verified=1, verified_version=VERSION)
+    records = world.cluster.records
+    assert (records[0], records[-1]) == (announced, verified)
+    assert [(record.revision, record.initial_version) for record in records[1:-1]] == [(1, None), (1, VERSION)]
     status = world.status
     assert (status.version.running, status.version.target, status.version.initial) == (VERSION, VERSION, "1.17")
     assert status.release is not None
@@ -88,7 +92,7 @@ def test_a_changed_spec_is_deployed_and_rolled_out() -> None:
     world.settle()
     rolling = world.ready
     world.cluster.start_operator()
-    world.settle()
+    world.finish()
 
     assert world.cluster.deleted_pods == [f"cilium-{NODE}", f"cilium-{OTHER_NODE}"]
     assert (rolling.status, rolling.reason) == ("False", Reason.ROLLING_OUT)
@@ -258,6 +262,7 @@ def test_a_lost_record_is_written_again() -> None:
 def test_a_failure_to_write_the_record_is_reported() -> None:
     world = a_new_world()
     world.reconcile()
+    before = len(world.cluster.records)
     world.cluster.meanwhile.append(lambda: setattr(world.cluster, "outage", "no answer"))
     world.reconcile()
     world.cluster.outage = None
@@ -267,7 +272,7 @@ def test_a_failure_to_write_the_record_is_reported() -> None:
     world.settle()
 
     assert ready.reason is Reason.API_UNAVAILABLE
-    assert len(world.cluster.records) == 1
+    assert len(world.cluster.records) == before + 1
 
 
 def test_a_status_of_another_operator_version_is_replaced() -> None:
@@ -297,7 +302,7 @@ def test_a_reconciliation_without_a_status_records_none() -> None:
     world.reconcile()
     world.reconcile()
 
-    assert len(world.cluster.records) == 1
+    assert len(world.cluster.records) == 2
     assert world.telemetry.statuses == [world.status]
 
 
@@ -307,7 +312,17 @@ def test_one_revision_contains_the_whole_release() -> None:
 
     assert world.releases.revisions == [
         Revision(
-            1, "deployed", NOW, True, VERSION, world.digest, desired.values_digest, digest(REF), spec_digest(desired)
+            1,
+            "deployed",
+            NOW,
+            managed=True,
+            chart_version=VERSION,
+            chart_digest=world.digest,
+            values_digest=desired.values_digest,
+            ref_digest=digest(REF),
+            spec_digest=release_digest(desired),
+            verified=True,
+            changed="+",
         )
     ]
 

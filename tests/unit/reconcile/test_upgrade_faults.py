@@ -10,9 +10,9 @@ from builders import NODE, REF, VERSION, a_raw_spec
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import PlanPhase
 from cilium_hybrid.ports import ClusterUnavailableError
-from unit.upgraded import a_world_with_preflight, a_world_with_steps, advance_nodes, run_upgrade, upgrade
+from unit.upgraded import a_world_with_preflight, a_world_with_steps, reconcile_until, run_upgrade, upgrade
 from unit.upgrading import LAST, NEXT, PATCH
-from unit.world import World
+from unit.world import OTHER_NODE, World
 
 UNCHANGED = [(1, "deployed", True)]
 
@@ -27,9 +27,7 @@ def _before_preflight(world: World) -> None:
 
 def _before_release(world: World) -> None:
     # The chart of the preflight check is cached by then.
-    while world.status.preflight is None or world.preflights.observed.exists:
-        world.reconcile()
-        advance_nodes(world)
+    reconcile_until(world, lambda: world.status.preflight is not None and not world.preflights.observed.exists)
 
 
 @pytest.mark.parametrize("reach", [_before_listing, _before_preflight], ids=["listing versions", "preflight check"])
@@ -171,14 +169,9 @@ def test_an_approval_is_valid_for_one_generation() -> None:
 def test_a_rollback_of_a_step_restores_the_previous_step() -> None:
     world = a_world_with_steps()
     upgrade(world, NEXT)
-    while len(world.history) < 3:
-        world.reconcile()
-        advance_nodes(world)
+    reconcile_until(world, lambda: len(world.history) == 3)
     world.cluster.failure_message = "CrashLoopBackOff"
-    while len(world.history) < 4:
-        world.clock.advance(seconds=10)
-        world.reconcile()
-        advance_nodes(world)
+    reconcile_until(world, lambda: len(world.history) == 4)
     world.cluster.failure_message = ""
     run_upgrade(world)
 
@@ -203,15 +196,15 @@ def test_with_rolling_update_the_next_minor_waits_for_the_daemonset() -> None:
     rolling_update = {"rollout": {"strategy": "RollingUpdate"}}
     world = a_world_with_steps(upgrade=rolling_update)
     upgrade(world, NEXT, upgrade=rolling_update)
-    run_upgrade(world)
+    reconcile_until(world, lambda: "DaemonSet controller" in world.ready.message)
     waiting, history = world.ready, len(world.history)
     world.cluster.roll_out()
-    run_upgrade(world)
+    reconcile_until(world, lambda: len(world.history) == 3 and "DaemonSet controller" in world.ready.message)
     world.cluster.roll_out()
     run_upgrade(world)
 
     assert waiting.reason is Reason.ROLLING_OUT
-    assert f"waiting for Cilium {PATCH} to be healthy on every connected node before Cilium {NEXT}" in waiting.message
+    assert f"waiting for the DaemonSet controller to restart {NODE}, {OTHER_NODE}" in waiting.message
     assert history == 2
     assert [step.phase for step in world.status.plan] == [PlanPhase.DONE, PlanPhase.DONE]
     assert world.cluster.deleted_pods == []
@@ -221,15 +214,14 @@ def test_an_api_outage_does_not_count_against_the_progress_deadline() -> None:
     world = a_world_with_steps()
     upgrade(world, PATCH)
     world.cluster.failure_message = "CrashLoopBackOff"
-    while not world.cluster.deleted_pods:
-        world.reconcile()
-        advance_nodes(world)
+    reconcile_until(world, lambda: bool(world.cluster.deleted_pods))
     world.settle()
     world.clock.advance(minutes=30)
     world.reconcile()
     after_outage = world.ready
     for _ in range(4):
         world.clock.advance(seconds=10)
+        world.cluster.crash()
         world.reconcile()
 
     assert after_outage.reason is Reason.ROLLING_OUT

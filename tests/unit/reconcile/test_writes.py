@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from builders import a_certificate, a_node, an_agent
-from cilium_hybrid.adapters.kube.facts import agent_pod, merge_agent
+from cilium_hybrid.adapters.kube.pod_facts import agent_pod, merge_agent
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.plan.observation import AgentPod, NodeReady
 from unit.world import World, an_empty_world, an_installed_world
@@ -17,7 +17,7 @@ def a_large_world() -> World:
     world.settle()
     world.cluster.start_operator()
     world.cluster.roll_out()
-    world.settle()
+    world.finish()
     assert world.ready.reason is Reason.IN_SYNC
     return world
 
@@ -117,3 +117,14 @@ def test_an_expiring_certificate_causes_three_writes() -> None:
     assert world.status.findings == ()
     assert len(world.cluster.written) - before == 3
     assert world.telemetry.certificates == (a_certificate(days=400),)
+
+
+def test_it_is_recorded_why_the_status_is_out_of_date_until_it_is_not() -> None:
+    world = an_installed_world()
+    world.cluster.outage = "status is forbidden"
+    world.reconcile()
+    assert world.telemetry.status_errors[-1] == "status is forbidden"
+    world.cluster.outage = None
+    world.reconcile()
+
+    assert world.telemetry.status_errors[-1] is None

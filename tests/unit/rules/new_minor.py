@@ -34,7 +34,6 @@ def main(running: str, patch: str, target: str, later: str) -> None:
         dict(desired_release(present, an_observation()).values),
         NOW,
         has_finalizer=False,
-        generation=0,
         available=[CiliumVersion.parse(version) for version in (running, patch, target)],
     )
     sys.stdout.write(

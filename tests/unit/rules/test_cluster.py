@@ -7,14 +7,8 @@ from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.fields import MAX_MASK_SIZE, MIN_MASK_SIZE
 from cilium_hybrid.rules.change import Running
 from cilium_hybrid.rules.cidrs import pods_per_node
-from cilium_hybrid.rules.cluster import (
-    CLUSTER_WARNINGS,
-    AddressRange,
-    ClusterFacts,
-    ClusterRuleInput,
-    validate_in_cluster,
-    validate_offline,
-)
+from cilium_hybrid.rules.cluster import CLUSTER_WARNINGS, validate_in_cluster, validate_offline
+from cilium_hybrid.rules.cluster_facts import AddressRange, ClusterFacts, ClusterRuleInput
 from cilium_hybrid.rules.rule import all_violations
 
 BEFORE_THE_INSTALL = Running()
@@ -83,6 +77,28 @@ def test_a_changed_mask_size_is_refused_without_a_warning() -> None:
 @pytest.mark.parametrize("mask", range(MIN_MASK_SIZE, MAX_MASK_SIZE + 1))
 def test_pods_per_node_is_the_size_of_a_block_without_the_reserved_addresses(mask: int) -> None:
     assert pods_per_node(mask) == 2 ** (32 - mask) - 4
+
+
+@pytest.mark.parametrize(
+    ("pod_cidrs", "nodes", "expected"),
+    [
+        pytest.param([POOL], 512, [], id="a block for each node"),
+        pytest.param(["10.85.0.0/24"], 2, [], id="exactly as many blocks as nodes"),
+        pytest.param(["10.85.0.0/24"], 3, ["2 node blocks of /25 for 3 hybrid nodes"], id="one block too few"),
+        pytest.param(["10.85.0.0/24", "10.86.0.0/25"], 3, [], id="the blocks of all CIDRs count"),
+        pytest.param(["10.85.0.0/26"], 1, ["0 node blocks of /25 for 1 hybrid node"], id="smaller than a block"),
+        pytest.param(["x"], 3, [], id="no usable CIDR"),
+    ],
+)
+def test_fewer_node_blocks_than_hybrid_nodes_are_reported_before_the_install(
+    pod_cidrs: list[str], nodes: int, expected: list[str]
+) -> None:
+    spec = a_lenient_spec(pod_cidrs=pod_cidrs)
+    facts = ClusterFacts(kernels={f"mi-{number}": "6.8.0" for number in range(nodes)})
+    found = all_violations(CLUSTER_WARNINGS, ClusterRuleInput(spec, BEFORE_THE_INSTALL, facts))
+
+    assert [violation.message for violation in found if violation.path == "spec.ipam.podCIDRs"] == expected
+    assert all_violations(CLUSTER_WARNINGS, ClusterRuleInput(spec, Running(None, (POOL,), 25), facts)) == ()
 
 
 def test_offline_validation_assumes_the_default_max_pods_and_only_warns() -> None:

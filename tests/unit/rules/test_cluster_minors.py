@@ -4,12 +4,8 @@ import pytest
 
 from builders import a_lenient_spec
 from cilium_hybrid.rules.change import Running
-from cilium_hybrid.rules.cluster import (
-    ClusterFacts,
-    ClusterRuleInput,
-    bgp_peering_policies_are_migrated,
-    kernels_are_new_enough,
-)
+from cilium_hybrid.rules.cluster import bgp_peering_policies_are_migrated, kernels_are_new_enough
+from cilium_hybrid.rules.cluster_facts import ClusterFacts, ClusterRuleInput
 
 OLD, NEW = "4.18.0-553.el8.x86_64", "5.15.0-100-generic"
 

@@ -1,39 +1,56 @@
-"""Run the helm binary for pyhelm3: without a shell, terminated with its parent, with errors that hold no secrets."""
+"""Run the helm binary for pyhelm3: without a shell, within a deadline, with errors that hold no secrets."""
 
 import asyncio
-import ctypes
+import json
 import logging
 import os
 import re
-import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import semver
+import yaml
 from pyhelm3 import Command
 
+from cilium_hybrid.adapters.helm import post_renderer, process
+from cilium_hybrid.adapters.helm.messages import describe_stderr, shorten
 from cilium_hybrid.ports import HelmInterruptedError
 
 log = logging.getLogger(__name__)
 
-GRACE_SECONDS: Final = 4.0
-"""How long Helm may take after SIGTERM to mark its release as failed."""
-
-_MAX_MESSAGE_LENGTH: Final = 600
-_SECRETS: Final = re.compile(r"-----BEGIN[^-]+-----.*?(?:-----END[^-]+-----|$)|[A-Za-z0-9+/=_-]{100,}", re.DOTALL)
-_NOISE: Final = re.compile(r"^(WARNING|level=|time=|I\d{4}|W\d{4}|Use --debug|Pulled:|Digest:)")
-_PR_SET_PDEATHSIG: Final = 1
-_LIBC: Final = ctypes.CDLL(None)
+READ_SECONDS: Final = 60.0
+"""For a command that changes nothing. Each takes about a second; the rest is for a slow registry or API server."""
+WRITE_SECONDS: Final = 420.0
+"""For a command that changes a release: Helm's own limit of five minutes for hooks and deletions, and two minutes for
+its requests to the API server, which have no limit of their own."""
+_WRITES: Final = frozenset({"install", "rollback", "uninstall", "upgrade"})
+_VERSION_SECONDS: Final = 10.0
+"""Once per process, while the event loop waits."""
 
 
 class HelmError(Exception):
-    """Helm failed; the message is Helm's own, shortened and without secrets."""
+    """Helm failed or could not be started; the message is Helm's own, shortened and without secrets.
+
+    `details` is the same, not shortened: what is wrong may be at its end.
+    """
+
+    def __init__(self, details: str) -> None:
+        super().__init__(shorten(details))
+        self.details = details
+
+
+class HelmTimeoutError(HelmError):
+    """Helm did not end within its `seconds`, and was stopped; what it was doing may be half done."""
+
+    def __init__(self, command: str, seconds: float) -> None:
+        super().__init__(f"helm {command} did not end within {seconds:g} s and was stopped")
+        self.seconds = seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +64,8 @@ class HelmOutput:
 class HelmCommand(Command):  # type: ignore[misc] # pyhelm3 has no types
     """Replaces pyhelm3's Command, which runs `sh -c`: cancelling it would leave Helm running (docs/decisions/0002).
 
-    `finished` is called after each run with Helm's command, the seconds it took and whether it succeeded.
+    `finished` is called after each run with Helm's command (`upgrade --dry-run` is not `upgrade`), the seconds it took
+    and whether it succeeded.
     """
 
     def __init__(self, executable: Path, home: Path, finished: Callable[[str, float, bool], None]) -> None:
@@ -59,92 +77,82 @@ class HelmCommand(Command):  # type: ignore[misc] # pyhelm3 has no types
             "HELM_CACHE_HOME": str(home / "cache"),
             "HELM_CONFIG_HOME": str(home / "config"),
             "HELM_DATA_HOME": str(home / "data"),
+            # Helm runs a post-renderer only as a plugin.
+            "HELM_PLUGINS": str(Path(__file__).with_name("plugins")),
+            "CILIUM_HYBRID_PYTHON": sys.executable,
+            "CILIUM_HYBRID_POST_RENDERER": post_renderer.__file__,
         }
-        self._labels: Mapping[str, str] = {}
+        self._options: Sequence[str] = ()
         self._version: semver.Version | None = None
 
     @contextmanager
-    def with_labels(self, labels: Mapping[str, str]) -> Iterator[None]:
-        """Add labels to the revision that is created within this context; pyhelm3 has no argument for them."""
-        self._labels = labels
+    def with_options(self, *options: str) -> Iterator[None]:
+        """Add options to `helm upgrade` within this context; pyhelm3 has no arguments for them."""
+        self._options = options
         try:
             yield
         finally:
-            self._labels = {}
+            self._options = ()
 
     async def run(self, command: Sequence[Any], input: bytes | None = None) -> bytes:  # noqa: A002 # pyhelm3's name
         """Run Helm and return its standard output; HelmError, HelmInterruptedError."""
         arguments = [str(part) for part in command]
-        if arguments[0] == "upgrade" and self._labels:
-            arguments += ["--labels", ",".join(f"{key}={value}" for key, value in self._labels.items())]
+        if arguments[0] == "upgrade":
+            arguments += self._options
+            if input is not None:
+                # Helm's parser of YAML rejects JSON's escapes of characters beyond U+FFFF, such as emoji.
+                input = await asyncio.to_thread(dump_values, json.loads(input))  # noqa: A001
         return (await self.execute(arguments, input)).stdout
 
     async def execute(self, arguments: Sequence[str], stdin: bytes | None = None) -> HelmOutput:
-        """Run Helm and return what it printed; HelmError, HelmInterruptedError."""
-        log.debug("helm %s", arguments[0])
-        starting = asyncio.ensure_future(
-            asyncio.create_subprocess_exec(
-                self.binary,
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=self._environment,
-                preexec_fn=partial(_terminate_with_parent, os.getpid()),
-            )
-        )
-        communication = None
+        """Run Helm and return what it printed; HelmError, HelmTimeoutError after its deadline, HelmInterruptedError."""
+        name, seconds = _name(arguments), deadline(arguments)
+        log.debug("helm %s", name)
+        started = time.monotonic()
         try:
-            # Without the shield, asyncio kills the process if the task is cancelled while it starts.
-            process = await asyncio.shield(starting)
-            started = time.monotonic()
-            communication = asyncio.ensure_future(process.communicate(stdin))
-            stdout, stderr = await asyncio.shield(communication)
-        except asyncio.CancelledError:
-            process = await starting
-            await _terminate(process, communication or asyncio.ensure_future(process.communicate(stdin)))
-            raise
-        self._finished(arguments[0], time.monotonic() - started, not process.returncode)
-        if process.returncode is not None and process.returncode < 0:
+            ended = await process.run([str(self.binary), *arguments], stdin, self._environment, seconds)
+        except OSError as error:
+            raise HelmError(f"cannot start {self.binary}: {error.strerror or error}") from None
+        self._finished(name, time.monotonic() - started, not ended.code and not ended.timed_out)
+        if ended.timed_out:
+            raise HelmTimeoutError(name, seconds)
+        if ended.too_long:
+            raise HelmError(f"helm {name} printed more than {process.MAX_STDOUT >> 20} MiB and was stopped")
+        if ended.code < 0:
             raise HelmInterruptedError(
-                f"Helm was killed by signal {-process.returncode}; "
-                "check the memory limit and the events of the operator's pod"
+                f"Helm was killed by signal {-ended.code}; check the memory limit and the events of the operator's pod"
             )
-        if process.returncode:
-            raise HelmError(summarize_stderr(stderr))
-        return HelmOutput(stdout, stderr)
+        if ended.code:
+            raise HelmError(describe_stderr(ended.stderr) or f"helm {name} failed with exit code {ended.code}")
+        return HelmOutput(ended.stdout, ended.stderr)
 
     def client_version(self) -> semver.Version:
         """Return Helm's version, cached. A Helm built from source reports v4.3, which pyhelm3 cannot parse."""
         if self._version is not None:
             return self._version
         arguments = [str(self.binary), "version", "--template", "{{ .Version }}"]
-        result = subprocess.run(arguments, capture_output=True, check=True, text=True, timeout=30)
+        try:
+            result = subprocess.run(arguments, capture_output=True, check=True, text=True, timeout=_VERSION_SECONDS)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise HelmError(f"cannot run {self.binary} version: {error}") from None
         numbers = [int(number) for number in re.findall(r"\d+", result.stdout)][:3]
         self._version = semver.Version(*[*numbers, 0, 0, 0][:3])
         return self._version
 
 
-def summarize_stderr(stderr: bytes) -> str:
-    """Return Helm's error as one short line, without anything that may be a key or a certificate."""
-    text = _SECRETS.sub("<redacted>", stderr.decode(errors="replace"))
-    lines = (line.strip().removeprefix("Error: ").lstrip("- ") for line in text.splitlines())
-    message = "; ".join(line for line in lines if line and not _NOISE.match(line))
-    return message if len(message) <= _MAX_MESSAGE_LENGTH else message[: _MAX_MESSAGE_LENGTH - 1] + "…"
+def dump_values(values: Mapping[str, Any]) -> bytes:
+    """Return values as YAML, for the standard input of Helm."""
+    return yaml.dump(dict(values), Dumper=yaml.CSafeDumper).encode()
 
 
-def _terminate_with_parent(parent: int) -> None:
-    """Runs in the child: a Helm that outlives its operator would change the release while the next leader acts."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        # The parent was killed before the line above.
-        os._exit(1)
+def deadline(arguments: Sequence[str]) -> float:
+    """Return how many seconds Helm may take with these arguments."""
+    return WRITE_SECONDS if arguments[0] in _WRITES and not _is_dry_run(arguments) else READ_SECONDS
 
 
-async def _terminate(process: asyncio.subprocess.Process, communication: "asyncio.Future[tuple[bytes, bytes]]") -> None:
-    if process.returncode is None:
-        process.terminate()
-    done, _ = await asyncio.wait([communication], timeout=GRACE_SECONDS)
-    if not done:
-        process.kill()
-        await asyncio.wait([communication])
+def _name(arguments: Sequence[str]) -> str:
+    return f"{arguments[0]} --dry-run" if _is_dry_run(arguments) else arguments[0]
+
+
+def _is_dry_run(arguments: Sequence[str]) -> bool:
+    return any(argument.startswith("--dry-run") for argument in arguments)

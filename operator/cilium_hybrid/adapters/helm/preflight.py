@@ -8,7 +8,9 @@ from typing import Any, Final
 from pyhelm3 import Client
 
 from cilium_hybrid.adapters.helm.command import HelmCommand, HelmError
-from cilium_hybrid.adapters.helm.releases import UNDECODABLE, classify_error, install
+from cilium_hybrid.adapters.helm.releases import UNDECODABLE
+from cilium_hybrid.adapters.helm.upgrade import classify_error, install
+from cilium_hybrid.adapters.kube import helm_secret
 from cilium_hybrid.adapters.kube.client import JSON, ApiError, KubeClient
 from cilium_hybrid.adapters.kube.cluster import OWN_WRITE_SECONDS
 from cilium_hybrid.adapters.kube.preflight import PREFLIGHT_SECRETS, PreflightWatches
@@ -20,6 +22,7 @@ from cilium_hybrid.ports import (
     ApplyFailedError,
     ClusterUnavailableError,
     FetchedChart,
+    Rendered,
     StaleError,
     UninstallFailedError,
 )
@@ -37,7 +40,9 @@ class HelmPreflights:
         self._command, self._client, self._watches, self._may_act = command, client, watches, may_act
         self._helm = Client(command, executable=str(command.binary))
 
-    async def start(self, chart: FetchedChart, values: Mapping[str, Any], expected: Revision) -> None:
+    async def start(
+        self, chart: FetchedChart, values: Mapping[str, Any], rendered: Rendered, expected: Revision
+    ) -> None:
         """Remove what is left of an earlier preflight, and install this one as exactly revision `expected`, number 1.
 
         StaleError, ApplyFailedError, and every error of `end`.
@@ -45,7 +50,8 @@ class HelmPreflights:
         await self.end()
         self._require_lease()
         try:
-            await install(self._helm, self._command, PREFLIGHT, chart, values, expected)
+            labels = helm_secret.revision_labels(expected)
+            await install(self._helm, self._command, PREFLIGHT, chart, values, rendered, labels)
         except HelmError as error:
             message = f"Helm could not start the preflight of chart {chart.version}; Cilium is unchanged: {error}"
             raise classify_error(error, ApplyFailedError(message)) from None

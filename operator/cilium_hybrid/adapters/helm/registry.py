@@ -30,8 +30,8 @@ TIMEOUT_SECONDS: Final = 30.0
 PAGE_SIZE: Final = 1000
 """Tags per page: the maximum of Amazon ECR."""
 MAX_REQUESTS: Final = 100
-MAX_BYTES: Final = 8 << 20
-"""Of all answers for one list; a tag with its quotes takes less than 200."""
+MAX_BYTES: Final = 2 << 20
+"""Of all answers for one list: 100,000 tags of 20 characters."""
 _MAX_DEPTH: Final = 64
 
 _REF: Final = re.compile(
@@ -108,7 +108,8 @@ class _Listing:
             elif answer.status != HTTPStatus.OK:
                 raise self._status_error(answer.status)
             else:
-                found |= _versions(self._parse(answer.body).get("tags"))
+                # Beside the event loop: a list of this size takes a second.
+                found |= await asyncio.to_thread(lambda body: _versions(self._parse(body).get("tags")), answer.body)
                 if answer.next_url is None:
                     return sorted(found)
                 url = answer.next_url

@@ -3,85 +3,125 @@
 `ensure_release` and `get_proceedable_revision` uninstall a pending release: never call them.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 
-from pyhelm3 import Chart, Client
-from pyhelm3.models import ChartMetadata
+from pyhelm3 import Client
 
-from cilium_hybrid.adapters.helm.charts import CHART_NAME
 from cilium_hybrid.adapters.helm.command import HelmCommand, HelmError
+from cilium_hybrid.adapters.helm.stored_chart import restore
+from cilium_hybrid.adapters.helm.upgrade import classify_error, install
 from cilium_hybrid.adapters.kube import helm_secret
-from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
+from cilium_hybrid.adapters.kube.client import FIELD_MANAGER, ApiError, KubeClient
 from cilium_hybrid.adapters.kube.cluster import OWN_WRITE_SECONDS
 from cilium_hybrid.adapters.kube.informer import Informer
 from cilium_hybrid.adapters.kube.watches import RELEASE_SECRETS
-from cilium_hybrid.plan.observation import Revision
+from cilium_hybrid.plan.observation import ReleasePayload, Revision
 from cilium_hybrid.plan.release import NAMESPACE, RELEASE
 from cilium_hybrid.ports import (
     ApplyFailedError,
     ClusterUnavailableError,
     FetchedChart,
-    PortError,
+    Rendered,
     StaleError,
     UninstallFailedError,
 )
 
-_API_UNAVAILABLE: Final = re.compile(
-    r"cluster unreachable|connection refused|connection reset|etcdserver|i/o timeout|TLS handshake timeout|"
-    r"\bEOF\b|no route to host|server is currently unable|too many requests|context deadline exceeded",
-    re.IGNORECASE,
-)
 UNDECODABLE: Final = re.compile(r"release: not found|no release provided")
 """Helm's error for a release whose Secrets it cannot decode: it ignores such Secrets."""
-_CHANGED_MEANWHILE: Final = re.compile(r"another operation|release: not found")
+_KEPT: Final = f"{RELEASE_SECRETS.path}/{helm_secret.VERIFIED_SECRET}"
 _KEEP_CILIUM: Final = "to delete the resource and keep Cilium running, set spec.deletionPolicy to Retain"
 
 
 class HelmReleases:
-    """Release `cilium`. Writes wait until `revisions` shows them; `may_act`: whether this process holds the Lease."""
+    """Release `cilium`. Writes wait until `revisions` shows them; `may_act`: whether this process holds the Lease.
+
+    The chart of an earlier revision is rebuilt in directory `cache`.
+    """
 
     def __init__(
-        self, command: HelmCommand, client: KubeClient, revisions: Informer[Revision], may_act: Callable[[], bool]
+        self,
+        command: HelmCommand,
+        client: KubeClient,
+        revisions: Informer[Revision],
+        may_act: Callable[[], bool],
+        cache: Path,
     ) -> None:
         self._command, self._client, self._revisions, self._may_act = command, client, revisions, may_act
-        self._helm = Client(command, executable=str(command.binary))
+        self._helm, self._cache = Client(command, executable=str(command.binary)), cache
 
-    async def apply(self, chart: FetchedChart, values: Mapping[str, Any], expected: Revision) -> None:
-        """Create exactly revision `expected`; StaleError, ApplyFailedError, ClusterUnavailableError."""
+    async def apply(
+        self, chart: FetchedChart, values: Mapping[str, Any], rendered: Rendered, expected: Revision
+    ) -> None:
+        """Create exactly revision `expected` with exactly the objects of `rendered`.
+
+        StaleError, ApplyFailedError, HelmInterruptedError, ClusterUnavailableError.
+        """
         await self._require_newest(expected.number - 1)
+        labels = helm_secret.revision_labels(expected)
         try:
-            await install(self._helm, self._command, RELEASE, chart, values, expected)
+            await install(self._helm, self._command, RELEASE, chart, values, rendered, labels)
         except HelmError as error:
             message = f"Helm could not apply chart {chart.version}, and removed no running object: {error}"
             raise classify_error(error, ApplyFailedError(message)) from None
         await self._wait_for_status(expected.number, "deployed")
 
-    async def rollback(self, to: int, expected: int) -> None:
-        """Roll back to revision `to`, which creates exactly revision `expected`.
+    async def restorable(self, revision: int) -> tuple[FetchedChart, Mapping[str, Any]]:
+        """Return chart and values of a revision from its payload, or from the kept one of the last verified revision.
 
-        StaleError, ApplyFailedError, ClusterUnavailableError.
+        ApplyFailedError if neither can be read, ChartUnavailableError, ClusterUnavailableError.
         """
-        await self._require_newest(expected - 1)
-        # pyhelm3's rollback cannot take over fields that other managers own.
-        options = ("--namespace", NAMESPACE, "--server-side", "true", "--force-conflicts")
-        try:
-            await self._command.execute(["rollback", RELEASE, str(to), *options])
-        except HelmError as error:
-            message = f"Helm could not roll back to revision {to}: {error}"
-            raise classify_error(error, ApplyFailedError(message)) from None
-        await self._wait_for_status(expected, "deployed")
+        secret = await self._read(_secret_path(revision))
+        if secret is None:
+            secret = await self._kept(revision)
+        if secret is None:
+            raise ApplyFailedError(f"Helm no longer has revision {revision} of {RELEASE}; change the spec instead")
+        return await asyncio.to_thread(restore, secret, self._cache)
 
-    async def label_rollback(self, revision: int) -> None:
-        """Label the newest revision, which a rollback created, as managed; StaleError, ClusterUnavailableError."""
-        await self._require_newest(revision)
-        await self._replace_secret(revision, helm_secret.label_rollback, "an unlabelled rollback")
-        await self._revisions.wait_for(
-            lambda revisions: any(found.managed for found in revisions.values() if found.number == revision),
-            OWN_WRITE_SECONDS,
-        )
+    async def _kept(self, revision: int) -> Mapping[str, Any] | None:
+        """Return the copy of a revision, None if there is none of this installation."""
+        kept, newest = await self._read(_KEPT), await self._read(_secret_path(await self._newest()))
+        if kept is None or newest is None or helm_secret.copied_revision(kept) != revision:
+            return None
+        # An uninstall by an admin leaves the copy behind, and Helm then numbers the revisions from one again.
+        first, installed = await asyncio.to_thread(lambda: [helm_secret.first_deployed(one) for one in (kept, newest)])
+        return kept if first == installed else None
+
+    async def mark(self, revision: int, mark: helm_secret.Mark) -> None:
+        """Label a revision of the operator's; the payload of a verified one is kept beyond Helm's history.
+
+        Nothing happens if Helm no longer has the revision; StaleError, ClusterUnavailableError.
+        """
+        secret = await self._read(_secret_path(revision))
+        if secret is None:
+            return
+        marked = helm_secret.mark(secret, mark)
+        if marked is None:
+            raise StaleError(f"revision {revision} of {RELEASE} was not made by the operator")
+        self._require_lease()
+        # The copy comes first: the label says that it exists.
+        if mark == "verified":
+            await self._keep(secret)
+        await self._replace(revision, marked)
+        await self._revisions.wait_for(lambda revisions: _is_marked(revisions, revision, mark), OWN_WRITE_SECONDS)
+
+    async def _keep(self, secret: Mapping[str, Any]) -> None:
+        try:
+            await self._client.apply(_KEPT, helm_secret.verified_copy(secret, NAMESPACE), FIELD_MANAGER)
+        except ApiError as error:
+            name = f"{NAMESPACE}/{helm_secret.VERIFIED_SECRET}"
+            raise ClusterUnavailableError(f"cannot write Secret {name}: {error}") from None
+
+    async def payload(self, revision: int) -> ReleasePayload:
+        """Return what is known of a revision from its payload; StaleError if it is gone, ClusterUnavailableError."""
+        secret = await self._read(_secret_path(revision))
+        if secret is None:
+            raise StaleError(f"Helm no longer has revision {revision} of {RELEASE}")
+        return await asyncio.to_thread(helm_secret.release_payload, secret)
 
     async def uninstall(self, revision: int) -> None:
         """Uninstall the release, whose newest revision is `revision`.
@@ -99,46 +139,53 @@ class HelmReleases:
                 ) from None
             message = f"Helm could not uninstall Cilium: {error}; {_KEEP_CILIUM}"
             raise classify_error(error, UninstallFailedError(message)) from None
-        await self._delete_undecodable_secrets()
+        await self._delete_leftover_secrets()
         await self._revisions.wait_for(lambda revisions: not revisions, OWN_WRITE_SECONDS)
 
-    async def _delete_undecodable_secrets(self) -> None:
-        """Delete Secrets that Helm ignored: to every other reader they mean that the release still exists."""
+    async def _delete_leftover_secrets(self) -> None:
+        """Delete the copy of a revision, and Secrets that Helm ignored: to others they say that the release exists."""
         try:
             listed = await self._client.get(RELEASE_SECRETS.path, RELEASE_SECRETS.query())
             for secret in listed.get("items") or []:
-                if helm_secret.payload(secret) is None:
+                if await asyncio.to_thread(helm_secret.payload, secret) is None:
                     await self._client.delete(f"{RELEASE_SECRETS.path}/{secret['metadata']['name']}")
+            if await self._read(_KEPT) is not None:
+                await self._client.delete(_KEPT)
         except ApiError as error:
             raise ClusterUnavailableError(f"cannot delete the Secrets of release {RELEASE}: {error}") from None
 
     async def manifests(self, revision: int) -> Sequence[Mapping[str, Any]]:
         """Return the manifests of a revision, none if Helm no longer has it; ClusterUnavailableError."""
-        try:
-            secret = await self._client.get(_secret_path(revision))
-        except ApiError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return []
-            raise ClusterUnavailableError(f"cannot read revision {revision} of {RELEASE}: {error}") from None
-        return helm_secret.manifests(secret)
+        secret = await self._read(_secret_path(revision))
+        return [] if secret is None else await asyncio.to_thread(helm_secret.manifests, secret)
 
     async def unlock(self, revision: int) -> None:
-        """Mark a pending newest revision as failed; StaleError, ClusterUnavailableError."""
+        """Mark a pending or uninstalling newest revision as failed; StaleError, ClusterUnavailableError."""
         await self._require_newest(revision)
-        await self._replace_secret(revision, helm_secret.unlock, "pending")
+        secret = await self._read(_secret_path(revision))
+        changed = None if secret is None else await asyncio.to_thread(helm_secret.unlock, secret)
+        if changed is None:
+            raise StaleError(f"revision {revision} is not pending")
+        self._require_lease()
+        await self._replace(revision, changed)
         await self._wait_for_status(revision, "failed")
 
-    async def _replace_secret(
-        self, revision: int, change: Callable[[Mapping[str, Any]], dict[str, Any] | None], required: str
-    ) -> None:
-        """Change Helm's Secret of a revision; StaleError if the revision is not what is `required`."""
-        path = _secret_path(revision)
+    async def _read(self, path: str) -> Mapping[str, Any] | None:
+        """Return a Secret, None if it does not exist; ClusterUnavailableError."""
         try:
-            changed = change(await self._client.get(path))
-            if changed is None:
-                raise StaleError(f"revision {revision} is not {required}")
+            secret: Mapping[str, Any] = await self._client.get(path)
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            name = path.rpartition("/")[2]
+            raise ClusterUnavailableError(f"cannot read Secret {NAMESPACE}/{name}: {error}") from None
+        return secret
+
+    async def _replace(self, revision: int, secret: Mapping[str, Any]) -> None:
+        """Replace Helm's Secret of a revision; StaleError if it changed since it was read, ClusterUnavailableError."""
+        try:
             # It contains the resourceVersion: the API server rejects it if Helm wrote meanwhile.
-            await self._client.put(path, changed)
+            await self._client.put(_secret_path(revision), secret)
         except ApiError as error:
             if error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
                 raise StaleError(f"revision {revision} has changed since it was read") from None
@@ -152,6 +199,9 @@ class HelmReleases:
         newest = await self._newest()
         if newest != revision:
             raise StaleError(f"Helm's newest revision is {newest}, not {revision}")
+        self._require_lease()
+
+    def _require_lease(self) -> None:
         if not self._may_act():
             raise StaleError("the Lease was not renewed in time")
 
@@ -167,38 +217,13 @@ class HelmReleases:
         return max((revision.number for revision in revisions if revision is not None), default=0)
 
 
-async def install(
-    helm: Client, command: HelmCommand, release: str, chart: FetchedChart, values: Mapping[str, Any], expected: Revision
-) -> None:
-    """Create the next revision of a release, labelled as `expected`; HelmError, HelmInterruptedError."""
-    # The metadata is known since the chart was fetched; reading it through Helm takes a tenth of a second.
-    metadata = ChartMetadata(apiVersion="v2", name=CHART_NAME, version=chart.version)
-    with command.with_labels(helm_secret.revision_labels(expected)):
-        await helm.install_or_upgrade_release(
-            release,
-            Chart(command, ref=chart.path, metadata=metadata),
-            dict(values),
-            create_namespace=False,
-            namespace=NAMESPACE,
-            reset_values=True,
-            # Fields that other managers changed are taken over, so that the cluster matches the release.
-            server_side="true",
-            force_conflicts=True,
-        )
-
-
-def classify_error(error: HelmError, default: PortError) -> PortError:
-    """Return the error that Helm's message stands for: StaleError, ClusterUnavailableError or the `default`."""
-    message = str(error)
-    if _CHANGED_MEANWHILE.search(message):
-        return StaleError(f"the release has changed meanwhile: {message}")
-    if _API_UNAVAILABLE.search(message):
-        return ClusterUnavailableError(f"Helm cannot reach the Kubernetes API: {message}")
-    return default
-
-
 def _secret_path(revision: int) -> str:
     return f"{RELEASE_SECRETS.path}/{helm_secret.secret_name(revision)}"
+
+
+def _is_marked(revisions: Mapping[str, Revision], number: int, mark: helm_secret.Mark) -> bool:
+    found = [revision for revision in revisions.values() if revision.number == number]
+    return not found or (found[0].verified if mark == "verified" else found[0].rejected)
 
 
 def _status(revisions: Mapping[str, Revision], number: int) -> str | None:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
-from cilium_hybrid.adapters.kube.cluster import to_resource
+from cilium_hybrid.adapters.kube.resource import to_resource
 from cilium_hybrid.adapters.kube.status_watch import RESOURCES, get_raw_resource
 from cilium_hybrid.api.v1alpha1 import APPROVE, KIND, NAME
 from cilium_hybrid.plan.inputs import Resource

@@ -32,6 +32,8 @@ MAX_JSON_DEPTH: Final = 10_000
 """Nesting levels that the API server accepts (the limit of Go's encoding/json)."""
 
 JSON: Final = "application/json"
+FIELD_MANAGER: Final = "cilium-hybrid"
+"""Of the operator's own objects."""
 Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 _UNAVAILABLE: Final = frozenset(
     {
@@ -105,9 +107,12 @@ class KubeClient:
         """Replace the object at `path`; 409 if its resourceVersion is not the one in `body`."""
         return await self._call("PUT", path, body=body, headers={"Content-Type": JSON})
 
-    async def delete(self, path: str) -> Any:
-        """Delete the object at `path`."""
-        return await self._call("DELETE", path, headers={"Accept": JSON})
+    async def delete(self, path: str, *, uid: str | None = None) -> Any:
+        """Delete the object at `path`; 409 if it does not have this UID."""
+        if uid is None:
+            return await self._call("DELETE", path, headers={"Accept": JSON})
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        return await self._call("DELETE", path, body=body, headers={"Content-Type": JSON})
 
     async def patch_json(self, path: str, operations: Sequence[Mapping[str, Any]]) -> Any:
         """Apply a JSON patch; 422 if one of its test operations fails."""

@@ -2,25 +2,36 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, TypeVar, cast
 
-from cilium_hybrid.adapters.kube import facts
+from cilium_hybrid.adapters.kube import agent_pods, facts
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
 from cilium_hybrid.adapters.kube.drift import differences
 from cilium_hybrid.adapters.kube.dry_run import dry_run
 from cilium_hybrid.adapters.kube.events import EventRecorder
 from cilium_hybrid.adapters.kube.informer import Informer
 from cilium_hybrid.adapters.kube.lookups import look_up
+from cilium_hybrid.adapters.kube.observe import observe
 from cilium_hybrid.adapters.kube.preflight import PreflightWatches
-from cilium_hybrid.adapters.kube.preflight_facts import CheckPod, scheduled_pods
-from cilium_hybrid.adapters.kube.watches import CORE, CRD_NAME, RECORD_NAME, SECRETS_NAMESPACE, WATCHES, Watch
-from cilium_hybrid.api.v1alpha1 import APPROVE, GROUP, KIND, NAME, PLURAL, VERSION
+from cilium_hybrid.adapters.kube.preflight_facts import CheckPod
+from cilium_hybrid.adapters.kube.record import store
+from cilium_hybrid.adapters.kube.resource import read, write_finalizers, write_status
+from cilium_hybrid.adapters.kube.watch_state import WatchState
+from cilium_hybrid.adapters.kube.watches import CRD_NAME, RECORD, RECORD_NAME, WATCHES, Watch
+from cilium_hybrid.plan.actions import PodRef
 from cilium_hybrid.plan.inputs import Resource
-from cilium_hybrid.plan.observation import AgentPod, Difference, Lookups, Observation, Record, Revision, UnplacedAgent
-from cilium_hybrid.plan.release import NAMESPACE
+from cilium_hybrid.plan.observation import (
+    AgentPod,
+    Difference,
+    Lookups,
+    Observation,
+    Revision,
+    UnplacedAgent,
+)
+from cilium_hybrid.plan.record import Record
 from cilium_hybrid.plan.status.events import StatusEvent
 from cilium_hybrid.plan.validate import LookupRequest
 from cilium_hybrid.ports import ClusterUnavailableError, StaleError
@@ -29,24 +40,30 @@ log = logging.getLogger(__name__)
 
 Fact = TypeVar("Fact")
 
-FIELD_MANAGER: Final = "cilium-hybrid"
+NODE_CONFIGS_RETRY_SECONDS: Final = 60.0
+"""How often the operator retries to watch CiliumNodeConfigs once Cilium's CRDs exist."""
 UNSERVED_RETRY_SECONDS: Final = 600.0
 """How often the operator retries to watch ServiceCIDRs if the API server does not serve them."""
 OWN_WRITE_SECONDS: Final = 10.0
 """How long a write waits until the watches show it."""
 
-_RESOURCE: Final = f"/apis/{GROUP}/{VERSION}/{PLURAL}/{NAME}"
-
 
 class KubeCluster:
-    """The Cluster port over the Kubernetes API. `changed` is called after each change of an observed fact."""
+    """The Cluster port over the Kubernetes API.
 
-    def __init__(self, client: KubeClient, changed: Callable[[], None]) -> None:
-        self._client, self._events = client, EventRecorder(client.post)
+    `changed` is called after each change of an observed fact, and of what is known of the watches. `may_act`: whether
+    this process holds the Lease.
+    """
+
+    def __init__(
+        self, client: KubeClient, changed: Callable[[], None], may_act: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._client, self._events, self._may_act = client, EventRecorder(client.post), may_act
         self._node_labels: Collection[str] | None = facts.DEFAULT_NODE_LABELS
         wait_until_served = {
             WATCHES.service_cidrs: _wait_for_cluster_upgrade,
             WATCHES.cilium_nodes: self._wait_for_cilium_nodes_crd,
+            WATCHES.node_configs: self._wait_for_node_configs_crd,
         }
         self._informers: dict[Watch[Any], Informer[Any]] = {
             watch: Informer(
@@ -56,6 +73,12 @@ class KubeCluster:
                 changed if watch.wakes else _ignore,
                 wait_until_served.get(watch),
                 watch.merge,
+                WatchState(
+                    watch.target.title,
+                    required=watch.required,
+                    changed=changed if watch.required else _ignore,
+                    silence_seconds=watch.silence_seconds,
+                ),
             )
             for watch in WATCHES
         }
@@ -71,9 +94,13 @@ class KubeCluster:
         return [*(informer.run() for informer in self._all_informers()), self._events.run()]
 
     async def wait_until_synced(self) -> None:
-        """Return when every watch has listed its objects."""
+        """Return when every watch has listed its objects, or has failed to if no decision rests on it."""
         for informer in self._all_informers():
-            await informer.synced.wait()
+            await (informer.synced if informer.state.required else informer.listed).wait()
+
+    def watch_states(self) -> Sequence[WatchState]:
+        """Return which watches there are, and whether each is lost."""
+        return [informer.state for informer in self._all_informers()]
 
     async def wait_for_crd(self) -> bool:
         """Return when the CRD of CiliumHybrid exists, and whether it existed at the time of the call."""
@@ -106,34 +133,7 @@ class KubeCluster:
 
     def observe(self) -> Observation:
         """Return the cluster as the watches last saw it."""
-        all_pods = self._facts(WATCHES.pods).values()
-        agents = [pod for pod in all_pods if isinstance(pod, AgentPod)]
-        checks = [pod for pod in all_pods if isinstance(pod, CheckPod)]
-        addresses = (WATCHES.cloud_nodes, WATCHES.service_cidrs, WATCHES.kubernetes_service)
-        agent_set = self._facts(WATCHES.agent_set).get("cilium")
-        operator = self._facts(WATCHES.cilium_operator).get("cilium-operator")
-        pool, config_version = self._facts(WATCHES.config).get("cilium-config", (None, ""))
-        return Observation(
-            revisions=sorted_revisions(self._facts(WATCHES.revisions).values()),
-            record=self._facts(WATCHES.record).get(RECORD_NAME),
-            pool=pool,
-            agent_set=agent_set,
-            cilium_operator=operator,
-            nodes=self._facts(WATCHES.nodes),
-            agents=agents_by_node(agents),
-            unplaced=unplaced_agents(all_pods),
-            cilium_nodes=self._facts(WATCHES.cilium_nodes),
-            taken=tuple(address for watch in addresses for found in self._facts(watch).values() for address in found),
-            foreign_pods=tuple(self._facts(WATCHES.foreign_pods).values()),
-            nodes_with_agent_pods=frozenset(pod.node for pod in agents),
-            secrets_namespace_terminating=self._facts(WATCHES.secrets_namespace).get(SECRETS_NAMESPACE, False),
-            definition_terminating=self._facts(WATCHES.own_crd).get(CRD_NAME, False),
-            preflight=self.preflight.observe(checks),
-            cloud_nodes=self._facts(WATCHES.cloud_nodes),
-            other_pods=(*self._facts(WATCHES.other_pods).values(), *scheduled_pods(checks)),
-            certificates=tuple(found for watch in WATCHES.certificates for found in self._facts(watch).values()),
-            edits=(agent_set and agent_set.generation, operator and operator.generation, config_version),
-        )
+        return observe(self._facts, self.preflight.observe, self._lost_watches())
 
     async def lookups(self, lookup_request: LookupRequest) -> Lookups:
         """Read what is not watched; ClusterUnavailableError."""
@@ -154,30 +154,18 @@ class KubeCluster:
             raise ClusterUnavailableError(f"cannot compare the cluster with the release: {error}") from None
 
     async def resource(self) -> Resource | None:
-        """Read the CiliumHybrid; None if there is none; ClusterUnavailableError."""
-        try:
-            raw = await self._client.get(_RESOURCE)
-        except ApiError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return None
-            raise ClusterUnavailableError(f"cannot read {KIND} {NAME}: {error}") from None
-        return to_resource(raw)
+        """Read the CiliumHybrid; None if there is none; ClusterUnavailableError.
+
+        Each reconciliation starts here, so this waits for watches that were interrupted a moment ago.
+        """
+        for state in self._required_states():
+            await state.wait_until_settled()
+        return await read(self._client)
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
         """Replace the status of exactly this version of the resource; StaleError, ClusterUnavailableError."""
-        body = {
-            "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": KIND,
-            "metadata": {"name": NAME, "resourceVersion": resource.resource_version},
-            "spec": resource.spec,
-            "status": status,
-        }
-        try:
-            await self._client.put(f"{_RESOURCE}/status", body)
-        except ApiError as error:
-            if error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
-                raise StaleError(f"{KIND} {NAME} has changed since it was read") from None
-            raise ClusterUnavailableError(f"cannot write the status of {KIND} {NAME}: {error}") from None
+        self._require_lease()
+        await write_status(self._client, resource, status)
 
     def record_events(self, resource: Resource, status_events: Sequence[StatusEvent]) -> None:
         """Queue Kubernetes Events; never blocks and never fails."""
@@ -185,48 +173,83 @@ class KubeCluster:
 
     async def write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> None:
         """Replace the finalizers of exactly this version of the resource; StaleError, ClusterUnavailableError."""
-        operations: list[dict[str, Any]] = [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": resource.resource_version},
-            {"op": "add", "path": "/metadata/finalizers", "value": list(finalizers)},
-        ]
-        try:
-            await self._client.patch_json(_RESOURCE, operations)
-        except ApiError as error:
-            if error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY}:
-                raise StaleError(f"{KIND} {NAME} has changed since it was read") from None
-            raise ClusterUnavailableError(f"cannot write the finalizers of {KIND} {NAME}: {error}") from None
+        self._require_lease()
+        await write_finalizers(self._client, resource, finalizers)
 
-    async def delete_agent_pods(self, pods: Sequence[str]) -> None:
-        """Delete these agent pods, and wait until the watch shows it, so that none is deleted twice."""
-        for name in pods:
+    async def delete_agent_pods(self, pods: Sequence[PodRef]) -> None:
+        """Delete exactly these agent pods, and wait until the watch shows it, so that none is deleted twice.
+
+        StaleError if another pod has the name of one; then those after it are not deleted. ClusterUnavailableError.
+        """
+        uids = {pod.name: pod.uid for pod in pods}
+        for pod in pods:
+            self._require_lease()
+            self._require_watches()
             try:
-                await self._client.delete(f"{CORE}/pods/{name}")
+                await agent_pods.delete_agent_pod(self._client, pod)
             except ApiError as error:
-                if error.status != HTTPStatus.NOT_FOUND:
-                    raise ClusterUnavailableError(f"cannot delete pod {name}: {error}") from None
+                raise ClusterUnavailableError(f"cannot delete pod {pod.name}: {error}") from None
         await self._informer(WATCHES.pods).wait_for(
-            lambda found: not any(name in found and _runs_on(found[name]) for name in pods), OWN_WRITE_SECONDS
+            lambda found: not any(_runs_as(found.get(name), uid) for name, uid in uids.items()), OWN_WRITE_SECONDS
         )
+
+    async def require_fresh(self, nodes: Collection[str]) -> None:
+        """Read these nodes and their agent pods afresh; StaleError unless the watches show them as they are.
+
+        ClusterUnavailableError.
+        """
+        for name in nodes:
+            node, agents = self._facts(WATCHES.nodes).get(name), self._facts(WATCHES.pods)
+            try:
+                await agent_pods.require_fresh(self._client, name, node, agents)
+            except ApiError as error:
+                raise ClusterUnavailableError(f"cannot read node {name} and its agent: {error}") from None
+
+    async def dry_run_agent_pod(self) -> Sequence[str]:
+        """Return why a pod of the present agent template would be rejected, a sentence each; ClusterUnavailableError.
+
+        A quota counts only if it would also refuse the pod after one present agent is gone.
+        """
+        node = min(self._facts(WATCHES.nodes), default=None)
+        try:
+            return await agent_pods.dry_run_agent_pod(self._client, node)
+        except ApiError as error:
+            raise ClusterUnavailableError(f"server-side dry run of an agent pod failed: {error}") from None
 
     async def write_record(self, record: Record) -> None:
-        """Replace the record, and wait until the watch shows it; ClusterUnavailableError."""
-        body = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {
-                "name": RECORD_NAME,
-                "namespace": NAMESPACE,
-                "labels": {"app.kubernetes.io/managed-by": "cilium-hybrid-operator"},
-            },
-            "data": facts.record_data(record),
-        }
+        """Replace the record if it is still the one that was read, and wait until the watch shows it.
+
+        StaleError, ClusterUnavailableError.
+        """
+        observed, version = self._facts(WATCHES.record).get(RECORD_NAME, (None, ""))
+        # An unreadable record was observed as none.
+        before = record.resource_version or ("" if observed is not None else version)
+        self._require_lease()
         try:
-            await self._client.apply(f"{CORE}/configmaps/{RECORD_NAME}", body, FIELD_MANAGER)
+            await store(self._client, RECORD, record, before)
         except ApiError as error:
+            if error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
+                raise StaleError(f"ConfigMap {RECORD_NAME} has changed since it was read") from None
             raise ClusterUnavailableError(f"cannot write ConfigMap {RECORD_NAME}: {error}") from None
         await self._informer(WATCHES.record).wait_for(
-            lambda records: records.get(RECORD_NAME) == record, OWN_WRITE_SECONDS
+            lambda records: records.get(RECORD_NAME, (None, before))[1] != before, OWN_WRITE_SECONDS
         )
+
+    def _require_lease(self) -> None:
+        """Raise StaleError if this process may no longer act; called right before each write."""
+        if not self._may_act():
+            raise StaleError("the Lease was not renewed in time")
+
+    def _require_watches(self) -> None:
+        """Raise StaleError if a watch was lost since the decision: with what it misses, another one may be due."""
+        for lost in self._lost_watches():
+            raise StaleError(lost)
+
+    def _lost_watches(self) -> tuple[str, ...]:
+        return tuple(str(state) for state in self._required_states() if state.loss is not None)
+
+    def _required_states(self) -> Sequence[WatchState]:
+        return [state for state in self.watch_states() if state.required]
 
     def _informer(self, watch: Watch[Fact]) -> Informer[Fact]:
         return cast("Informer[Fact]", self._informers[watch])
@@ -240,6 +263,11 @@ class KubeCluster:
     async def _wait_for_cilium_nodes_crd(self) -> None:
         await self._informer(WATCHES.cilium_nodes_crd).wait_for(bool, seconds=None)
 
+    async def _wait_for_node_configs_crd(self) -> None:
+        """The Cilium operator creates its CRDs within seconds, so the one that is watched stands for this one."""
+        await self._wait_for_cilium_nodes_crd()
+        await asyncio.sleep(NODE_CONFIGS_RETRY_SECONDS)
+
 
 async def _wait_for_cluster_upgrade() -> None:
     """Control planes before Kubernetes 1.33 do not serve ServiceCIDRs."""
@@ -250,36 +278,6 @@ def _ignore() -> None:
     """Do nothing about a change."""
 
 
-def sorted_revisions(revisions: Iterable[Revision]) -> tuple[Revision, ...]:
-    """Return revisions by number."""
-    return tuple(sorted(revisions, key=lambda revision: revision.number))
-
-
-def agents_by_node(pods: Iterable[AgentPod]) -> dict[str, AgentPod]:
-    """Return the agent pod of each node, without pods that are terminating."""
-    return {pod.node: pod for pod in pods if not pod.terminating}
-
-
-def _runs_on(pod: AgentPod | UnplacedAgent | CheckPod) -> bool:
+def _runs_as(pod: AgentPod | UnplacedAgent | CheckPod | None, uid: str) -> bool:
     # A pod without a node is deleted at once: no kubelet has to stop it.
-    return not isinstance(pod, UnplacedAgent) and not pod.terminating
-
-
-def unplaced_agents(pods: Iterable[object]) -> dict[str, str]:
-    """Return, by node, why the scheduler cannot schedule its agent."""
-    return {pod.node: pod.cause for pod in pods if isinstance(pod, UnplacedAgent)}
-
-
-def to_resource(raw: Mapping[str, Any]) -> Resource:
-    """Return the CiliumHybrid of a raw object."""
-    metadata = raw["metadata"]
-    return Resource(
-        generation=metadata["generation"],
-        resource_version=metadata["resourceVersion"],
-        spec=raw.get("spec") or {},
-        status=raw.get("status") or {},
-        finalizers=tuple(metadata.get("finalizers") or ()),
-        deleting="deletionTimestamp" in metadata,
-        approved=(metadata.get("annotations") or {}).get(APPROVE),
-        uid=metadata["uid"],
-    )
+    return isinstance(pod, AgentPod) and pod.uid == uid and not pod.terminating

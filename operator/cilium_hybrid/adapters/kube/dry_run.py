@@ -4,7 +4,8 @@ Helm's own `--dry-run=server` submits nothing (helm.sh/helm/v4, pkg/action), so 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -47,25 +48,36 @@ async def dry_run(client: KubeClient, manifests: Sequence[Mapping[str, Any]]) ->
         path = object_path(manifest)
         if path is None:
             continue
-        try:
-            await client.apply(path, manifest, FIELD_MANAGER, dry_run=True)
-        except ApiError as error:
-            if error.status in _REJECTIONS and _NO_DRY_RUN not in str(error):
-                rejected.append(_rejection(manifest, error))
-            elif error.status != HTTPStatus.NOT_FOUND and _NO_DRY_RUN not in str(error):
-                raise
-        except ClusterUnavailableError as error:
-            # The API server answers 500 if a field has the wrong type.
-            if _WRONG_TYPE.search(str(error)) is None:
-                raise
-            rejected.append(_rejection(manifest, error))
+        cause = await refusal(partial(client.apply, path, manifest, FIELD_MANAGER, dry_run=True))
+        if cause:
+            rejected.append(_rejection(manifest, cause))
     return rejected
 
 
-def _rejection(manifest: Mapping[str, Any], error: Exception) -> str:
+async def refusal(request: Callable[[], Awaitable[Any]]) -> str:
+    """Send a dry run and return why the API server rejects it; empty if it accepts it or cannot tell.
+
+    ApiError, ClusterUnavailableError.
+    """
+    try:
+        await request()
+    except ApiError as error:
+        if error.status in _REJECTIONS and _NO_DRY_RUN not in str(error):
+            return str(error)
+        if error.status != HTTPStatus.NOT_FOUND and _NO_DRY_RUN not in str(error):
+            raise
+    except ClusterUnavailableError as error:
+        # The API server answers 500 if a field has the wrong type.
+        if _WRONG_TYPE.search(str(error)) is None:
+            raise
+        return str(error)
+    return ""
+
+
+def _rejection(manifest: Mapping[str, Any], cause: str) -> str:
     # The error may quote the content of the Secret.
-    cause = "the API server rejects this Secret" if manifest.get("kind") == "Secret" else str(error)
-    return one_line(f"{kind_and_name(manifest)}: {cause}")
+    shown = "the API server rejects this Secret" if manifest.get("kind") == "Secret" else cause
+    return one_line(f"{kind_and_name(manifest)}: {shown}")
 
 
 def object_path(manifest: Mapping[str, Any]) -> str | None:

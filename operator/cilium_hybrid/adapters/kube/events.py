@@ -51,6 +51,9 @@ class EventRecorder:
                 await self._post(EVENTS, to_event(uid, status_event, datetime.now(UTC)))
             except (ApiError, ClusterUnavailableError) as error:
                 log.warning("cannot record Event %s: %s", status_event.reason, error)
+            except Exception:
+                # An Event is only a report, so an error here must not end the operator.
+                log.exception("cannot record Event %s", status_event.reason)
 
 
 def to_event(uid: str, status_event: StatusEvent, now: datetime) -> dict[str, Any]:

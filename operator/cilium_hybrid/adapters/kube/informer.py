@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any, Final, Generic, TypeVar
 
 from cilium_hybrid.adapters.kube.client import JSON, ApiError, KubeClient
+from cilium_hybrid.adapters.kube.watch_state import WatchState
 from cilium_hybrid.ports import ClusterUnavailableError
 
 log = logging.getLogger(__name__)
@@ -18,10 +19,17 @@ Fact = TypeVar("Fact")
 PAGE_SIZE: Final = 500
 WATCH_SECONDS: Final = 590
 """How long the API server keeps a watch open; each new watch is a request."""
-SILENCE_SECONDS: Final = 150.0
-"""Maximum time without data before a watch counts as dead; the API server sends a bookmark about once a minute."""
 FIRST_RETRY_SECONDS: Final = 0.2
 MAX_RETRY_SECONDS: Final = 5.0
+"""Pauses after a failed or short watch; they double."""
+MAX_RELIST_SECONDS: Final = 30.0
+"""Maximum pause if the list succeeded: with thousands of objects, it costs more than a refused request."""
+CONFIRM_SECONDS: Final = 1.0
+"""A watch that is open for this long, or delivers an event, is established."""
+SHORT_SECONDS: Final = 5.0
+"""A watch that ends sooner is followed by a growing pause."""
+MAX_EMPTY_WATCHES: Final = 3
+"""So many short watches without an event, one after another, mean that no event may arrive at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,15 @@ class WatchTarget:
     labels: str = ""
     fields: str = ""
     metadata_only: bool = False
+
+    @property
+    def title(self) -> str:
+        """Return the watched objects as kubectl names them, such as `nodes`, `pods (a=b)` or `secrets/x`."""
+        resource = self.path.rsplit("/", 1)[-1]
+        if self.fields.startswith("metadata.name="):
+            return f"{resource}/{self.fields.removeprefix('metadata.name=')}"
+        selectors = ", ".join(filter(None, (self.labels, self.fields)))
+        return f"{resource} ({selectors})" if selectors else resource
 
     def query(self, **more: str) -> dict[str, str]:
         """Return the query of a request, without empty selectors."""
@@ -46,13 +63,14 @@ class WatchTarget:
 
 
 class Informer(Generic[Fact]):
-    """Keeps one fact for each object of a target, by object name.
+    """Keeps one fact for each object of a target, by object name, or namespace and name if it has all namespaces.
 
     `to_fact` returns the fact of an object, or None to ignore the object.
     `changed` is called after each change of a fact, and not if an object changed only in what its fact omits.
     `wait_until_served` is for a kind whose CRD may be missing; it is awaited while the API server returns 404.
     `merge` combines the previous fact of an object with its new fact, if a single version does not show everything.
-    `error` says why the API server does not answer, and is empty while it does.
+    `state` is whether the watch is lost. By default its changes are reported to `changed` too.
+    `listed` is set after the first attempt to list the objects, `synced` when it has succeeded.
     """
 
     def __init__(
@@ -63,6 +81,7 @@ class Informer(Generic[Fact]):
         changed: Callable[[], None],
         wait_until_served: Callable[[], Awaitable[None]] | None = None,
         merge: Callable[[Fact, Fact], Fact] | None = None,
+        state: WatchState | None = None,
     ) -> None:
         self._client, self._target, self._to_fact, self._changed = client, target, to_fact, changed
         self._wait_until_served, self._merge = wait_until_served, merge
@@ -71,34 +90,55 @@ class Informer(Generic[Fact]):
         # replace the facts of events that arrived after it was read.
         self._updating = asyncio.Lock()
         self.facts: dict[str, Fact] = {}
-        self.synced = asyncio.Event()
-        self.error = ""
+        self._failures, self._list_succeeded = 0, False
+        self.state = state or WatchState(target.title, changed=changed)
+        self.listed, self.synced = asyncio.Event(), asyncio.Event()
 
     async def run(self) -> None:
-        """List and watch forever, and retry while the API server is unavailable."""
-        failures = 0
+        """List and watch forever. After a failure of any kind the watch is lost until it is established again."""
         while True:
             try:
-                version = await self._list()
-                if failures:
-                    log.info("watch of %s is re-established", self._target.path)
-                failures, self.error = 0, ""
-                while True:
-                    version = await self._watch(version)
-            except ApiError as error:
-                if error.status == HTTPStatus.NOT_FOUND and self._wait_until_served is not None:
-                    await self._await_kind(self._wait_until_served)
-                    continue
-                if error.status != HTTPStatus.GONE:
-                    log.warning("cannot watch %s: %s", self._target.path, error)
-                    failures += 1
-            except ClusterUnavailableError as error:
-                if not failures:
-                    log.warning("watch of %s is interrupted: %s", self._target.path, error)
-                failures, self.error = failures + 1, str(error)
-            # Jitter, so that the watches do not all reconnect at once to an API server that just recovered.
-            pause = min(FIRST_RETRY_SECONDS * 2**failures, MAX_RETRY_SECONDS)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+                await self._list_and_watch()
+            except (ApiError, ClusterUnavailableError) as error:
+                expired = isinstance(error, ApiError) and error.status == HTTPStatus.GONE
+                if self.state.lose(str(error)):
+                    level = logging.DEBUG if expired else logging.WARNING
+                    log.log(level, "watch of %s is interrupted: %s", self._target.title, error)
+            except Exception as error:
+                # The message of an unknown error may contain parts of an object.
+                if self.state.lose(f"error in the operator ({type(error).__name__}), see its log"):
+                    log.exception("watch of %s is interrupted", self._target.title)
+            self.listed.set()
+            await self._pause(MAX_RELIST_SECONDS if self._list_succeeded else MAX_RETRY_SECONDS)
+
+    async def _list_and_watch(self) -> None:
+        """List and watch until that fails; return if the API server did not serve the kind, and may do so now."""
+        try:
+            self._list_succeeded = False
+            version, short = await self._list(), False
+            self._list_succeeded = True
+            empty_watches = 0
+            while empty_watches < MAX_EMPTY_WATCHES:
+                if short:
+                    await self._pause(MAX_RETRY_SECONDS)
+                version, empty, short = await self._watch(version)
+                empty_watches = empty_watches + 1 if short and empty else 0
+            raise ClusterUnavailableError("the API server ends the watch at once")
+        except ApiError as error:
+            wait_until_served = self._wait_until_served
+            if error.status != HTTPStatus.NOT_FOUND or wait_until_served is None:
+                raise
+        self.state.suspended()
+        await self._replace({})
+        await wait_until_served()
+
+    async def _pause(self, limit: float) -> None:
+        """Wait after a failure or a short watch, and longer each time, up to `limit` seconds."""
+        self._failures += 1
+        # Limited before it is raised to a power, which grows beyond any float during a long outage.
+        pause = min(FIRST_RETRY_SECONDS * 2 ** min(self._failures, 10), limit)
+        # Jitter, so that the watches do not all reconnect at once to an API server that just recovered.
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
 
     async def rebuild(self, to_fact: Callable[[Mapping[str, Any]], Fact | None]) -> None:
         """Replace `to_fact`, list again, and return when all facts are built by it; ApiError, ClusterUnavailableError.
@@ -129,35 +169,53 @@ class Informer(Generic[Fact]):
                 for item in page.get("items") or []:
                     fact = self._fact(item)
                     if fact is not None:
-                        facts[str(item["metadata"]["name"])] = fact
+                        facts[self._name(item)] = fact
                 more = page["metadata"].get("continue", "")
                 if not more:
                     break
             await self._replace(facts)
         return str(page["metadata"]["resourceVersion"])
 
-    async def _watch(self, version: str) -> str:
-        """Apply the events after a resourceVersion until the watch ends, and return the last resourceVersion."""
+    async def _watch(self, version: str) -> tuple[str, bool, bool]:
+        """Apply the events after a resourceVersion until the watch ends.
+
+        Return the last resourceVersion, whether the watch delivered nothing, and whether it was short.
+        """
         query = self._target.query(
             watch="true",
             allowWatchBookmarks="true",
             resourceVersion=version,
             timeoutSeconds=str(WATCH_SECONDS),
         )
-        accept = self._target.accept("")
-        async with self._client.stream(self._target.path, query, accept, SILENCE_SECONDS) as events:
-            async for event in events:
-                item = event["object"]
-                if event["type"] == "ERROR":
-                    raise ApiError(int(item.get("code", HTTPStatus.GONE)), str(item.get("message")))
-                version = str(item["metadata"]["resourceVersion"])
-                if event["type"] != "BOOKMARK":
-                    async with self._updating:
-                        await self._apply_event(event["type"], item)
-        return version
+        accept, empty = self._target.accept(""), True
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        async with self._client.stream(self._target.path, query, accept, self.state.silence_seconds) as events:
+            self.state.opened()
+            confirmed = loop.call_later(CONFIRM_SECONDS, self._established)
+            try:
+                async for event in events:
+                    item = event["object"]
+                    if event["type"] == "ERROR":
+                        raise ApiError(int(item.get("code", HTTPStatus.GONE)), str(item.get("message")))
+                    version, empty = str(item["metadata"]["resourceVersion"]), False
+                    if event["type"] != "BOOKMARK":
+                        async with self._updating:
+                            await self._apply_event(event["type"], item)
+                    self._established()
+            finally:
+                confirmed.cancel()
+                short = loop.time() - started < SHORT_SECONDS
+                if not short:
+                    self._failures = 0
+        return version, empty, short
+
+    def _established(self) -> None:
+        if self.state.established():
+            log.info("watch of %s is re-established", self._target.title)
 
     async def _apply_event(self, kind: str, item: Mapping[str, Any]) -> None:
-        name = str(item["metadata"]["name"])
+        name = self._name(item)
         fact = None if kind == "DELETED" else self._fact(item)
         if self.facts.get(name) == fact:
             return
@@ -168,13 +226,19 @@ class Informer(Generic[Fact]):
         await self._notify()
 
     def _fact(self, item: Mapping[str, Any]) -> Fact | None:
-        fact, before = self._to_fact(item), self.facts.get(str(item["metadata"]["name"]))
+        fact, before = self._to_fact(item), self.facts.get(self._name(item))
         return fact if fact is None or before is None or self._merge is None else self._merge(before, fact)
+
+    def _name(self, item: Mapping[str, Any]) -> str:
+        """Return the name of an object, with its namespace if the target is not of one namespace."""
+        name, namespace = str(item["metadata"]["name"]), item["metadata"].get("namespace")
+        return name if namespace is None or "/namespaces/" in self._target.path else f"{namespace}/{name}"
 
     async def _replace(self, facts: dict[str, Fact]) -> None:
         changed = facts != self.facts or not self.synced.is_set()
         self.facts = facts
         self.synced.set()
+        self.listed.set()
         if changed:
             await self._notify()
 
@@ -182,9 +246,3 @@ class Informer(Generic[Fact]):
         async with self._facts_changed:
             self._facts_changed.notify_all()
         self._changed()
-
-    async def _await_kind(self, wait_until_served: Callable[[], Awaitable[None]]) -> None:
-        await self._replace({})
-        await wait_until_served()
-        # A CRD exists shortly before its kind is served; this pause is the polling interval until then.
-        await asyncio.sleep(FIRST_RETRY_SECONDS)

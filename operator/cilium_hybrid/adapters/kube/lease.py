@@ -1,22 +1,21 @@
 """Leader election over a Lease: a process that lost the Lease has stopped before another one may start to act.
 
 The kubernetes library's elector cannot create its Lease, and after a pause of its process it led for ten seconds while
-another process led too (docs/decisions/0007). Times are in seconds of this process's monotonic clock; clocks of other
-machines are never compared.
+another process led too (docs/decisions/0007). Times are in seconds of a clock that also counts while the machine is
+suspended: other replicas count that time too. Clocks of other machines are never compared.
 """
 
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
+from cilium_hybrid.adapters.clock import SystemClock
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
-from cilium_hybrid.adapters.kube.facts import parse_time
 from cilium_hybrid.adapters.kube.informer import Informer, WatchTarget
 from cilium_hybrid.ports import ClusterUnavailableError
 
@@ -31,6 +30,10 @@ RENEW_SECONDS: Final = 5.0
 """How often the leader renews. Each renewal is one request, which is most of the load of an idle operator."""
 RETRY_SECONDS: Final = 1.0
 """Pause after a failed attempt."""
+CHECK_SECONDS: Final = 1.0
+"""How often the leader compares the deadline with the clock: timers stand still while the machine is suspended."""
+
+_seconds_since_boot: Final = SystemClock().monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +49,20 @@ class LeaderElector:
     """Acquires the Lease, renews it, reports when it is lost, and releases it."""
 
     def __init__(
-        self, client: KubeClient, namespace: str, identity: str, clock: Callable[[], float] = time.monotonic
+        self,
+        client: KubeClient,
+        namespace: str,
+        identity: str,
+        clock: Callable[[], float] = _seconds_since_boot,
     ) -> None:
         self._client, self._identity, self._clock = client, identity, clock
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._path = f"{self._collection}/{LEASE}"
         self._lease: Mapping[str, Any] | None = None
         self._renewed_at = float("-inf")
-        self.previous_renew_time: datetime | None = None
-        """The last renewal before this process acquired the Lease: until then a leader observed the cluster."""
+        self._attempted = self._waiting = False
+        self.held_before = False
+        """Whether the Lease was acquired from an earlier process of this same pod, and so from no other replica."""
 
     @property
     def is_leader(self) -> bool:
@@ -93,20 +101,31 @@ class LeaderElector:
 
     async def wait_until_lost(self) -> str:
         """Renew the Lease; return why as soon as this process may no longer act."""
+        renewals = asyncio.ensure_future(self._renew_until_taken())
+        try:
+            while self._remaining() > 0:
+                # A process or a machine that was suspended finds out here, before it does anything else.
+                await asyncio.wait({renewals}, timeout=min(CHECK_SECONDS, self._remaining()))
+                if renewals.done():
+                    return f"the Lease is held by {renewals.result()}"
+        finally:
+            renewals.cancel()
+            await asyncio.wait({renewals})
+        if self._waiting:
+            return "the API server did not answer in time to renew the Lease"
+        return "the Lease was not renewed in time"
+
+    async def _renew_until_taken(self) -> str:
+        """Renew the Lease until another process holds it; return which."""
         pause = RENEW_SECONDS
         while True:
-            await asyncio.sleep(min(pause, max(0.0, self._remaining())))
-            if self._remaining() <= 0:
-                # A process that was suspended finds out here, before it does anything else.
-                return "the Lease was not renewed in time"
-            try:
-                async with asyncio.timeout(self._remaining()):
-                    renewed = await self._renew()
-                    holder = self._identity if renewed else await self._read_holder()
-            except TimeoutError:
-                return "the API server did not answer in time to renew the Lease"
+            await asyncio.sleep(pause)
+            self._waiting = True
+            renewed = await self._renew()
+            holder = self._identity if renewed else await self._read_holder()
+            self._waiting = False
             if holder not in {None, "", self._identity}:
-                return f"the Lease is held by {holder}"
+                return str(holder)
             pause = RENEW_SECONDS if renewed else RETRY_SECONDS
 
     async def release(self) -> None:
@@ -133,14 +152,18 @@ class LeaderElector:
             self._lease = None
         except ClusterUnavailableError:
             return False
+        holder = None
         if self._lease is not None:
-            renew_time = self._lease["spec"].get("renewTime")
-            self.previous_renew_time = parse_time(renew_time) if renew_time else None
             found = _lease_record(self._lease)
+            holder = found.holder
             # A watch that lags may not show that the holder has renewed since.
-            if found.holder not in {"", self._identity} and found != expired:
+            if holder not in {"", self._identity} and found != expired:
                 return False
-        return await self._renew()
+        acquired = await self._renew()
+        # A request without an answer may have succeeded: then this process finds its own name at the next attempt.
+        self.held_before = acquired and holder == self._identity and not self._attempted
+        self._attempted = True
+        return acquired
 
     async def _renew(self) -> bool:
         """Write this process into the version of the Lease that was last read: of two writers, one gets a conflict."""

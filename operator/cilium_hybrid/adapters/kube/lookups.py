@@ -1,6 +1,6 @@
 """Facts that are too expensive to watch, read once before a change that depends on them.
 
-These are the addresses of pods, BGP peering policies and the IPAM settings in Helm's storage.
+These are the addresses of pods and BGP peering policies.
 """
 
 from collections.abc import AsyncIterator, Container, Iterator, Mapping
@@ -8,13 +8,13 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
-from cilium_hybrid.adapters.kube.helm_secret import payload, released_pool, secret_name
+from cilium_hybrid.adapters.kube.helm_secret import payload, release_payload, secret_name
 from cilium_hybrid.adapters.kube.informer import PAGE_SIZE
-from cilium_hybrid.plan.observation import Lookups, PoolConfig
+from cilium_hybrid.plan.observation import Lookups, ReleasePayload
 from cilium_hybrid.plan.release import NAMESPACE
 from cilium_hybrid.plan.validate import LookupRequest
 from cilium_hybrid.ports import ClusterUnavailableError
-from cilium_hybrid.rules.cluster import AddressRange
+from cilium_hybrid.rules.cluster_facts import AddressRange
 
 _PODS: Final = "/api/v1/pods"
 _POLICIES: Final = "/apis/cilium.io/v2alpha1/ciliumbgppeeringpolicies"
@@ -25,10 +25,9 @@ async def look_up(client: KubeClient, request: LookupRequest, hybrid_nodes: Cont
     try:
         pods = [pod async for pod in _pods(client, request, hybrid_nodes)] if request.networks else []
         policies = await _policies(client) if request.peering_policies else ()
-        pool = await _pool(client, request.revision) if request.revision is not None else None
     except ApiError as error:
         raise ClusterUnavailableError(f"cannot check the cluster before a change: {error}") from None
-    return Lookups(tuple(pods), policies, pool)
+    return Lookups(tuple(pods), policies)
 
 
 async def _pods(
@@ -68,19 +67,20 @@ async def _policies(client: KubeClient) -> tuple[str, ...]:
     return tuple(sorted(str(item["metadata"]["name"]) for item in listed.get("items") or []))
 
 
-async def _pool(client: KubeClient, revision: int) -> PoolConfig | None:
-    return released_pool(await client.get(_secret(revision)))
+async def read_payload(client: KubeClient, revision: int) -> ReleasePayload:
+    """Return what decisions need of a revision's payload; ClusterUnavailableError."""
+    return release_payload(await _read_secret(client, revision))
 
 
 async def released_values(client: KubeClient, revision: int) -> Mapping[str, Any]:
     """Return the values of a revision, empty if its Secret cannot be decoded; ClusterUnavailableError."""
-    try:
-        release = payload(await client.get(_secret(revision)))
-    except ApiError as error:
-        raise ClusterUnavailableError(f"cannot read Helm revision {revision}: {error}") from None
-    values = (release or {}).get("config")
+    values = (payload(await _read_secret(client, revision)) or {}).get("config")
     return values if isinstance(values, Mapping) else {}
 
 
-def _secret(revision: int) -> str:
-    return f"/api/v1/namespaces/{NAMESPACE}/secrets/{secret_name(revision)}"
+async def _read_secret(client: KubeClient, revision: int) -> Mapping[str, Any]:
+    try:
+        secret: Mapping[str, Any] = await client.get(f"/api/v1/namespaces/{NAMESPACE}/secrets/{secret_name(revision)}")
+    except ApiError as error:
+        raise ClusterUnavailableError(f"cannot read Helm revision {revision}: {error}") from None
+    return secret

@@ -19,7 +19,24 @@ _FATAL: Final = re.compile(r"fatal|panic", re.IGNORECASE)
 _SOURCE_PORT: Final = re.compile(r"(?<=:)\d+(?=->)")
 _PULL_ERROR: Final = re.compile(r"\b(?:ErrImagePull|RegistryUnavailable|SignatureValidationFailed)\b")
 _PULL_BACK_OFF: Final = "ImagePullBackOff"
+_PULL_REASONS: Final = frozenset({"ErrImagePull", _PULL_BACK_OFF})
+_INVALID_IMAGE: Final = "InvalidImageName"
+# Quoted texts are names of images and URLs, which may contain any word.
+_QUOTED: Final = re.compile(r'\\?"[^"]*"')
+_REFUSED_IMAGE: Final = re.compile(
+    r"not found|manifest unknown|name unknown|does not exist|denied|unauthorized|authorization failed|forbidden"
+    r"|invalid reference format|no basic auth credentials|status(?: code)?:? 40[134]\b|\b40[134] (?:unauth|forbid|not)",
+    re.IGNORECASE,
+)
+_PASSING_PULL_ERROR: Final = re.compile(
+    r"time-?out|timed out|deadline exceeded|too ?many ?requests|rate ?limit|\b429\b|\b5\d\d\b|internal server error"
+    r"|bad gateway|unavailable|no such host|server misbehaving|connection (?:refused|reset)|no route to host"
+    r"|unreachable|\bEOF\b|no space left|disk pressure|certificate|x509",
+    re.IGNORECASE,
+)
 _CRASH: Final = "CrashLoopBackOff"
+_NODE_REASONS: Final = frozenset({"Unknown", "ContainerStatusUnknown"})
+"""Reasons of containers that the runtime or the kubelet lost, as when the node reboots. Exit codes 255 and 137."""
 
 
 def failure_message(status: Raw) -> str:
@@ -45,6 +62,51 @@ def crash_message(status: Raw) -> str:
         if not container.get("ready") and (message := _termination_message(container)):
             return shorten(f"{_CRASH}: {message}")
     return ""
+
+
+def exits(status: Raw) -> int:
+    """Return how often a container has exited, the highest number of all containers.
+
+    An init container that succeeds has not failed, so that does not count. Neither does the last exit of a container
+    that went down with its node; the boot ID of the node shows earlier ones.
+    """
+    of_init = [_exits(container, init=True) for container in status.get("initContainerStatuses") or []]
+    return max(of_init + [_exits(container) for container in status.get("containerStatuses") or []], default=0)
+
+
+def _exits(container: Raw, *, init: bool = False) -> int:
+    state, last = container.get("state") or {}, (container.get("lastState") or {}).get("terminated")
+    count = int(container.get("restartCount") or 0)
+    if (state.get("waiting") or {}).get("reason") == _CRASH:
+        # The container is not restarted yet, so its last exit is not counted yet.
+        return count + (last is not None and _is_failure(last, init=init))
+    if last is not None and not _is_failure(last, init=init):
+        count = max(count - 1, 0)
+    ended = state.get("terminated")
+    return count + (ended is not None and _is_failure(ended, init=init))
+
+
+def _is_failure(terminated: Raw, *, init: bool) -> bool:
+    if terminated.get("reason") in _NODE_REASONS:
+        return False
+    return not (init and not terminated.get("exitCode"))
+
+
+def image_failing(status: Raw) -> bool:
+    """Return whether a registry answers that an image does not exist or denies it, or the image's name is invalid."""
+    waiting = ((container.get("state") or {}).get("waiting") or {} for container in _containers(status))
+    return any(_image_failing(str(found.get("reason")), str(found.get("message") or "")) for found in waiting)
+
+
+def _image_failing(reason: str, message: str) -> bool:
+    if reason == _INVALID_IMAGE:
+        return True
+    cause = _QUOTED.sub("", message)
+    return (
+        reason in _PULL_REASONS
+        and _REFUSED_IMAGE.search(cause) is not None
+        and _PASSING_PULL_ERROR.search(cause) is None
+    )
 
 
 def shorten(text: str) -> str:
@@ -82,10 +144,10 @@ def _waiting_message(reason: str, message: str, container: Raw) -> str:
 
 
 def _termination_message(container: Raw) -> str:
-    """Return why a container that failed terminated; empty if it did not fail."""
+    """Return why a container that failed terminated; empty if it did not fail, or went down with its node."""
     state, last_state = container.get("state") or {}, container.get("lastState") or {}
     terminated = state.get("terminated") or last_state.get("terminated")
-    if not terminated or not terminated.get("exitCode"):
+    if not terminated or not terminated.get("exitCode") or terminated.get("reason") in _NODE_REASONS:
         return ""
     lines = [line for line in str(terminated.get("message") or "").splitlines() if line.strip()]
     if not lines:

@@ -5,17 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from cilium_hybrid.adapters.kube.facts import (
-    agent_pod,
-    find_raw_condition,
-    merge_agent,
-    observed,
-    parse_time,
-    ready_since,
-    scheduling_failure,
-    target_node,
-    terminating,
-)
+from cilium_hybrid.adapters.kube.facts import find_raw_condition, observed, parse_time, ready_since, terminating
+from cilium_hybrid.adapters.kube.pod_facts import agent_pod, merge_agent, scheduling_failure, target_node
 from cilium_hybrid.adapters.kube.pod_failure import failure_message, keep_pull_error, shorten
 from cilium_hybrid.plan.observation import (
     AgentPod,

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cilium_hybrid.adapters.kube.client import KubeClient
 from cilium_hybrid.adapters.kube.cluster import KubeCluster
-from cilium_hybrid.adapters.kube.lookups import released_values
+from cilium_hybrid.adapters.kube.lookups import read_payload, released_values
 from cilium_hybrid.plan.inputs import Resource
 from cilium_hybrid.plan.observation import Lookups, Observation
-from cilium_hybrid.plan.release import last_deployed
+from cilium_hybrid.plan.running import last_deployed
 from cilium_hybrid.plan.validate import lookup_request
 from cilium_hybrid.ports import ClusterUnavailableError
 from cilium_hybrid.rules.lenient_spec import read_lenient_spec
@@ -51,7 +51,11 @@ async def _read(client: KubeClient, spec: Any) -> ClusterSnapshot:
         async with asyncio.timeout(SYNC_SECONDS):
             await cluster.wait_until_synced()
         observation = cluster.observe()
-        request, deployed = lookup_request(read_lenient_spec(spec), observation), last_deployed(observation)
+        newest, deployed = observation.newest, last_deployed(observation)
+        numbers = {revision.number for revision in (newest, deployed) if revision is not None}
+        payloads = {number: await read_payload(client, number) for number in sorted(numbers)}
+        observation = replace(observation, payloads=payloads)
+        request = lookup_request(read_lenient_spec(spec), observation)
         return ClusterSnapshot(
             resource=await cluster.resource(),
             observation=observation,

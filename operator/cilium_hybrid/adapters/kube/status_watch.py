@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Self
 
-from cilium_hybrid.adapters.kube import facts
+from cilium_hybrid.adapters.kube import facts, pod_facts
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
-from cilium_hybrid.adapters.kube.cluster import agents_by_node, to_resource, unplaced_agents
 from cilium_hybrid.adapters.kube.informer import Informer, WatchTarget
+from cilium_hybrid.adapters.kube.resource import to_resource
+from cilium_hybrid.adapters.kube.watch_state import GRACE_SECONDS
 from cilium_hybrid.adapters.kube.watches import AGENT_PODS, AGENT_SET, CILIUM_NODES, HYBRID_NODES
 from cilium_hybrid.api.v1alpha1 import GROUP, KIND, NAME, PLURAL, VERSION
 from cilium_hybrid.plan.inputs import Resource
-from cilium_hybrid.plan.observation import AgentPod, Observation
+from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.ports import ClusterUnavailableError, PortError
 
 RESOURCES: Final = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
@@ -51,8 +52,8 @@ class StatusWatch:
     def __init__(self, client: KubeClient, changed: Callable[[], None], forbidden: str) -> None:
         self._forbidden = forbidden
         self._resource = Informer(client, _RESOURCE, to_resource, changed, _retry_later)
-        self._nodes = Informer(client, HYBRID_NODES, facts.hybrid_node, changed)
-        self._agents = Informer(client, AGENT_PODS, facts.agent_pod, changed, merge=facts.merge_agent)
+        self._nodes = Informer(client, HYBRID_NODES, facts.hybrid_node, changed, merge=facts.merge_node)
+        self._agents = Informer(client, AGENT_PODS, pod_facts.agent_pod, changed, merge=pod_facts.merge_agent)
         self._agent_set = Informer(client, AGENT_SET, facts.agent_set, changed)
         self._cilium_nodes = Informer(client, CILIUM_NODES, facts.cilium_node, changed, _retry_later)
 
@@ -83,14 +84,16 @@ class StatusWatch:
             observation = Observation(
                 agent_set=self._agent_set.facts.get("cilium"),
                 nodes=self._nodes.facts,
-                agents=agents_by_node(pod for pod in self._agents.facts.values() if isinstance(pod, AgentPod)),
-                unplaced=unplaced_agents(self._agents.facts.values()),
+                agents=pod_facts.agents_by_node(self._agents.facts.values()),
+                unplaced=pod_facts.unplaced_agents(self._agents.facts.values()),
                 cilium_nodes=self._cilium_nodes.facts,
             )
         return Snapshot(resource, observation, self._forbidden, self._first_error())
 
     def _first_error(self) -> str:
-        return next((informer.error for informer in self._informers() if informer.error), "")
+        # A user may be allowed to list but not to watch: then the first list is up to date when it is shown.
+        lost = (informer.state for informer in self._informers() if informer.state.lost_for >= GRACE_SECONDS)
+        return next((state.loss.cause for state in lost if state.loss is not None), "")
 
     async def _wait_until_synced(self) -> None:
         try:

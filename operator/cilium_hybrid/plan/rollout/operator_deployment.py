@@ -43,6 +43,17 @@ def without_old_operator_stopped_first(released: Mapping[str, Any]) -> dict[str,
     return {**released, "operator": {key: value for key, value in operator.items() if key != "updateStrategy"}}
 
 
+def waiting_for_operator(observation: Observation) -> str:
+    """Return what is awaited from a Cilium operator that is not available or not up to date, and why it is not."""
+    operator = observation.cilium_operator
+    if operator is None:
+        return "waiting for the Cilium operator to be created"
+    waiting = f"waiting for the Cilium operator: {operator.available} of {operator.replicas} replicas available"
+    if operator.available:
+        waiting += ", not all of them up to date"
+    return with_operator_failure(waiting, observation)
+
+
 def with_operator_failure(message: str, observation: Observation) -> str:
     """Return the message, followed by why a pod of the Cilium operator does not run if one has a failure."""
     pods = (pod for pod in observation.other_pods if pod.workload == CILIUM_OPERATOR and pod.failure_message)

@@ -1,94 +1,74 @@
-"""The rollback after new agents failed: to the last verified revision, with no second attempt."""
+"""The way back from a rejected revision: to which revision, if to any."""
 
-from dataclasses import dataclass, replace
-from typing import assert_never
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.plan.actions import Decision, LabelRollback, Nothing, RestartAgents, Rollback, Unlock, WriteRecord
-from cilium_hybrid.plan.observation import Observation, Record, Rejected, Revision
-from cilium_hybrid.plan.release import APPLIED, DesiredRelease, released_digest, spec_digest
-from cilium_hybrid.plan.rollout.rollout import RolloutPlan, RolloutStep, is_verified
+from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.plan.classify import installation
+from cilium_hybrid.plan.observation import Observation, Revision
+from cilium_hybrid.plan.record import Record, Rejected
+from cilium_hybrid.plan.running import APPLIED
 
 
 @dataclass(frozen=True, slots=True)
-class RollbackState:
-    """The rejected revision and the verified one to restore.
+class WayBack:
+    """The revision to restore; if there is none, `refusal` says why."""
 
-    `healthy`: every connected node runs the released configuration and its agent is Ready.
+    target: Revision | None
+    refusal: str = ""
+
+
+def find_way_back(observation: Observation, record: Record, rejected: Rejected) -> WayBack:
+    """Return the newest verified revision of the operator's that is older than the rejected one.
+
+    Its agents must be at most one minor version older than any agent: Cilium tests no other rollback. The revision may
+    be gone from Helm's history, since the payload of the last verified one is kept.
     """
+    present = installation(observation)
+    target = _newest_verified(present, record, rejected)
+    if target is None:
+        return WayBack(None, "there is no verified revision to roll back to")
+    foreign = [found.number for found in present if not found.managed and found.number > target.number]
+    if foreign:
+        refusal = f"revision {foreign[-1]}, which this operator did not make, is newer than revision {target.number}"
+        return WayBack(None, refusal)
+    newest_agent = newest_agent_version(observation) or _chart_version(present, rejected.revision)
+    version = _parse(target.chart_version)
+    if version is None or (newest_agent is not None and not _is_one_step(newest_agent, version)):
+        refusal = f"revision {target.number} (Cilium {target.chart_version}) is more than one minor version older"
+        return WayBack(None, f"{refusal} than the agents")
+    return WayBack(target)
 
-    record: Record
-    rejected: Rejected
-    verified: Revision
-    healthy: bool
+
+def newest_agent_version(observation: Observation) -> CiliumVersion | None:
+    """Return the newest version that an agent runs, None if none is known."""
+    versions = (_parse(agent.version) for agent in observation.agents.values() if agent.version)
+    return max((version for version in versions if version is not None), default=None)
 
 
-def rollback_state_of(observation: Observation, desired: DesiredRelease, generation: int) -> RollbackState | None:
-    """Return the rollback of this generation and this desired release, None if none was started."""
-    record, verified = observation.record, verified_revision(observation)
-    if record is None or record.rejected is None or verified is None or not observation.installed:
+def _newest_verified(present: Sequence[Revision], record: Record, rejected: Rejected) -> Revision | None:
+    for revision in reversed(present):
+        if revision.number >= rejected.revision or not revision.managed or revision.status not in APPLIED:
+            continue
+        if not revision.rejected and (revision.verified or revision.number == record.verified):
+            return revision
+    number, version = record.verified, record.verified_version
+    if number is None or not version or not present or number >= present[0].number:
         return None
-    if (record.rejected.generation, record.rejected.spec_digest) != (generation, spec_digest(desired)):
+    # Helm has pruned it; the kept payload has everything but its labels.
+    return Revision(number, "superseded", present[0].created_at, managed=True, chart_version=version, verified=True)
+
+
+def _chart_version(present: Sequence[Revision], number: int) -> CiliumVersion | None:
+    return next((_parse(revision.chart_version) for revision in present if revision.number == number), None)
+
+
+def _is_one_step(agent: CiliumVersion, target: CiliumVersion) -> bool:
+    return agent.major == target.major and agent.minor - target.minor <= 1
+
+
+def _parse(text: str | None) -> CiliumVersion | None:
+    try:
+        return None if text is None else CiliumVersion.parse(text)
+    except ValueError:
         return None
-    return RollbackState(record, record.rejected, verified, is_verified(observation, released_digest(observation)))
-
-
-def verified_revision(observation: Observation) -> Revision | None:
-    """Return the last verified revision, None if Helm does not have it any more."""
-    verified = None if observation.record is None else observation.record.verified
-    return next((r for r in observation.revisions if r.number == verified and r.status in APPLIED), None)
-
-
-def roll_back(state: RollbackState, newest: Revision, agents: RolloutPlan) -> Decision:
-    """Return the next step of the rollback; `agents` is the rollout that restarts the agents with what is released."""
-    message, verified = state.rejected.message, state.verified
-    if newest.status.startswith("pending"):
-        return Decision(Unlock(newest.number), Reason.ROLLING_BACK, f"{message}; unlocking revision {newest.number}")
-    if newest.number <= state.rejected.revision or newest.status != "deployed":
-        action = Rollback(verified.number, newest.number + 1)
-        return Decision(action, Reason.ROLLING_BACK, f"{message}; rolling back to revision {verified.number}")
-    if not newest.managed:
-        return label_rollback(state.record, newest) or foreign_revision(newest)
-    match agents.step:
-        case RolloutStep.RESTART:
-            return Decision(RestartAgents(agents.pods), Reason.ROLLING_BACK, f"{message}; {agents.message}")
-        case RolloutStep.WAIT | RolloutStep.STALLED | RolloutStep.FAILED:
-            return Decision(Nothing(), Reason.ROLLING_BACK, f"{message}; {agents.message}")
-        case RolloutStep.DONE:
-            return _rolled_back(state, newest)
-        case unknown:
-            assert_never(unknown)
-
-
-def label_rollback(record: Record | None, newest: Revision) -> Decision | None:
-    """Label the revision that the rollback made as the operator's, even if the spec has changed since.
-
-    None if the newest revision was not made by the rollback.
-    """
-    if record is None or record.rejected is None or newest.status != "deployed":
-        return None
-    if newest.number <= record.rejected.revision or newest.rolled_back_to != record.verified:
-        return None
-    message = f"{record.rejected.message}; rolled back to revision {record.verified}"
-    return Decision(LabelRollback(newest.number), Reason.ROLLING_BACK, message)
-
-
-def _rolled_back(state: RollbackState, newest: Revision) -> Decision:
-    record, message = state.record, state.rejected.message
-    if state.healthy and record.verified != newest.number:
-        return Decision(WriteRecord(replace(record, verified=newest.number)), Reason.ROLLED_BACK, message)
-    message += (
-        f"; revision {newest.number} restored the previous release, and the change is not retried; change the spec"
-    )
-    return Decision(Nothing(), Reason.ROLLED_BACK, message, stalled=True)
-
-
-def foreign_revision(newest: Revision) -> Decision:
-    """Leave a revision alone that someone else made of the operator's release."""
-    return Decision(
-        Nothing(),
-        Reason.FOREIGN_REVISION,
-        f"revision {newest.number} of Helm release cilium was not created by this operator and is not changed; "
-        "to replace it, change the spec",
-        stalled=True,
-    )

@@ -1,260 +1,258 @@
-"""The gated rollout: which agents to restart next, and whether the new agents fail.
+"""The rollout: which agents to restart next, whether the new agents fail, and when the configuration is verified.
 
-The Cilium operator is updated first. Then, group by group: the canaries, their soak time, the other nodes. The node of
-this operator comes last. Disconnected nodes neither block nor fail the rollout, and their agents are restarted when
-they return. Each step is derived from the observed state alone.
+The Cilium operator is updated first. Then, group by group: the canaries, their soak time, the other nodes. The state of
+a rollout is its record, which says what was restarted; what to do next is derived from it and from the cluster.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cilium_hybrid.api.durations import duration
-from cilium_hybrid.api.status import MAX_UNREADY, RolloutStatus
-from cilium_hybrid.api.upgrade import Rollout
-from cilium_hybrid.plan.observation import AgentPod, HybridNode, Observation
-from cilium_hybrid.plan.rollout.operator_deployment import with_operator_failure
+from cilium_hybrid.api.status import RolloutStatus
+from cilium_hybrid.api.upgrade import RolloutStrategy
+from cilium_hybrid.plan.actions import PodRef
+from cilium_hybrid.plan.observation import Observation, UnplacedAgent
+from cilium_hybrid.plan.record import RestartedNode, RolloutRecord
+from cilium_hybrid.plan.rollout.budget import allowed_unavailable, unavailable_members
+from cilium_hybrid.plan.rollout.evidence import evidence
+from cilium_hybrid.plan.rollout.groups import Choice, Groups, choose, groups_of, is_restart_in_flight
+from cilium_hybrid.plan.rollout.nodes import Member, Members, has_happened, list_causes, members_of, old_pod_stands
+from cilium_hybrid.plan.rollout.operator_deployment import waiting_for_operator
+from cilium_hybrid.plan.rollout.pauses import Pauses, pauses_of
+from cilium_hybrid.plan.rollout.plan import NO_ROLLOUT, RolloutInput, RolloutPlan, RolloutStep
+from cilium_hybrid.plan.rollout.progress import advance, settle
+from cilium_hybrid.plan.rollout.report import counted, findings_of, names_of, status_of
+from cilium_hybrid.plan.rollout.timers import restarted_node
+from cilium_hybrid.plan.rollout.verification import Remaining, advance_verification, remaining_of
 from cilium_hybrid.rules.text import list_names
 
-FAILURE_GRACE: Final = timedelta(seconds=30)
-"""How long a new agent may crash, or wait for its image, before it counts as failed."""
-
-
-class RolloutStep(StrEnum):
-    """The state of a rollout."""
-
-    DONE = "Done"
-    RESTART = "Restart"
-    WAIT = "Wait"
-    STALLED = "Stalled"
-    FAILED = "Failed"
+_RECHECK: Final = 15.0
+"""Seconds: time counts only between reconciliations that follow each other closely."""
 
 
 @dataclass(frozen=True, slots=True)
-class RolloutPlan:
-    """The next step of a rollout.
+class _State:
+    """A rollout after what has happened was recorded, and before the next step is chosen."""
 
-    `pods` are the agent pods to restart. `status` is None if no rollout is in progress. `recheck_at` is when the plan
-    changes even if the cluster does not.
-    """
-
-    step: RolloutStep
-    message: str = ""
-    pods: tuple[str, ...] = ()
-    status: RolloutStatus | None = None
-    recheck_at: datetime | None = None
-
-
-NO_ROLLOUT: Final = RolloutPlan(RolloutStep.DONE)
+    rollout: RolloutInput
+    record: RolloutRecord
+    members: Members
+    groups: Groups
+    remaining: Remaining
+    status: RolloutStatus
+    blocker: str | None
+    deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A connected node and its agent; `pod` is None if there is none, or only a terminating one.
-
-    `waiting_for_cidr`: the node has no pod CIDR, so an agent of any release would fail on it.
-    """
-
-    node: HybridNode
-    pod: AgentPod | None
-    digest: str | None
-    waiting_for_cidr: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.node.name
-
-    @property
-    def outdated(self) -> bool:
-        return self.pod is not None and self.pod.config_digest != self.digest
-
-    @property
-    def healthy(self) -> bool:
-        return self.pod is not None and not self.outdated and self.pod.ready
-
-    @property
-    def restarting(self) -> bool:
-        return not self.outdated and not self.healthy
-
-
-def max_unavailable_nodes(settings: Rollout, connected: int) -> int:
-    """Return `maxUnavailable` as a number of nodes: a percentage of the connected nodes, rounded up, at least 1."""
-    value = settings.max_unavailable
-    if isinstance(value, int):
-        return value
-    percent = int(value.removesuffix("%"))
-    return max(-(-percent * connected // 100), 1)
-
-
-def plan_rollout(
-    observation: Observation,
-    digest: str | None,
-    settings: Rollout,
-    previous: RolloutStatus | None,
-    own_node: str | None,
-    now: datetime,
-    *,
-    rolling_back: bool = False,
-) -> RolloutPlan:
-    """Choose the next step towards configuration `digest`; `previous` is the last status, None if there was no rollout.
-
-    `rolling_back`: the agents return to an earlier release. They do not wait for its operator, because they already ran
-    beside the newer one.
-    """
-    members = _members(observation, digest)
-    unhealthy_before = _unhealthy_before(members, previous)
-    restarting = [member for member in members if member.restarting and member.name not in unhealthy_before]
-    if not any(member.outdated for member in members) and (previous is None or not restarting):
+def plan_rollout(rollout: RolloutInput) -> RolloutPlan:
+    """Return the next step towards the configuration that the agents should run."""
+    digest = rollout.digest
+    if digest is None:
         return NO_ROLLOUT
-    status = _status(members, previous, unhealthy_before, now)
-    deadline = status.last_progress_at + duration(settings.progress_deadline)
-    if (failure := _failure(restarting, status, deadline, now)) is not None:
-        return RolloutPlan(RolloutStep.FAILED, failure, status=status)
-    blocker = _blocker(observation, digest, rolling_back=rolling_back)
-    plan = _next_step(members, settings, own_node, status, now) if blocker is None else _wait(status, blocker)
-    # A soak time may be longer than the deadline and is not a lack of progress.
-    if plan.step is RolloutStep.WAIT and plan.recheck_at is None and now >= deadline:
-        message = f"no progress since {status.last_progress_at:%H:%MZ}: {plan.message}"
-        return RolloutPlan(RolloutStep.STALLED, message, status=status)
-    return plan
+    if not _is_needed(rollout, digest):
+        return replace(NO_ROLLOUT, verified=_runs_everywhere(rollout.observation))
+    members = members_of(rollout)
+    record, progressed = advance(rollout, digest, members)
+    observation, settings = rollout.observation, rollout.settings
+    deadline = duration(settings.progress_deadline).total_seconds()
+    if rollout.judged and (failure := evidence(record, members, observation, settings)) is not None:
+        status = status_of(rollout, record, members, progressed=progressed)
+        findings = findings_of(rollout, record, members, deadline)
+        return RolloutPlan(
+            RolloutStep.FAILED,
+            failure.message,
+            record=record,
+            status=status,
+            findings=findings,
+            failed=failure.nodes,
+            recheck_in=_RECHECK,
+        )
+    settled = settle(rollout, record)
+    progressed = progressed or settled is not record
+    blocker = _blocker(observation, digest, rolling_back=rollout.rolling_back)
+    remaining = remaining_of(settled, members, deadline)
+    record, verified = advance_verification(rollout, settled, members, remaining, blocked=blocker is not None)
+    status = status_of(rollout, record, members, progressed=progressed)
+    groups = groups_of(members, record)
+    plan = _next_step(_State(rollout, record, members, groups, remaining, status, blocker, deadline))
+    findings = findings_of(rollout, record, members, deadline)
+    over = plan.step is RolloutStep.DONE and not rollout.judged and not record.nodes
+    if over or (verified and plan.step in {RolloutStep.DONE, RolloutStep.WAIT}):
+        return RolloutPlan(RolloutStep.DONE, findings=findings, verified=verified)
+    return replace(plan, findings=findings, verified=verified, recheck_in=_recheck_in(rollout, record))
 
 
-def is_verified(observation: Observation, digest: str | None) -> bool:
-    """Whether the agent of every connected node runs this configuration and is Ready; False without such a node."""
-    members = _members(observation, digest)
-    return bool(members) and all(member.healthy for member in members)
+def nothing_to_verify(observation: Observation) -> bool:
+    """Whether there is no hybrid node at all, so that a configuration counts as verified without one."""
+    return not observation.nodes and not observation.cilium_nodes
 
 
-def _members(observation: Observation, digest: str | None) -> list[_Member]:
-    return [
-        _Member(node, observation.agents.get(name), digest, _waits_for_cidr(observation, name))
-        for name, node in sorted(observation.nodes.items())
-        if node.ready != "Unknown"
-    ]
+def _is_needed(rollout: RolloutInput, digest: str) -> bool:
+    if rollout.before is not None:
+        return True
+    nodes, agents = rollout.observation.nodes, rollout.observation.agents
+    connected = (name for name, node in nodes.items() if node.ready != "Unknown")
+    return any(rollout.judged or (name in agents and agents[name].config_digest != digest) for name in connected)
 
 
-def _waits_for_cidr(observation: Observation, name: str) -> bool:
-    cilium_node = observation.cilium_nodes.get(name)
-    return cilium_node is not None and not cilium_node.pod_cidrs
+def _runs_everywhere(observation: Observation) -> bool:
+    """Whether the agent of every connected node is Ready; False without such a node. None of them is outdated."""
+    agents = [observation.agents.get(name) for name, node in observation.nodes.items() if node.ready != "Unknown"]
+    return bool(agents) and all(agent is not None and agent.ready for agent in agents)
 
 
-def _unhealthy_before(members: Sequence[_Member], previous: RolloutStatus | None) -> tuple[str, ...]:
-    """Return the nodes whose outdated agent was not Ready either: a new agent's failure there is not the release's."""
-    before = () if previous is None else previous.unhealthy_before
-    now = (member.name for member in members if member.outdated and member.pod and not member.pod.ready)
-    healthy = {member.name for member in members if member.healthy}
-    return tuple(sorted({*before, *now} - healthy))
-
-
-def _status(
-    members: Sequence[_Member], previous: RolloutStatus | None, unhealthy_before: tuple[str, ...], now: datetime
-) -> RolloutStatus:
-    updated = sum(member.healthy for member in members)
-    current = tuple(member.name for member in members if member.restarting)[:MAX_UNREADY]
-    outdated = sum(member.outdated for member in members)
-    # An updated agent that stops being Ready restarts the deadline too.
-    progressed = previous is None or updated != previous.updated or outdated < previous.outdated
-    at = now if previous is None or progressed else previous.last_progress_at
-    return RolloutStatus(
-        updated=updated,
-        total=len(members),
-        outdated=outdated,
-        current=current,
-        unhealthy_before=unhealthy_before,
-        last_progress_at=at,
-    )
-
-
-def _failure(restarting: Sequence[_Member], status: RolloutStatus, deadline: datetime, now: datetime) -> str | None:
-    """Return the nodes whose new agent failed; a pod whose containers never started says nothing about the release."""
-    grace_ends_at = min(deadline, status.last_progress_at + FAILURE_GRACE)
-    failed = []
-    for member in restarting:
-        if member.pod is None or member.waiting_for_cidr:
-            continue
-        failure_message = member.pod.failure_message or member.pod.crash_message
-        if failure_message and now >= grace_ends_at:
-            failed.append(f"{member.name} ({failure_message})")
-        elif member.pod.started and now >= deadline:
-            failed.append(f"{member.name} (started but not Ready)")
-    return f"the new agent fails on {list_names(failed)}" if failed else None
-
-
-def _blocker(observation: Observation, digest: str | None, *, rolling_back: bool) -> str | None:
+def _blocker(observation: Observation, digest: str, *, rolling_back: bool) -> str | None:
     """Return what must happen before any agent is restarted, None if nothing."""
     agents, operator = observation.agent_set, observation.cilium_operator
     if agents is None or not agents.observed or agents.config_digest != digest:
         # A pod that is deleted now would be recreated with the old configuration.
         return "waiting for DaemonSet cilium to be updated"
     if not rolling_back and (operator is None or not operator.current):
-        return with_operator_failure("waiting for the Cilium operator to be updated", observation)
+        return waiting_for_operator(observation)
     return None
 
 
-def _next_step(
-    members: Sequence[_Member],
-    settings: Rollout,
-    own_node: str | None,
-    status: RolloutStatus,
-    now: datetime,
-) -> RolloutPlan:
-    restarting = [member.name for member in members if member.restarting and member.name not in status.unhealthy_before]
-    waiting = _wait(status, f"waiting for {list_names(restarting)}")
-    budget = max(max_unavailable_nodes(settings, len(members)) - len(restarting), 0)
-    for group, canaries in _groups(members, settings, own_node):
-        outdated = [member for member in group if member.outdated]
-        healthy = [member for member in group if member.healthy]
-        # An agent that was unhealthy before cannot show whether the release works.
-        candidates = [member for member in group if member.name not in status.unhealthy_before]
-        needed = min(canaries, len(candidates))
-        restarted = sum(not member.outdated for member in candidates)
-        if restarted < needed:
-            chosen = [member for member in candidates if member.outdated][: min(budget, needed - restarted)]
-            return _restart(chosen, _canaries(chosen), status) if chosen else waiting
-        if len(healthy) < needed:
-            return waiting
-        soak_ends_at = sorted(
-            member.pod.ready_since + duration(settings.soak)
-            for member in healthy
-            if member.pod and member.pod.ready_since
-        )
-        soaking = len(soak_ends_at) >= needed and soak_ends_at[needed - 1] > now if needed else False
-        if soaking and any(member.outdated for member in members):
-            return _wait(status, f"soaking {_canaries(healthy[:needed])}", soak_ends_at[needed - 1])
-        if outdated:
-            unready_first = sorted(outdated, key=lambda member: member.pod is not None and member.pod.ready)
-            chosen = unready_first[:budget]
-            return _restart(chosen, _names(chosen), status) if chosen else waiting
-    return waiting
+def _next_step(state: _State) -> RolloutPlan:
+    if stuck := _stuck_pods(state):
+        names = list_names([pod.node for pod in stuck])
+        message = counted(state.status, f"replacing the agent pods that cannot be scheduled on {names}")
+        pods = tuple(PodRef(pod.name, pod.uid) for pod in stuck)
+        return RolloutPlan(RolloutStep.RESTART, message, pods, state.record, state.status)
+    pauses = pauses_of(state.record, state.members, state.groups, state.rollout.observation, state.deadline)
+    if pauses.stalled is not None:
+        return RolloutPlan(RolloutStep.STALLED, pauses.stalled, record=state.record, status=state.status)
+    record = state.record
+    if state.blocker is None and pauses.blocked is None and _restarts_agents(state.rollout):
+        choice = _choose(state, pauses)
+        record = choice.record
+        if choice.chosen:
+            return _restart(state, choice)
+    return _wait(state, record, pauses)
 
 
-def _canaries(members: Sequence[_Member]) -> str:
-    return f"{'canary' if len(members) == 1 else 'canaries'} {_names(members)}"
+def _stuck_pods(state: _State) -> list[UnplacedAgent]:
+    """Return outdated pods that cannot be scheduled: nobody else replaces them, and no agent runs in them."""
+    if state.blocker is not None or not _restarts_agents(state.rollout):
+        return []
+    members, digest = state.members, state.rollout.digest
+    found = sorted(state.rollout.observation.unplaced_pods.items())
+    return [
+        pod
+        for name, pod in found
+        if pod.uid and name in members and members[name].agent is None and pod.config_digest != digest
+    ]
 
 
-def _names(members: Sequence[_Member]) -> str:
-    return list_names([member.name for member in members])
+def _restarts_agents(rollout: RolloutInput) -> bool:
+    return rollout.settings.strategy is RolloutStrategy.GATED
 
 
-def _restart(chosen: Sequence[_Member], names: str, status: RolloutStatus) -> RolloutPlan:
-    pods = tuple(member.pod.name for member in chosen if member.pod is not None)
-    return RolloutPlan(RolloutStep.RESTART, f"{_updated(status)}; restarting {names}", pods, status)
+def _choose(state: _State, pauses: Pauses) -> Choice:
+    rollout, record, members = state.rollout, state.record, state.members
+    allowed = allowed_unavailable(record, members, rollout.settings)
+    budget = allowed - len(unavailable_members(members, record, state.deadline))
+    may_restart_ill = not is_restart_in_flight(members, record, state.deadline)
+    if record.casualties:
+        return Choice(record, _casualty(state, budget, may_restart_ill=may_restart_ill))
+    if not rollout.may_start:
+        return Choice(record)
+    standing = [members[name] for name, node in record.nodes.items() if old_pod_stands(members[name], node)]
+    if standing:
+        again = [m for m in standing if (m.ready and budget >= 0 if record.nodes[m.name].healthy else m.ill)]
+        return Choice(record, again)
+    return choose(
+        record,
+        members,
+        state.groups,
+        canaries=_canaries(rollout),
+        budget=budget,
+        may_restart_ill=may_restart_ill,
+        skipped=pauses.away,
+    )
 
 
-def _wait(status: RolloutStatus, cause: str, recheck_at: datetime | None = None) -> RolloutPlan:
-    return RolloutPlan(RolloutStep.WAIT, f"{_updated(status)}; {cause}", status=status, recheck_at=recheck_at)
+def _canaries(rollout: RolloutInput) -> int:
+    if not rollout.judged:
+        return 0
+    return 1 if rollout.rebuilt else rollout.settings.canary
 
 
-def _updated(status: RolloutStatus) -> str:
-    return f"{status.updated} of {status.total} connected nodes updated"
+def _casualty(state: _State, budget: int, *, may_restart_ill: bool) -> Sequence[Member]:
+    """Return the node to try first: one that an earlier rollout restarted and did not bring back."""
+    for name in state.record.casualties:
+        member, restarted = state.members[name], state.record.nodes.get(name)
+        if member.outdated and (restarted is None or old_pod_stands(member, restarted)):
+            if member.ill and (may_restart_ill or restarted is not None):
+                return [member]
+            if member.ready and budget > 0:
+                return [member]
+    return ()
 
 
-def _groups(members: Sequence[_Member], settings: Rollout, own_node: str | None) -> Iterator[tuple[list[_Member], int]]:
-    """Yield the groups of nodes, each with its number of canaries; the node that this operator runs on comes last."""
-    others = [member for member in members if member.name != own_node]
-    for value in sorted({member.node.labels.get(settings.group_by, "") for member in others}):
-        group = [member for member in others if member.node.labels.get(settings.group_by, "") == value]
-        yield group, settings.canary
-    yield [member for member in members if member.name == own_node], 0
+def _restart(state: _State, choice: Choice) -> RolloutPlan:
+    record, members = choice.record, state.members
+    first = not record.settled and not any(
+        node.new_pod_uid or has_happened(members[name], node) for name, node in record.nodes.items()
+    )
+    nodes = {member.name: _as_restarted(state, choice, member) for member in choice.chosen}
+    canaries = bool(nodes) and all(node.canary for node in nodes.values())
+    return RolloutPlan(
+        RolloutStep.RESTART,
+        counted(state.status, f"restarting {names_of(choice.chosen, canaries=canaries)}"),
+        tuple(PodRef(member.agent.name, member.agent.uid) for member in choice.chosen if member.agent is not None),
+        replace(record, nodes={**record.nodes, **nodes}),
+        state.status,
+        first=first,
+    )
+
+
+def _as_restarted(state: _State, choice: Choice, member: Member) -> RestartedNode:
+    before, group = state.record.nodes.get(member.name), state.groups.get(member.group)
+    if before is not None:
+        # The first deletion may have happened, unseen: what is known of the node must be older than the new pod.
+        return before
+    healthy = member.ready and member.name not in choice.record.casualties
+    restarted = restarted_node(state.rollout.observation, member.node, member.agent, healthy=healthy)
+    away = 0 if group is None else group.disconnected
+    return replace(restarted, group=member.group, canary=choice.canaries, away=away)
+
+
+def _wait(state: _State, record: RolloutRecord, pauses: Pauses) -> RolloutPlan:
+    cause = state.blocker or pauses.blocked or _awaited(state, record)
+    if cause is None:
+        return RolloutPlan(RolloutStep.DONE, record=record)
+    if record.idle_for >= state.deadline:
+        message = counted(state.status, f"no progress for {state.rollout.settings.progress_deadline}: {cause}")
+        return RolloutPlan(RolloutStep.STALLED, message, record=record, status=state.status)
+    return RolloutPlan(RolloutStep.WAIT, counted(state.status, cause), record=record, status=state.status)
+
+
+def _awaited(state: _State, record: RolloutRecord) -> str | None:
+    """Return what the rollout waits for, None if for nothing but time."""
+    members, observation = state.members, state.rollout.observation
+    connected = [member for member in members.values() if member.connected]
+    if connected and not any(member.updated for member in connected) and not state.remaining.members:
+        # At least one node must run the configuration, and all are set aside.
+        return f"waiting for {list_causes(connected, observation)}"
+    if not state.remaining.members and not record.casualties:
+        return None
+    if casualties := [members[name] for name in record.casualties if not members[name].updated]:
+        return f"waiting for {list_causes(casualties, observation)}, which an earlier revision left not Ready"
+    if unavailable := unavailable_members(members, record, state.deadline):
+        return f"waiting for {list_causes(unavailable, observation)}"
+    soaking = [members[name] for name, node in sorted(record.nodes.items()) if node.ready_for is not None]
+    if canaries := [member for member in soaking if record.nodes[member.name].canary]:
+        return f"soaking {names_of(canaries, canaries=True)}"
+    if not _restarts_agents(state.rollout):
+        names = names_of(state.remaining.members, canaries=False)
+        return f"waiting for the DaemonSet controller to restart {names}"
+    return f"waiting to restart {names_of(state.remaining.members or soaking, canaries=False)}"
+
+
+def _recheck_in(rollout: RolloutInput, record: RolloutRecord) -> float:
+    """Return when the next node settles, or when time must be counted at the latest."""
+    soak = duration(rollout.settings.soak).total_seconds()
+    ready = [node.ready_for for node in record.nodes.values() if node.ready_for is not None]
+    left = [soak - seconds for seconds in (*ready, record.steady_for) if seconds is not None and seconds < soak]
+    return max(min((*left, _RECHECK)), 1.0)

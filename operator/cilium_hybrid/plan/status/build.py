@@ -1,6 +1,6 @@
 """The status of the resource, built from an evaluation."""
 
-from typing import Final, assert_never
+from typing import assert_never
 
 from cilium_hybrid.api.conditions import Condition, ConditionType, Reason, find_condition, keep_transition_time
 from cilium_hybrid.api.status import (
@@ -10,11 +10,14 @@ from cilium_hybrid.api.status import (
     Release,
     RolloutStatus,
     Status,
+    UnreadyReason,
     Version,
 )
 from cilium_hybrid.api.versions import CiliumVersion
+from cilium_hybrid.plan.actions import Apply, Rollback
+from cilium_hybrid.plan.classify import ReleaseClass, classify
 from cilium_hybrid.plan.inputs import OUTDATED, Evaluation, Since, SpecEvaluation
-from cilium_hybrid.plan.release import initial_version, last_deployed
+from cilium_hybrid.plan.running import initial_version, last_deployed
 from cilium_hybrid.plan.status.certificates import certificate_findings
 from cilium_hybrid.plan.status.drift import drift_findings, drift_status
 from cilium_hybrid.plan.status.findings import findings
@@ -25,10 +28,9 @@ from cilium_hybrid.plan.status.ready import Summary, Truth, forecast, summarize,
 from cilium_hybrid.plan.status.upgrade_plan import plan_steps
 from cilium_hybrid.plan.upgrade.gates import preflight_status
 from cilium_hybrid.plan.upgrade.path import newest_patch
+from cilium_hybrid.plan.validate import other_ciliums
 from cilium_hybrid.rules.rule import join_violations
 from cilium_hybrid.rules.text import count_of
-
-_REFUSED_BY_CRD: Final = frozenset({Reason.MASK_CHANGED, Reason.POD_CIDR_REMOVED})
 
 _ConditionFacts = tuple[ConditionType, Truth, Reason, str]
 
@@ -62,7 +64,7 @@ def build_status(evaluation: Evaluation, nodes: NodeReadiness) -> Status:
     observation, previous = evaluation.observation, evaluation.previous
     initial, deployed = initial_version(observation), last_deployed(observation)
     running = deployed.chart_version if deployed is not None and deployed.managed else None
-    ipam = evaluate_ipam(observation, evaluation.input.lenient_spec)
+    ipam = _ipam(evaluation, nodes)
     found = _findings(evaluation, ipam)
     preflight = preflight_status(evaluation.decision, evaluation.preflight)
     summary = summarize(evaluation, nodes, ipam, found)
@@ -85,26 +87,54 @@ def build_status(evaluation: Evaluation, nodes: NodeReadiness) -> Status:
         ipam=None if ipam is None else ipam.ipam,
         drift=drift_status(observation, evaluation.input.differences, previous.drift),
         findings=found,
-        history=history(previous.history, observation.revisions),
+        history=history(previous.history, observation.revisions, evaluation.record),
         conditions=_conditions(evaluation, nodes, summary, preflight, forecast(ipam)),
+    )
+
+
+def _ipam(evaluation: Evaluation, nodes: NodeReadiness) -> IpamUsage | None:
+    observation, action = evaluation.observation, evaluation.decision.action
+    release = classify(observation)
+    if release is ReleaseClass.NOT_OWNED or (release.absent and other_ciliums(observation)):
+        # Somebody else's pools do not limit the spec.
+        return None
+    return evaluate_ipam(
+        observation,
+        evaluation.input.lenient_spec,
+        evaluation.now,
+        advise=not release.foreign,
+        announced=action.record if isinstance(action, Apply | Rollback) else None,
+        absent={node.name: node.since for node in nodes.unready if node.reason is UnreadyReason.NODE_DISCONNECTED},
     )
 
 
 def _findings(evaluation: Evaluation, ipam: IpamUsage | None) -> tuple[str, ...]:
     observation, spec = evaluation.observation, evaluation.input.lenient_spec
     certificates = certificate_findings(observation, spec, evaluation.now)
-    return findings(observation, ipam, certificates, drift_findings(evaluation.input.differences))
+    return findings(
+        observation,
+        ipam,
+        certificates,
+        drift_findings(evaluation.input.differences),
+        evaluation.rollout.findings,
+        rebuilt=evaluation.record.rebuilt,
+    )
 
 
 def _plan(evaluation: Evaluation) -> tuple[tuple[PlanStep, ...], str | None]:
-    """Return the plan and its digest."""
-    plan = plan_steps(evaluation) if isinstance(evaluation, SpecEvaluation) else ()
-    return plan, evaluation.upgrade_path.digest if plan and isinstance(evaluation, SpecEvaluation) else None
+    """Return the plan and its digest; while the spec is invalid, those of before."""
+    previous = evaluation.previous
+    if evaluation.input.resource.deleting:
+        return (), None
+    if evaluation.violations or not isinstance(evaluation, SpecEvaluation):
+        return previous.plan, previous.plan_digest
+    plan = plan_steps(evaluation)
+    return plan, evaluation.upgrade_path.digest if plan else None
 
 
 def _rollout(evaluation: Evaluation) -> RolloutStatus | None:
-    suspended = isinstance(evaluation, SpecEvaluation) and evaluation.spec.suspend
-    return None if suspended or evaluation.violations else evaluation.rollout.status
+    """Return the progress of the rollout; while a watch is lost, the last one that is known."""
+    return evaluation.previous.rollout if evaluation.observation.lost_watches else evaluation.rollout.status
 
 
 def _latest_patch(evaluation: Evaluation, running: str | None) -> str | None:
@@ -118,7 +148,7 @@ def _latest_patch(evaluation: Evaluation, running: str | None) -> str | None:
 
 def _release(evaluation: Evaluation) -> Release | None:
     newest, record = evaluation.observation.newest, evaluation.observation.record
-    if newest is None or not newest.managed or _would_lock_spec(evaluation):
+    if newest is None or not newest.managed:
         return None
     recorded = record is not None and record.revision == newest.number
     return Release(
@@ -128,11 +158,6 @@ def _release(evaluation: Evaluation) -> Release | None:
         chart_digest=newest.chart_digest,
         values_digest=newest.values_digest,
     )
-
-
-def _would_lock_spec(evaluation: Evaluation) -> bool:
-    """Whether the IPAM facts of the spec do not run: with `status.release`, the CRD would refuse to change them."""
-    return any(violation.reason in _REFUSED_BY_CRD for violation in evaluation.decision.violations)
 
 
 def _chart_ref(evaluation: Evaluation) -> str:

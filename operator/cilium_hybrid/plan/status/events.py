@@ -36,21 +36,8 @@ _FAILED: Final = {
     HistoryAction.UPGRADE: EventReason.UPGRADE_FAILED,
     HistoryAction.ROLLBACK: EventReason.ROLLBACK_FAILED,
 }
-_IN_PROGRESS: Final = frozenset(
-    {
-        Reason.INSTALLING,
-        Reason.CONFIGURING,
-        Reason.UPGRADING,
-        Reason.ROLLING_OUT,
-        Reason.ROLLOUT_STALLED,
-        Reason.NODES_NOT_READY,
-    }
-)
-"""Reasons of `Ready` from which a change succeeds."""
-_ROLLBACK_KNOWN: Final = frozenset(
-    {Reason.ROLLING_BACK, Reason.ROLLED_BACK, Reason.APPLY_FAILED, Reason.API_UNAVAILABLE, Reason.RELEASE_LOCKED}
-)
-"""Reasons of `Ready` after which a rollback in progress does not count as a new failure."""
+_NAMES_CAUSE: Final = frozenset({Reason.ROLLING_BACK, Reason.ROLLED_BACK, Reason.ROLLOUT_STALLED})
+"""Reasons of `Ready` whose message says why a revision was rejected."""
 _STARTED: Final = {
     PlanPhase.PREFLIGHT: (Reason.PREFLIGHT_RUNNING, "running the preflight check"),
     PlanPhase.APPLY: (Reason.UPGRADING, "applying the release"),
@@ -74,6 +61,10 @@ def status_events(before: Status, after: Status) -> tuple[StatusEvent, ...]:
     if reported & {Reason.INSTALLING, Reason.CONFIGURING}:
         # The release that the step applies is the one that `Ready` reports.
         reported.add(Reason.UPGRADING)
+    now = _ready(after)
+    if now is not None and now.reason is Reason.INSTALLING:
+        # A first install restarts no agent.
+        reported.add(Reason.ROLLING_OUT)
     started = (*_plan_events(before, after), *_preflight_events(before, after))
     return (
         *ready,
@@ -93,38 +84,21 @@ def _ready_events(before: Status, after: Status) -> Iterator[StatusEvent]:
 
 
 def _outcome_events(before: Status, after: Status) -> Iterator[StatusEvent]:
-    was, now = _ready(before), _ready(after)
+    """Report how revisions ended, which the history keeps whatever `Ready` reports in between."""
     # The history of a new resource comes from the Helm revisions of an earlier one: none of it is new.
-    if was is None or now is None:
+    if _ready(before) is None:
         return
     yield from _helm_failures(before, after)
-    yield from _finished_steps(before, after)
-    applied = next((entry for entry in reversed(after.history) if entry.result == "Succeeded"), None)
-    if applied is None:
-        return
-    gave_up = now.reason is Reason.ROLLING_BACK or _is_stalled_rollout(after)
-    if gave_up and was.reason not in _ROLLBACK_KNOWN and not _is_stalled_rollout(before):
-        yield StatusEvent(_FAILED[applied.action], f"{_describe(applied)}: {now.message}", warning=True)
-    if now.reason is Reason.ROLLED_BACK and was.reason is not Reason.ROLLED_BACK:
-        yield StatusEvent(EventReason.ROLLBACK_SUCCEEDED, f"{_describe(applied)} {_runs(after)}")
-    if _succeeded(before, was, after, now):
-        yield StatusEvent(_SUCCEEDED[applied.action], f"{_describe(applied)} {_runs(after)}")
-
-
-def _is_stalled_rollout(status: Status) -> bool:
-    """Whether the rollout failed and is not rolled back."""
-    ready, stalled = _ready(status), find_condition(status.conditions, ConditionType.STALLED)
-    return ready is not None and stalled is not None and ready.reason is Reason.ROLLOUT_STALLED
-
-
-def _succeeded(before: Status, was: Condition, after: Status, now: Condition) -> bool:
-    """Whether the plan of this generation has just been completed.
-
-    A node that was unready for a while after that does not complete it again: `Reconciling` is absent then.
-    """
-    reconciling = find_condition(before.conditions, ConditionType.RECONCILING) is not None
-    done = bool(after.plan) and all(step.phase is PlanPhase.DONE for step in after.plan)
-    return reconciling and was.reason in _IN_PROGRESS and done and now.status == "True"
+    known = {(entry.revision, entry.at): entry.rollout for entry in before.history}
+    now = _ready(after)
+    for entry in after.history:
+        if entry.rollout is None or known.get((entry.revision, entry.at)) == entry.rollout:
+            continue
+        if entry.rollout == "Rejected":
+            cause = f": {now.message}" if now is not None and now.reason in _NAMES_CAUSE else ""
+            yield StatusEvent(_FAILED[entry.action], f"{_describe(entry)}{cause}", warning=True)
+        else:
+            yield StatusEvent(_SUCCEEDED[entry.action], f"{_describe(entry)} {_runs(after)}")
 
 
 def _helm_failures(before: Status, after: Status) -> Iterator[StatusEvent]:
@@ -132,14 +106,6 @@ def _helm_failures(before: Status, after: Status) -> Iterator[StatusEvent]:
     for entry in after.history:
         if (entry.revision, entry.at) not in known and entry.result == "Failed":
             yield StatusEvent(_FAILED[entry.action], f"Helm could not apply {_describe(entry)}", warning=True)
-
-
-def _finished_steps(before: Status, after: Status) -> Iterator[StatusEvent]:
-    """Report each intermediate version of a plan that all connected nodes run."""
-    phases = {step.version: step.phase for step in before.plan}
-    for step in after.plan[:-1]:
-        if step.phase is PlanPhase.DONE and phases.get(step.version, PlanPhase.DONE) is not PlanPhase.DONE:
-            yield StatusEvent(EventReason.UPGRADE_SUCCEEDED, f"Cilium {step.version} {_runs(after)}")
 
 
 def _runs(status: Status) -> str:

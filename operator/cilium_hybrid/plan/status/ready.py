@@ -8,7 +8,6 @@ from cilium_hybrid.api.conditions import ConditionType, Reason, find_condition
 from cilium_hybrid.api.status import Phase, UnreadyNode
 from cilium_hybrid.plan.actions import Nothing
 from cilium_hybrid.plan.inputs import Evaluation, SpecEvaluation
-from cilium_hybrid.plan.rollout.operator_deployment import with_operator_failure
 from cilium_hybrid.plan.status.history import history
 from cilium_hybrid.plan.status.ipam import IpamUsage
 from cilium_hybrid.plan.status.nodes import NodeReadiness, describe_unready
@@ -41,13 +40,17 @@ def summarize(evaluation: Evaluation, nodes: NodeReadiness, ipam: IpamUsage | No
         return Summary("False", decision.reason, decision.message, Phase.BLOCKED, stalled=True)
     if decision.reason is Reason.IN_SYNC or (decision.reason is Reason.ROLLING_OUT and _is_settled(evaluation)):
         return _summarize_nodes(evaluation, nodes, _remarks(evaluation, ipam, findings))
-    if decision.reason is Reason.INSTALLING:
-        phase = Phase.INSTALLING
-    elif decision.reason is Reason.PREFLIGHT_RUNNING:
+    if decision.reason is Reason.INSTALLING or _is_first_rollout(evaluation):
+        message = decision.message + forecast(ipam)
+        return Summary("False", Reason.INSTALLING, message, Phase.INSTALLING, reconciling=True)
+    if decision.reason is Reason.ROLLING_OUT:
+        message = decision.message + forecast(ipam)
+        return Summary("False", Reason.ROLLING_OUT, message, Phase.UPGRADING, reconciling=True)
+    if decision.reason is Reason.PREFLIGHT_RUNNING:
         phase = Phase.PREFLIGHT
     elif decision.reason is Reason.ROLLING_BACK:
         phase = Phase.ROLLING_BACK
-    elif decision.reason is Reason.ROLLING_OUT or not isinstance(decision.action, Nothing):
+    elif not isinstance(decision.action, Nothing):
         phase = Phase.UPGRADING
     else:
         phase = Phase.BLOCKED
@@ -68,21 +71,14 @@ def forecast(ipam: IpamUsage | None) -> str:
 
 
 def _summarize_nodes(evaluation: Evaluation, nodes: NodeReadiness, remarks: str) -> Summary:
-    """The release is in sync; whether it runs depends on the Cilium operator, the agents and the nodes."""
+    """The rollout is over; whether Cilium runs depends on the agents and the nodes."""
     now, version = evaluation.now, target_version(evaluation)
     if nodes.total == 0:
         message = f"Cilium {version} is deployed; waiting for the first hybrid node to join"
         return Summary("True", Reason.NO_HYBRID_NODES, message, Phase.READY)
-    settled = _is_settled(evaluation)
-    if settled:
-        blocked = bool(nodes.caused_by_cilium(now) or nodes.outdated_past_grace(now))
-    else:
-        blocked = bool(nodes.connected_unready or nodes.outdated)
-    if blocked:
+    if nodes.caused_by_cilium(now) or nodes.outdated_past_grace(now):
         message = _describe_nodes(version, nodes, nodes.connected_unready) + remarks
-        return _not_ready(evaluation, nodes, message, settled=settled)
-    if not settled and (waiting := _waiting_for_operator(evaluation)):
-        return _not_ready(evaluation, nodes, waiting, operator_pending=True)
+        return Summary("False", Reason.NODES_NOT_READY, message, Phase.DEGRADED, stalled=True)
     message = _describe_nodes(version, nodes, nodes.unready) + remarks
     if nodes.grace_ends_at(now) is not None:
         return Summary("True", Reason.NODES_JOINING, message, Phase.READY)
@@ -91,18 +87,14 @@ def _summarize_nodes(evaluation: Evaluation, nodes: NodeReadiness, remarks: str)
     return Summary("True", Reason.IN_SYNC, message, Phase.READY)
 
 
-def _not_ready(
-    evaluation: Evaluation, nodes: NodeReadiness, message: str, *, settled: bool = False, operator_pending: bool = False
-) -> Summary:
-    """Return `Ready` False with the reason that fits what is in progress, if anything is."""
-    if settled:
-        return Summary("False", Reason.NODES_NOT_READY, message, Phase.DEGRADED)
-    entries = history(evaluation.previous.history, evaluation.observation.revisions)
-    if [entry.result for entry in entries].count("Succeeded") <= 1:
-        return Summary("False", Reason.INSTALLING, message, Phase.INSTALLING, reconciling=True)
-    if operator_pending or min(nodes.up_to_date, nodes.agents_ready) < nodes.total:
-        return Summary("False", Reason.ROLLING_OUT, message, Phase.UPGRADING, reconciling=True)
-    return Summary("False", Reason.NODES_NOT_READY, message, Phase.DEGRADED, reconciling=True)
+def _is_first_rollout(evaluation: Evaluation) -> bool:
+    """Whether the agents start for the first time, which is part of the install."""
+    return evaluation.decision.reason is Reason.ROLLING_OUT and _is_first(evaluation)
+
+
+def _is_first(evaluation: Evaluation) -> bool:
+    entries = history(evaluation.previous.history, evaluation.observation.revisions, evaluation.record)
+    return [entry.result for entry in entries].count("Succeeded") <= 1
 
 
 def _describe_nodes(version: str | None, nodes: NodeReadiness, unready: Sequence[UnreadyNode]) -> str:
@@ -127,19 +119,6 @@ def _remarks(evaluation: Evaluation, ipam: IpamUsage | None, findings: Sequence[
     return remarks
 
 
-def _waiting_for_operator(evaluation: Evaluation) -> str | None:
-    """Return what is awaited from the Cilium operator; None if it is available and up to date."""
-    operator = evaluation.observation.cilium_operator
-    if operator is None:
-        return "waiting for the Cilium operator to be created"
-    if operator.observed and operator.available and operator.current:
-        return None
-    waiting = f"waiting for the Cilium operator: {operator.available} of {operator.replicas} replicas available"
-    if operator.available:
-        waiting += ", not all of them up to date"
-    return with_operator_failure(waiting, evaluation.observation)
-
-
 def _was_ready(evaluation: Evaluation) -> bool:
     ready = find_condition(evaluation.previous.conditions, ConditionType.READY)
     return ready is not None and ready.status == "True"
@@ -150,7 +129,4 @@ def _is_settled(evaluation: Evaluation) -> bool:
     ready = find_condition(evaluation.previous.conditions, ConditionType.READY)
     if ready is None or ready.observed_generation != evaluation.generation:
         return False
-    if ready.status == "True":
-        return True
-    reconciling = find_condition(evaluation.previous.conditions, ConditionType.RECONCILING)
-    return ready.reason is Reason.NODES_NOT_READY and reconciling is None
+    return ready.status == "True" or ready.reason is Reason.NODES_NOT_READY

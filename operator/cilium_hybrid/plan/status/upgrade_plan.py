@@ -5,17 +5,17 @@ from typing import Final
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import PlanPhase, PlanStep, PreflightResult
-from cilium_hybrid.api.upgrade import RolloutStrategy
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.inputs import SpecEvaluation
-from cilium_hybrid.plan.release import released_digest
-from cilium_hybrid.plan.rollout.rollout import RolloutStep, is_verified
+from cilium_hybrid.plan.rollout.plan import RolloutStep
 from cilium_hybrid.rules.supported_minors import minor_of
 
 _NEXT_STEP_WAITS: Final = frozenset(
     {
+        Reason.API_UNAVAILABLE,
         Reason.AWAITING_APPROVAL,
         Reason.FOREIGN_REVISION,
+        Reason.NODES_DISCONNECTED,
         Reason.RELEASE_LOCKED,
         Reason.RELEASE_NOT_OWNED,
         Reason.ROLLED_BACK,
@@ -28,9 +28,14 @@ _NEXT_STEP_WAITS: Final = frozenset(
 
 
 def plan_steps(evaluation: SpecEvaluation) -> tuple[PlanStep, ...]:
-    """Return the versions of the plan with their phases; empty if this generation changes nothing."""
+    """Return the versions of the plan with their phases; empty if nothing has to change.
+
+    A violation stops the plan, but does not erase it.
+    """
     path, previous = evaluation.upgrade_path, evaluation.previous
-    if evaluation.violations or path.needs_versions:
+    if evaluation.violations:
+        return previous.plan
+    if path.needs_versions:
         return ()
     planned = previous.plan_digest == path.digest
     if evaluation.in_sync and _is_rolled_out(evaluation) and not planned:
@@ -57,10 +62,7 @@ def _phase(version: str, evaluation: SpecEvaluation) -> PlanPhase:
 
 
 def _is_rolled_out(evaluation: SpecEvaluation) -> bool:
-    if evaluation.spec.upgrade.rollout.strategy is RolloutStrategy.GATED:
-        return evaluation.rollout.step is RolloutStep.DONE
-    observation = evaluation.observation
-    return not observation.nodes or is_verified(observation, released_digest(observation))
+    return evaluation.rollout.step is RolloutStep.DONE
 
 
 def _notes(evaluation: SpecEvaluation) -> dict[str, tuple[str, ...]]:

@@ -15,7 +15,9 @@ from cilium_hybrid.api.status import MAX_PLAN, Status
 from cilium_hybrid.api.v1alpha1 import OCI, Spec
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.observation import Observation
-from cilium_hybrid.plan.release import DesiredRelease, desired_release, last_managed, running, spec_digest
+from cilium_hybrid.plan.release import DesiredRelease, desired_release, release_digest
+from cilium_hybrid.plan.rollout.rollback import newest_agent_version
+from cilium_hybrid.plan.running import last_managed, running
 from cilium_hybrid.plan.values import digest
 from cilium_hybrid.rules.rule import Violation
 from cilium_hybrid.rules.version_steps import version_step_violation
@@ -55,17 +57,16 @@ def find_upgrade_path(
     spec: Spec,
     observation: Observation,
     previous: Status,
-    generation: int,
     available: Sequence[CiliumVersion] | None = None,
 ) -> UpgradePath:
-    """Return the path of this generation; `available` are the registry's versions, None if they were not listed."""
-    target, last = desired_release(spec, observation), last_managed(observation)
-    planned = _planned(previous, target, generation)
-    if last is None or last.chart_version == spec.version:
+    """Return the path to what the spec asks for; `available` are the registry's versions, None if not listed."""
+    target, runs = desired_release(spec, observation), running(observation)
+    planned, present = _planned(previous, target), _present_version(observation, runs.version)
+    if present is None or present == spec.version:
         versions = planned or (spec.version,)
-        return UpgradePath(target, target, target, versions, (), plan_digest(generation, versions, target))
-    start, end = CiliumVersion.parse(last.chart_version), CiliumVersion.parse(spec.version)
-    current = desired_release(_at(spec, last.chart_version), observation)
+        return UpgradePath(target, target, target, versions, (), plan_digest(versions, target))
+    start, end = CiliumVersion.parse(present), CiliumVersion.parse(spec.version)
+    current = desired_release(_at(spec, present), observation)
     via = [CiliumVersion.parse(step.version) for step in spec.upgrade.via]
     if planned:
         via, available = [CiliumVersion.parse(version) for version in planned[:-1]], ()
@@ -74,12 +75,12 @@ def find_upgrade_path(
         available = ()
     if available is None and not via and end.minor > start.minor:
         return UpgradePath(target, target, current, (), (), "", needs_versions=True)
-    steps = find_steps(start, end, available or (), via, running(observation).ran)
+    steps = find_steps(start, end, available or (), via, runs.ran)
     if not isinstance(steps, Violation) and len(steps) > MAX_PLAN:
         steps = _too_many_steps(end, steps)
     if isinstance(steps, Violation):
         return UpgradePath(target, target, current, (), (), "", steps)
-    remaining = tuple(str(version) for version in steps)
+    remaining = tuple(str(version) for version in _not_older_than_agents(steps, observation))
     versions = planned or remaining
     return UpgradePath(
         target,
@@ -87,13 +88,29 @@ def find_upgrade_path(
         current,
         versions,
         remaining,
-        plan_digest(generation, versions, target),
+        plan_digest(versions, target),
     )
 
 
-def plan_digest(generation: int, versions: Sequence[str], target: DesiredRelease) -> str:
-    """Return the digest that an approval names: of these versions, this target and this generation of the spec."""
-    return digest([generation, list(versions), spec_digest(target)])
+def plan_digest(versions: Sequence[str], target: DesiredRelease) -> str:
+    """Return the digest that an approval names: of these versions and this target, whatever the generation."""
+    return digest([list(versions), release_digest(target)])
+
+
+def _present_version(observation: Observation, running_version: str | None) -> str | None:
+    """Return the version that the path starts from; that of the operator's last revision if a foreign one has none."""
+    if running_version is not None:
+        return running_version
+    last = last_managed(observation)
+    return None if last is None else last.chart_version
+
+
+def _not_older_than_agents(steps: Versions, observation: Observation) -> Versions:
+    """Leave out steps to an older minor version than an agent runs already; the target stays."""
+    agent = newest_agent_version(observation)
+    if agent is None:
+        return steps
+    return (*(step for step in steps[:-1] if (step.major, step.minor) >= (agent.major, agent.minor)), steps[-1])
 
 
 def find_steps(
@@ -124,10 +141,10 @@ def newest_patch(version: CiliumVersion, available: Sequence[CiliumVersion]) -> 
     return None if newest is None else max(newest, version)
 
 
-def _planned(previous: Status, target: DesiredRelease, generation: int) -> tuple[str, ...]:
-    """Return the versions of the plan in progress; empty if the spec has changed since."""
+def _planned(previous: Status, target: DesiredRelease) -> tuple[str, ...]:
+    """Return the versions of the plan in progress; empty if what the spec asks for has changed since."""
     versions = tuple(step.version for step in previous.plan)
-    return versions if previous.plan_digest == plan_digest(generation, versions, target) else ()
+    return versions if previous.plan_digest == plan_digest(versions, target) else ()
 
 
 def _at(spec: Spec, version: str) -> Spec:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from cilium_hybrid.api.status import MAX_FINDINGS, PreflightResult
@@ -40,26 +40,30 @@ _USUAL_TAINTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class PreflightProgress:
-    """The highest number of checks that were ready at once, and since when; the next evaluation needs it.
+    """The highest number of checks that were ready at once, and for how many seconds; the next evaluation needs it.
 
-    `release_created_at` identifies the release that was evaluated: for another one, nothing is remembered.
+    `release_created_at` identifies the release that was evaluated: for another one, nothing is remembered. It is never
+    compared with a clock.
     """
 
     ready: int
-    at: datetime
+    waited: float
     release_created_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class PreflightEvaluation:
-    """The result so far: how many of the expected nodes are ready, and what is missing, a sentence each."""
+    """The result so far: how many of the expected nodes are ready, and what is missing, a sentence each.
+
+    `remaining`: in how many seconds the check fails without progress.
+    """
 
     result: PreflightResult
     ready: int
     expected: int
     findings: tuple[str, ...]
     progress: PreflightProgress
-    deadline: datetime
+    remaining: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,31 +114,32 @@ def preflight_values(spec: Spec, taints: Collection[str] = ()) -> dict[str, Any]
 
 
 def evaluate_preflight(
-    observation: Observation, previous: PreflightProgress | None, timeout: timedelta, now: datetime
+    observation: Observation, previous: PreflightProgress | None, timeout: float, elapsed: float
 ) -> PreflightEvaluation:
     """Evaluate the preflight check.
 
     It passes if every connected node with a Ready agent has a Ready preflight pod, and all policies were validated.
     Disconnected nodes and those whose agent is not Ready are not expected: a broken agent must not block its repair.
     The policies are validated by a pod that runs beside an agent pod. If no connected node has an agent pod, nothing
-    can validate or enforce them, so the check passes without it. `timeout` counts from the last progress, which is a
-    higher number of ready checks than before. `previous` is the progress that the previous evaluation returned.
+    can validate or enforce them, so the check passes without it. `timeout`, in seconds, counts from the last progress,
+    which is a higher number of ready checks than before. `previous` is the progress that the previous evaluation
+    returned, `elapsed` seconds that count ago.
     """
     preflight = observation.preflight
     expected = [name for name, node in observation.nodes.items() if _is_expected(observation, node)]
     ready = sum(_is_ready(preflight.pods.get(name)) for name in expected)
     validated = _is_validated(preflight.validator)
     findings = list(_findings(observation, expected))
-    progress = _progress(preflight, previous, ready + validated, now)
+    progress = _progress(preflight, previous, ready + validated, elapsed)
     if not findings:
         result = PreflightResult.PASSED
-    elif now - progress.at < timeout:
+    elif progress.waited < timeout:
         result = PreflightResult.RUNNING
         # Before the timeout, a pod that is not Ready yet is no finding.
         findings = [finding for finding in findings if finding.known]
     else:
         result = PreflightResult.FAILED
-    return PreflightEvaluation(result, ready, len(expected), _messages(findings), progress, progress.at + timeout)
+    return PreflightEvaluation(result, ready, len(expected), _messages(findings), progress, timeout - progress.waited)
 
 
 def _is_expected(observation: Observation, node: HybridNode) -> bool:
@@ -156,18 +161,12 @@ def _can_validate(observation: Observation) -> bool:
 
 
 def _progress(
-    preflight: PreflightObservation, previous: PreflightProgress | None, ready: int, now: datetime
+    preflight: PreflightObservation, previous: PreflightProgress | None, ready: int, elapsed: float
 ) -> PreflightProgress:
-    """Update the progress; without a previous one, as after a restart, derive it from the release and its pods."""
     created = None if preflight.release is None else preflight.release.created_at
-    if previous is not None and previous.release_created_at == created:
-        return PreflightProgress(ready, now, created) if ready > previous.ready else previous
-    pods = [*preflight.pods.values()]
-    if preflight.validator is not None and preflight.validator.pod is not None:
-        pods.append(preflight.validator.pod)
-    # The clocks of nodes may be wrong: clamp their times between the release and now.
-    moments = [min(pod.ready_since, now) for pod in pods if pod.ready and pod.ready_since is not None]
-    return PreflightProgress(ready, now if created is None else max([min(created, now), *moments]), created)
+    if previous is None or previous.release_created_at != created or ready > previous.ready:
+        return PreflightProgress(ready, 0.0, created)
+    return PreflightProgress(previous.ready, previous.waited + elapsed, created)
 
 
 def _findings(observation: Observation, expected: list[str]) -> Iterator[_Finding]:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.rules.rendered.allowlist import PREFLIGHT_ALLOWLIST
+from cilium_hybrid.rules.rendered.allowlist import KUBE_SYSTEM, PREFLIGHT_ALLOWLIST
 from cilium_hybrid.rules.rendered.images import images_are_from_mirror
 from cilium_hybrid.rules.rendered.objects import objects_are_allowed, pods_have_no_extra_node_access
 from cilium_hybrid.rules.rendered.reading import (
@@ -21,6 +21,7 @@ from cilium_hybrid.rules.rule import Rule, Violation
 
 HYBRID_LABEL: Final = "eks.amazonaws.com/compute-type"
 HYBRID_VALUE: Final = "hybrid"
+AGENTS: Final = "cilium"
 CLOUD_NODE_COMPONENTS: Final = ("aws-node", "kube-proxy")
 
 
@@ -46,6 +47,23 @@ def cloud_node_components_are_not_changed(manifests: Sequence[Manifest]) -> Iter
                 "is a component of the cloud nodes",
                 "use Cilium's chart",
             )
+
+
+def agents_are_rendered(manifests: Sequence[Manifest]) -> Iterator[Violation]:
+    """Helm removes what a chart no longer renders, and the nodes would lose their network."""
+    if not any(_is_agent_set(manifest) for manifest in flatten_lists(manifests)):
+        yield Violation(
+            Reason.RENDER_REFUSED,
+            f"DaemonSet {KUBE_SYSTEM}/{AGENTS}",
+            "is missing from what the chart renders, so Helm would remove the running agents",
+            "use Cilium's chart",
+        )
+
+
+def _is_agent_set(manifest: Manifest) -> bool:
+    metadata = mapping_at(manifest, ("metadata",))
+    found = (manifest.get("kind"), metadata.get("name"), metadata.get("namespace", KUBE_SYSTEM))
+    return found == ("DaemonSet", AGENTS, KUBE_SYSTEM)
 
 
 def _selects_only_hybrid_nodes(pod: Mapping[str, Any]) -> bool:
@@ -75,6 +93,7 @@ MANIFEST_RULES: Final[tuple[Rule[Sequence[Manifest]], ...]] = (
     cloud_node_components_are_not_changed,
     objects_are_allowed,
     pods_have_no_extra_node_access,
+    agents_are_rendered,
 )
 
 

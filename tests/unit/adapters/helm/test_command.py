@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import signal
 import time
@@ -7,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cilium_hybrid.adapters.helm import command as module
-from cilium_hybrid.adapters.helm.command import HelmCommand, HelmError, summarize_stderr
+from cilium_hybrid.adapters.helm import process
+from cilium_hybrid.adapters.helm.command import HelmCommand, HelmError, HelmTimeoutError, deadline
+from cilium_hybrid.adapters.helm.messages import MAX_LENGTH
 from cilium_hybrid.ports import HelmInterruptedError
 
 Calls = list[tuple[str, bool]]
@@ -58,6 +62,62 @@ def test_an_error_is_the_message_of_helm(helm: Helm, calls: Calls) -> None:
     assert calls == [("pull", False)]
 
 
+def test_the_message_of_a_long_error_is_short_and_its_details_are_complete(helm: Helm) -> None:
+    where = "error calling include: " * 100
+    with pytest.raises(HelmError) as error:
+        asyncio.run(helm(f"echo 'Error: begin {where}end' >&2; exit 1").run(["pull", "x"]))
+
+    assert error.value.details == f"begin {where}end"
+    assert len(str(error.value)) == MAX_LENGTH
+    assert str(error.value).startswith("begin ")
+    assert str(error.value).endswith(" end")
+
+
+def test_an_error_without_a_message_has_the_exit_code(helm: Helm) -> None:
+    with pytest.raises(HelmError, match=r"^helm pull failed with exit code 3$"):
+        asyncio.run(helm("exit 3").run(["pull", "x"]))
+
+
+def test_a_helm_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
+    command = HelmCommand(tmp_path / "helm", tmp_path, lambda *_: None)
+
+    with pytest.raises(HelmError, match=rf"^cannot start {tmp_path}/helm: No such file or directory$"):
+        asyncio.run(command.run(["list"]))
+    with pytest.raises(HelmError, match=rf"^cannot run {tmp_path}/helm version: "):
+        command.client_version()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [
+        pytest.param(["pull", "x"], module.READ_SECONDS, id="pull"),
+        pytest.param(["show", "crds"], module.READ_SECONDS, id="show"),
+        pytest.param(["template", "x"], module.READ_SECONDS, id="template"),
+        pytest.param(["upgrade", "x"], module.WRITE_SECONDS, id="upgrade"),
+        pytest.param(["uninstall", "x"], module.WRITE_SECONDS, id="uninstall"),
+        pytest.param(["upgrade", "x", "--dry-run=server"], module.READ_SECONDS, id="dry run"),
+    ],
+)
+def test_each_command_has_a_deadline(arguments: list[str], seconds: float) -> None:
+    assert deadline(arguments) == seconds
+
+
+def test_a_helm_without_an_end_is_stopped_at_its_deadline(
+    helm: Helm, calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "READ_SECONDS", 1.0)
+    with pytest.raises(HelmTimeoutError, match=r"^helm pull did not end within 1 s and was stopped$"):
+        asyncio.run(helm(f"echo $$ > {tmp_path}/pid; while :; do sleep 0.01; done").run(["pull", "x"]))
+
+    assert not runs(int((tmp_path / "pid").read_text()))
+    assert calls == [("pull", False)]
+
+
+def test_a_helm_that_prints_without_end_is_stopped(helm: Helm) -> None:
+    with pytest.raises(HelmError, match=r"^helm show printed more than 16 MiB and was stopped$"):
+        asyncio.run(helm("exec cat /dev/zero").run(["show"]))
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_helm_that_was_killed_is_interrupted_and_did_not_fail(
     helm: Helm, calls: Calls, number: signal.Signals
@@ -67,21 +127,37 @@ def test_a_helm_that_was_killed_is_interrupted_and_did_not_fail(
     assert calls == [("upgrade", False)]
 
 
-def test_each_run_is_reported(helm: Helm, calls: Calls) -> None:
-    asyncio.run(helm("exit 0").run(["list", "-A"]))
+@pytest.mark.parametrize(
+    ("arguments", "reported"),
+    [
+        pytest.param(["list", "-A"], "list", id="list"),
+        pytest.param(["upgrade", "x"], "upgrade", id="upgrade"),
+        pytest.param(["upgrade", "x", "--dry-run=server"], "upgrade --dry-run", id="dry run"),
+    ],
+)
+def test_each_run_is_reported(helm: Helm, calls: Calls, arguments: list[str], reported: str) -> None:
+    asyncio.run(helm("exit 0").run(arguments))
 
-    assert calls == [("list", True)]
+    assert calls == [(reported, True)]
 
 
-def test_labels_are_passed_only_to_an_upgrade(helm: Helm) -> None:
+def test_options_are_passed_only_to_an_upgrade(helm: Helm) -> None:
     command = helm('echo "$@"')
 
     async def scenario() -> list[bytes]:
-        with command.with_labels({"a": "1", "b": "2"}):
+        with command.with_options("--labels", "a=1,b=2"):
             inside = [await command.run(["upgrade", "cilium"]), await command.run(["list"])]
         return [*inside, await command.run(["upgrade", "cilium"])]
 
     assert asyncio.run(scenario()) == [b"upgrade cilium --labels a=1,b=2\n", b"list\n", b"upgrade cilium\n"]
+
+
+def test_values_beyond_the_basic_plane_are_not_passed_as_json(helm: Helm) -> None:
+    values = {"banner": "\U0001f600 \x7f", "number": 1}
+    output = asyncio.run(helm("cat").run(["upgrade"], json.dumps(values).encode()))
+
+    assert b"\\ud83d" not in output.lower()
+    assert yaml.safe_load(output) == values
 
 
 def test_helm_stores_its_files_below_its_home(helm: Helm, tmp_path: Path) -> None:
@@ -145,7 +221,7 @@ def test_a_cancelled_helm_is_terminated_and_awaited(
 
 
 def test_a_helm_that_ignores_sigterm_is_killed(helm: Helm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.05)
     started = tmp_path / "started"
     script = f"trap '' TERM; echo $$ > {started}.new; mv {started}.new {started}; while :; do sleep 0.01; done"
     asyncio.run(cancel_while_running(helm(script).run(["upgrade"]), started))
@@ -163,27 +239,3 @@ def test_a_helm_that_ignores_sigterm_is_killed(helm: Helm, tmp_path: Path, monke
 )
 def test_version_of_helm(helm: Helm, printed: str, version: str) -> None:
     assert str(helm(f"echo {printed}").client_version()) == version
-
-
-CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\nAAAA\n-----END CERTIFICATE-----"
-
-
-@pytest.mark.parametrize(
-    ("stderr", "message"),
-    [
-        pytest.param("Error: it broke\n", "it broke", id="prefix Error"),
-        pytest.param("Error: values: \n- a: is wrong\n- b: too\n", "values:; a: is wrong; b: too", id="several lines"),
-        pytest.param("WARNING: old\nlevel=info x\nI0301 x\nUse --debug\nError: y", "y", id="warnings and log lines"),
-        pytest.param(f"tls: {CERTIFICATE} is bad", "tls: <redacted> is bad", id="certificate"),
-        pytest.param("key -----BEGIN PRIVATE KEY-----\nMII", "key <redacted>", id="truncated key"),
-        pytest.param(f"token {'a1' * 60} expired", "token <redacted> expired", id="token"),
-        pytest.param("x " * 1000, ("x " * 1000)[:599] + "…", id="long message"),
-        pytest.param("", "", id="empty"),
-    ],
-)
-def test_error_messages_are_short_and_contain_no_secret(stderr: str, message: str) -> None:
-    assert summarize_stderr(stderr.encode()) == message
-
-
-def test_invalid_utf8_is_replaced() -> None:
-    assert summarize_stderr(b"bad \xff byte") == "bad � byte"

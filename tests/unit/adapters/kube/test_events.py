@@ -71,6 +71,11 @@ def test_an_event_that_cannot_be_written_is_dropped_and_the_next_one_is_written(
     assert record.getMessage() == f"cannot record Event NodesNotReady: {error}"
 
 
+def test_an_unexpected_error_does_not_end_the_recorder(caplog: pytest.LogCaptureFixture) -> None:
+    assert recorded(Server(ValueError("a defect")), (RESOURCE, [NOT_READY, IN_SYNC])) == ["all nodes are ready"]
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
 def test_events_are_dropped_while_the_queue_is_full() -> None:
     many = [StatusEvent(Reason.IN_SYNC, str(number)) for number in range(MAX_QUEUED + 5)]
 

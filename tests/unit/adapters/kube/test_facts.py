@@ -2,19 +2,15 @@ from typing import Any
 
 import pytest
 
-from builders import EARLIER, NODE, a_record
+from builders import NODE
 from cilium_hybrid.adapters.kube import facts
 from cilium_hybrid.plan.observation import (
     AGENT_TAINT,
-    AgentPod,
     AgentSet,
     CiliumNode,
     CiliumOperator,
-    CiliumPod,
-    ForeignPod,
     HybridNode,
     PoolConfig,
-    UnplacedAgent,
 )
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 
@@ -118,143 +114,10 @@ def test_addresses_of_services() -> None:
     assert facts.service_cidrs({"metadata": {"name": "x"}}) == facts.service_addresses({"metadata": metadata}) == ()
 
 
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        pytest.param({"spec": {"nodeName": NODE}}, ForeignPod("kube-system/aws-node-x", NODE), id="scheduled"),
-        pytest.param({"spec": {}}, None, id="not scheduled yet"),
-        pytest.param({"spec": {"nodeName": NODE}, "status": {"phase": "Failed"}}, None, id="failed"),
-    ],
-)
-def test_a_pod_of_another_cni(raw: dict[str, Any], expected: ForeignPod | None) -> None:
-    assert facts.foreign_pod({"metadata": {"namespace": "kube-system", "name": "aws-node-x"}} | raw) == expected
-
-
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        pytest.param({"spec": {"nodeName": NODE}}, NODE, id="running"),
-        pytest.param({"spec": {"nodeName": NODE}, "status": {"phase": "Pending"}}, NODE, id="starting"),
-        pytest.param({"spec": {}}, "", id="not scheduled yet"),
-        pytest.param({"spec": {"nodeName": NODE}, "status": {"phase": "Failed"}}, None, id="evicted"),
-    ],
-)
-def test_node_and_workload_of_other_cilium_pods(raw: dict[str, Any], expected: str | None) -> None:
-    named = {"name": "cilium-operator-x", "labels": {"app.kubernetes.io/name": "cilium-operator"}}
-    pod = None if expected is None else CiliumPod("cilium-operator-x", expected, "Deployment cilium-operator")
-
-    assert facts.cilium_pod({"metadata": named} | raw) == pod
-    assert facts.cilium_pod({"metadata": named | {"deletionTimestamp": CREATED}} | raw) is None
-
-
-@pytest.mark.parametrize(
-    ("status", "expected"),
-    [
-        pytest.param({"conditions": [a_raw_ready("True")]}, "", id="Ready"),
-        pytest.param(
-            {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "none"}]},
-            "Unschedulable: none",
-            id="unschedulable",
-        ),
-        pytest.param({"conditions": [{"type": "PodScheduled", "status": "True"}]}, "", id="scheduled"),
-        pytest.param(
-            {"containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}]},
-            "ErrImagePull: no such image",
-            id="image is missing",
-        ),
-        pytest.param(
-            {"containerStatuses": [{"state": {"running": {}}, "lastState": {"terminated": {"exitCode": 2}}}]},
-            "CrashLoopBackOff: Error, exit code 2",
-            id="crashed and restarted",
-        ),
-    ],
-)
-def test_failure_message_of_other_cilium_pods(status: dict[str, Any], expected: str) -> None:
-    named = {"name": "cilium-operator-x", "labels": {"app.kubernetes.io/name": "cilium-operator"}}
-    pod = facts.cilium_pod({"metadata": named, "spec": {}, "status": status})
-
-    assert pod is not None
-    assert pod.failure_message == expected
-
-
 def test_a_long_message_is_truncated() -> None:
     node = facts.hybrid_node(a_raw_node(conditions=[a_raw_ready("False", message="x" * 1000)]))
 
     assert node.message == "x" * 199 + "…"
-
-
-def a_raw_pod(status: Any = None, **metadata: Any) -> dict[str, Any]:
-    return {
-        "metadata": {"name": "cilium-x", **metadata},
-        "spec": {"nodeName": NODE},
-        "status": status or {"conditions": [{"type": "Ready", "status": "True"}]},
-    }
-
-
-def an_unscheduled_pod(scheduled: str | None, key: str = "metadata.name") -> dict[str, Any]:
-    """A pod of a DaemonSet that is not scheduled to its node yet."""
-    term = {"matchFields": [{"key": key, "operator": "In", "values": [NODE]}]}
-    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
-    condition = {"type": "PodScheduled", "status": scheduled, "reason": "Unschedulable", "message": "Too many pods"}
-    return {
-        "metadata": {"name": "cilium-x"},
-        "spec": {"affinity": affinity},
-        "status": {"phase": "Pending", "conditions": [condition] if scheduled else []},
-    }
-
-
-def waiting(reason: str, message: str = "", last: str | None = None) -> dict[str, Any]:
-    container: dict[str, Any] = {"state": {"waiting": {"reason": reason, "message": message}}}
-    if last is not None:
-        container["lastState"] = {"terminated": {"message": last, "exitCode": 1}}
-    return container
-
-
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        pytest.param(a_raw_pod(), AgentPod("cilium-x", NODE, True, None), id="Ready"),
-        pytest.param(
-            a_raw_pod(annotations={CONFIG_DIGEST: "sha256:1"}),
-            AgentPod("cilium-x", NODE, True, "sha256:1"),
-            id="with a configuration digest",
-        ),
-        pytest.param(
-            a_raw_pod(deletionTimestamp=SINCE),
-            AgentPod("cilium-x", NODE, True, None, terminating=True),
-            id="terminating",
-        ),
-        pytest.param(a_raw_pod({"phase": "Pending"}), AgentPod("cilium-x", NODE, False, None), id="starting"),
-        pytest.param({"metadata": {"name": "cilium-x"}}, None, id="no spec"),
-        pytest.param({"metadata": {"name": "cilium-x"}, "spec": {"nodeName": ""}}, None, id="empty node name"),
-        pytest.param(
-            an_unscheduled_pod("False"), UnplacedAgent(NODE, "Unschedulable: Too many pods"), id="unschedulable"
-        ),
-        pytest.param(an_unscheduled_pod(None), None, id="scheduler has not tried yet"),
-        pytest.param(an_unscheduled_pod("False", key="metadata.uid"), None, id="affinity to another field"),
-    ],
-)
-def test_an_agent_pod(raw: dict[str, Any], expected: AgentPod | UnplacedAgent | None) -> None:
-    assert facts.agent_pod(raw) == expected
-
-
-def scheduled_agent(raw: dict[str, Any]) -> AgentPod:
-    """The fact of an agent that is scheduled."""
-    pod = facts.agent_pod(raw)
-    assert isinstance(pod, AgentPod)
-    return pod
-
-
-def test_failure_and_crash_message_of_an_agent() -> None:
-    crashed = waiting("CrashLoopBackOff", last="kernel too old")
-    waiting_agent = scheduled_agent(a_raw_pod({"containerStatuses": [crashed]}))
-    restarted = scheduled_agent(a_raw_pod({"containerStatuses": [crashed | RUNS]}))
-    ready = {"conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [crashed | RUNS]}
-    ready_again = scheduled_agent(a_raw_pod(ready))
-
-    assert (waiting_agent.failure_message, waiting_agent.crash_message) == ("CrashLoopBackOff: kernel too old",) * 2
-    assert (restarted.failure_message, restarted.crash_message) == ("", "CrashLoopBackOff: kernel too old")
-    assert (ready_again.failure_message, ready_again.crash_message) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -270,12 +133,14 @@ def test_whether_a_controller_has_observed_its_workload(generation: int, observe
     status = numbers | ({} if observed is None else {"observedGeneration": observed})
     raw = {"metadata": {"generation": generation}, "spec": {"replicas": 2, "template": {}}, "status": status}
 
-    assert facts.cilium_operator(raw) == CiliumOperator(2, 1, expected, expected, generation)
+    assert facts.cilium_operator(raw)[0] == CiliumOperator(2, 1, expected, expected, generation)
     assert facts.agent_set(raw) == AgentSet(None, expected, generation)
 
 
 def test_a_deployment_without_numbers_has_one_replica_and_no_available_one() -> None:
-    assert facts.cilium_operator({"metadata": {}, "spec": {}}) == CiliumOperator(1, 0, observed=True, current=False)
+    expected = CiliumOperator(1, 0, observed=True, current=False)
+
+    assert facts.cilium_operator({"metadata": {}, "spec": {}}) == (expected, "")
 
 
 @pytest.mark.parametrize(
@@ -289,32 +154,9 @@ def test_a_deployment_without_numbers_has_one_replica_and_no_available_one() -> 
 def test_the_cilium_operator_is_current_without_old_replicas_and_with_an_available_one(
     status: dict[str, Any], current: bool
 ) -> None:
-    assert facts.cilium_operator({"metadata": {}, "spec": {}, "status": status}).current is current
+    operator, _ = facts.cilium_operator({"metadata": {}, "spec": {}, "status": status})
 
-
-RUNS = {"state": {"running": {"startedAt": "2026-03-01T11:00:00Z"}}}
-
-
-@pytest.mark.parametrize(
-    ("containers", "started"),
-    [
-        pytest.param([RUNS], True, id="running"),
-        pytest.param([RUNS, waiting("ContainerCreating")], False, id="one container is not running yet"),
-        pytest.param([], False, id="no containers"),
-    ],
-)
-def test_whether_all_containers_of_an_agent_started(containers: list[Any], started: bool) -> None:
-    pod = scheduled_agent(a_raw_pod({"conditions": [], "containerStatuses": containers}))
-
-    assert pod.started is started
-    assert pod.ready_since is None
-
-
-def test_the_time_since_which_an_agent_is_ready() -> None:
-    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-03-01T11:00:00Z"}
-    pod = scheduled_agent(a_raw_pod({"conditions": [ready]}))
-
-    assert pod.ready_since == EARLIER
+    assert operator.current is current
 
 
 def test_the_configuration_digest_of_the_daemon_set_is_in_its_pod_template() -> None:
@@ -351,30 +193,94 @@ def test_a_cilium_node(raw: dict[str, Any], expected: CiliumNode) -> None:
             id="two pod CIDRs",
         ),
         pytest.param({"cluster-pool-ipv4-mask-size": "x"}, PoolConfig((), None), id="mask size is not a number"),
+        pytest.param({"cluster-pool-ipv4-mask-size": "²"}, PoolConfig((), None), id="mask size is no ASCII digit"),
+        pytest.param({"cluster-pool-ipv4-mask-size": "9" * 5000}, PoolConfig((), None), id="mask size is too long"),
+        pytest.param({"cluster-pool-ipv4-mask-size": "33"}, PoolConfig((), None), id="mask size is too large"),
     ],
 )
 def test_the_ipam_settings_in_the_cilium_configuration(data: dict[str, str] | None, expected: PoolConfig) -> None:
     assert facts.config({"metadata": {"resourceVersion": "7"}, "data": data}) == (expected, "7")
 
 
-def test_a_record_is_parsed_as_it_was_written() -> None:
-    record = a_record(pod_cidrs=["10.1.0.0/16", "10.2.0.0/16"], revision=7)
-
-    assert facts.record({"data": facts.record_data(record)}) == record
-
-
-@pytest.mark.parametrize(
-    "edit",
-    [{"maskSize": "x"}, {"revision": ""}, {"initialVersion": None}, {"initialVersion": "foo"}],
-    ids=["mask size is not a number", "empty revision", "no version", "invalid version"],
-)
-def test_an_invalid_record_is_ignored(edit: dict[str, str | None]) -> None:
-    data = facts.record_data(a_record()) | edit
-
-    assert facts.record({"data": {key: value for key, value in data.items() if value is not None}}) is None
-    assert facts.record({}) is None
-
-
 def test_an_object_with_a_deletion_timestamp_is_terminating() -> None:
     assert facts.terminating({"metadata": {"deletionTimestamp": SINCE}})
     assert not facts.terminating({"metadata": {}})
+
+
+@pytest.mark.parametrize(("observed", "revision"), [(2, "4"), (1, "")], ids=["observed", "template not observed yet"])
+def test_the_present_template_is_that_of_the_replica_set_with_the_revision_of_the_deployment(
+    observed: int, revision: str
+) -> None:
+    def annotated(revision: str) -> dict[str, Any]:
+        return {"generation": 2, "annotations": {"deployment.kubernetes.io/revision": revision}}
+
+    deployment = {"metadata": annotated("4"), "spec": {}, "status": {"observedGeneration": observed}}
+    replica_set = {"metadata": annotated("4") | {"labels": {"pod-template-hash": "5f7"}}}
+
+    assert facts.cilium_operator(deployment)[1] == revision
+    assert facts.template_revision(replica_set) == ("5f7", "4")
+
+
+def test_the_identity_of_a_node() -> None:
+    raw = a_raw_node()
+    raw["metadata"]["uid"] = "u-1"
+    raw["status"]["nodeInfo"] = {
+        "bootID": "b-1",
+        "kernelVersion": "6.8.0",
+        "kubeletVersion": "v1.35.4",
+        "containerRuntimeVersion": "containerd://2.1.4",
+    }
+    node = facts.hybrid_node(raw)
+
+    assert (node.uid, node.boot_id, node.kernel, node.kubelet, node.runtime) == (
+        "u-1",
+        "b-1",
+        "6.8.0",
+        "v1.35.4",
+        "containerd://2.1.4",
+    )
+
+
+HEARTBEAT_FIELDS: dict[str, Any] = {"f:status": {"f:conditions": {'k:{"type":"Ready"}': {"f:lastHeartbeatTime": {}}}}}
+
+
+def a_write(at: str, owned: Any = HEARTBEAT_FIELDS, subresource: str = "status") -> dict[str, Any]:
+    return {"manager": "kubelet", "subresource": subresource, "time": at, "fieldsV1": owned}
+
+
+def a_node_with_heartbeat(heartbeat: str | None, *writes: Any) -> HybridNode:
+    raw = a_raw_node(conditions=[a_raw_ready("True", lastHeartbeatTime=heartbeat)])
+    raw["metadata"]["managedFields"] = list(writes)
+    return facts.hybrid_node(raw)
+
+
+AT, DAY_LATER = "2026-03-01T12:00:00Z", "2026-03-02T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "writes", "minutes"),
+    [
+        pytest.param(AT, [a_write("2026-03-01T12:00:59Z")], 0, id="below one minute"),
+        pytest.param(AT, [a_write("2026-03-01T12:01:00Z")], 1, id="one minute behind"),
+        pytest.param(DAY_LATER, [a_write(AT)], 1440, id="a day ahead"),
+        pytest.param(AT, [], 0, id="no managed fields"),
+        pytest.param(None, [a_write(DAY_LATER)], 0, id="no heartbeat"),
+        pytest.param(AT, [a_write(DAY_LATER, {"f:metadata": {}}, ""), a_write(AT)], 0, id="a later write of a label"),
+        pytest.param(AT, [a_write(DAY_LATER, {"f:status": {}}), a_write(AT)], 0, id="a later write of another status"),
+        pytest.param(AT, [a_write("2026-03-01T11:00:00Z"), a_write(AT)], 0, id="the previous kubelet wrote it before"),
+    ],
+)
+def test_the_clock_of_a_node_is_compared_with_that_of_the_api_server_at_its_heartbeat(
+    heartbeat: str | None, writes: list[Any], minutes: int
+) -> None:
+    assert a_node_with_heartbeat(heartbeat, *writes).clock_skew == minutes
+
+
+def test_the_clock_skew_of_a_node_does_not_flap() -> None:
+    seen = [0]
+    before = a_node_with_heartbeat(AT, a_write(AT))
+    for second in ("12:02:00", "12:01:59", "12:02:00", "12:04:10", "12:00:10", "12:00:59"):
+        before = facts.merge_node(before, a_node_with_heartbeat(AT, a_write(f"2026-03-01T{second}Z")))
+        seen.append(before.clock_skew)
+
+    assert seen == [0, 2, 2, 2, 4, 0, 0]

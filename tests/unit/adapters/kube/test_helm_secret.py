@@ -15,16 +15,22 @@ from cilium_hybrid.adapters.kube.helm_secret import (
     REVISION_LABEL,
     ROLLBACK_LABEL,
     SPEC_DIGEST_LABEL,
-    label_rollback,
+    Mark,
+    chart_digest,
+    copied_revision,
+    first_deployed,
     manifests,
-    released_pool,
+    mark,
+    payload,
+    release_payload,
     revision,
     revision_labels,
     secret_name,
     unlock,
+    verified_copy,
 )
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.observation import PoolConfig
+from cilium_hybrid.plan.observation import PoolConfig, ReleasePayload
 from strategies import versions
 
 DIGESTS = st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256:{digest.hex()}")
@@ -60,18 +66,24 @@ def test_a_revision_without_valid_labels_is_not_managed(number: int, labels: dic
     assert revision(a_secret(number, "deployed", labels)) == a_foreign_revision(number)
 
 
-def test_a_rollback_is_not_managed_until_it_is_labelled() -> None:
-    copied = a_secret(5, "deployed", revision_labels(a_revision(2)))
-    whole = {**copied, "metadata": copied["metadata"] | {"managedFields": []}, "data": {"release": "x"}}
-    labelled = label_rollback(whole)
-    assert labelled is not None
+def test_a_copied_label_does_not_make_a_revision_managed() -> None:
+    """Helm copies the labels on a rollback, and on an upgrade by an admin."""
+    copied = a_secret(5, "deployed", revision_labels(replace(a_revision(4), rolled_back_to=2)))
 
-    assert revision(copied) == replace(a_foreign_revision(5), rolled_back_to=2)
-    assert revision(labelled) == replace(a_revision(5), rolled_back_to=2)
-    assert "managedFields" not in labelled["metadata"]
-    assert labelled["data"] == whole["data"]
-    assert label_rollback(labelled) is None
-    assert label_rollback(a_secret(1, "deployed")) is None
+    assert revision(copied) == a_foreign_revision(5)
+
+
+def test_a_restored_revision_is_recognized_by_its_label() -> None:
+    restored = replace(a_revision(5), rolled_back_to=2)
+
+    assert revision(a_secret(5, "deployed", revision_labels(restored))) == restored
+
+
+@pytest.mark.parametrize("label", ["5", "5.", "5.x", "", "6.2"])
+def test_an_invalid_rollback_label_is_ignored(label: str) -> None:
+    labels = revision_labels(a_revision(5)) | {ROLLBACK_LABEL: label}
+
+    assert revision(a_secret(5, "deployed", labels)) == a_revision(5)
 
 
 def test_the_rollback_label_of_another_revision_is_ignored() -> None:
@@ -179,11 +191,76 @@ def test_the_spec_digest_is_ignored_if_invalid_or_not_managed() -> None:
     assert unmanaged == a_foreign_revision(3)
 
 
-def test_a_labelled_rollback_has_the_spec_digest_of_its_target() -> None:
-    labelled = label_rollback(a_secret(5, "deployed", revision_labels(a_revision(2, spec_digest=OTHER_DIGEST))))
+@pytest.mark.parametrize(("verdict", "other"), [("verified", "rejected"), ("rejected", "verified")])
+def test_a_mark_is_a_label_with_the_number_of_the_revision(verdict: Mark, other: Mark) -> None:
+    marked = mark(a_full_secret("deployed"), other)
+    assert marked is not None
+    marked = mark(marked, verdict)
+    assert marked is not None
+    found = revision(marked)
+    assert found is not None
+    copied = marked["metadata"]["labels"] | {"version": "3", REVISION_LABEL: "3"}
+    next_one = revision(marked | {"metadata": marked["metadata"] | {"labels": copied}})
 
-    assert labelled is not None
-    assert revision(labelled) == replace(a_revision(5, spec_digest=OTHER_DIGEST), rolled_back_to=2)
+    assert {"verified": found.verified, "rejected": found.rejected} == {verdict: True, other: False}
+    assert "managedFields" not in marked["metadata"]
+    assert marked["data"] == a_full_secret("deployed")["data"]
+    assert next_one is not None
+    assert (next_one.managed, next_one.verified, next_one.rejected) == (True, False, False)
+
+
+def test_only_a_revision_of_the_operator_is_marked() -> None:
+    foreign = a_full_secret("deployed")
+    foreign["metadata"]["labels"][REVISION_LABEL] = "1"
+
+    assert mark(foreign, "verified") is None
+    assert mark(a_secret(1, "deployed", {"version": "x"}), "verified") is None
+
+
+def test_a_foreign_revision_is_neither_verified_nor_rejected() -> None:
+    labels = {"ciliumhybrid.io/verified": "2", "ciliumhybrid.io/rejected": "2"}
+
+    assert revision(a_secret(2, "deployed", labels)) == a_foreign_revision(2)
+
+
+def test_the_copy_of_a_verified_revision_is_no_revision_to_helm() -> None:
+    secret = a_full_secret("deployed")
+    copy = verified_copy(secret, "kube-system")
+
+    assert copy["metadata"]["name"] == "cilium-hybrid-verified"
+    assert {name for name in copy["metadata"]["labels"] if not name.startswith("ciliumhybrid.io/")} == set()
+    assert copied_revision(copy) == 2
+    assert chart_digest(copy) == chart_digest(secret) == DIGEST
+    assert first_deployed(copy) == "x"
+    assert payload(copy) == payload(secret)
+
+
+def test_a_copy_without_labels_is_of_no_revision() -> None:
+    assert copied_revision({"metadata": {}}) is None
+    assert chart_digest({"metadata": {}}) == ""
+    assert first_deployed({"metadata": {}}) == ""
+
+
+def test_the_version_of_the_secret_and_who_wrote_its_payload() -> None:
+    secret = a_full_secret("deployed")
+    secret["metadata"]["managedFields"] = [
+        {"manager": "kubectl-label", "fieldsV1": {"f:metadata": {}}},
+        {"manager": "Terraform", "fieldsV1": {"f:data": {"f:release": {}}, "f:metadata": {}}},
+    ]
+    found = revision(secret)
+
+    assert found is not None
+    assert (found.changed, found.manager) == ("7", "Terraform")
+
+
+@pytest.mark.parametrize("fields", [None, [{}], [{"manager": "x", "fieldsV1": None}]])
+def test_an_unknown_manager(fields: Any) -> None:
+    secret = a_secret(1, "deployed")
+    secret["metadata"]["managedFields"] = fields
+    found = revision(secret)
+
+    assert found is not None
+    assert found.manager == ""
 
 
 def with_manifest(manifest: object) -> dict[str, Any]:
@@ -214,6 +291,14 @@ def test_manifests_of_a_revision(secret: dict[str, Any], found: list[dict[str, A
     assert list(manifests(secret)) == found
 
 
+def with_payload(content: bytes) -> dict[str, Any]:
+    return a_secret(2, "deployed") | {"data": {"release": base64.b64encode(base64.b64encode(content)).decode()}}
+
+
+def with_release(release: object) -> dict[str, Any]:
+    return a_secret(2, "deployed") | {"data": {"release": packed(release)}}
+
+
 def with_config(config: object) -> dict[str, Any]:
     return a_secret(2, "deployed") | {"data": {"release": packed(RELEASE | {"config": config})}}
 
@@ -238,8 +323,48 @@ POOLS = {"clusterPoolIPv4PodCIDRList": ["10.85.0.0/16"], "clusterPoolIPv4MaskSiz
     ],
 )
 def test_ipam_settings_of_a_revision(secret: dict[str, Any], found: PoolConfig | None) -> None:
-    assert released_pool(secret) == found
+    assert release_payload(secret).pool == found
 
 
 def test_the_name_of_the_secret_is_that_of_helm() -> None:
     assert secret_name(7) == "sh.helm.release.v1.cilium.v7"
+
+
+POOL_VALUES = {"ipam": {"operator": POOLS}, "upgradeCompatibility": "1.16"}
+
+
+@pytest.mark.parametrize(
+    ("secret", "found"),
+    [
+        pytest.param(
+            with_config(POOL_VALUES),
+            ReleasePayload(chart_version=VERSION, initial_series="1.16", pool=PoolConfig(("10.85.0.0/16",), 25)),
+            id="everything",
+        ),
+        pytest.param(with_config(None), ReleasePayload(chart_version=VERSION), id="no values"),
+        pytest.param(with_config({"upgradeCompatibility": ""}), ReleasePayload(chart_version=VERSION), id="empty"),
+        pytest.param(with_config(["list"]), ReleasePayload(chart_version=VERSION), id="values are no map"),
+        pytest.param(with_release({"chart": None}), ReleasePayload(), id="no chart"),
+        pytest.param(with_release({"chart": {"metadata": None}}), ReleasePayload(), id="no metadata"),
+        pytest.param(with_release({}), ReleasePayload(), id="empty release"),
+        pytest.param(with_release([]), ReleasePayload(readable=False), id="not a map"),
+        pytest.param(with_payload(b"no gzip"), ReleasePayload(readable=False), id="not compressed"),
+        pytest.param(with_payload(gzip.compress(b"{")), ReleasePayload(readable=False), id="not JSON"),
+        pytest.param(with_payload(gzip.compress(b"\xff")), ReleasePayload(readable=False), id="not UTF-8"),
+        pytest.param(with_payload(gzip.compress(b"[" * 100_000)), ReleasePayload(readable=False), id="too deep"),
+        pytest.param(with_payload(gzip.compress(b"{}")[:-9]), ReleasePayload(readable=False), id="truncated"),
+        pytest.param(a_secret(2, "deployed"), ReleasePayload(readable=False), id="no data"),
+        pytest.param(a_secret(2, "deployed") | {"data": None}, ReleasePayload(readable=False), id="data is null"),
+    ],
+)
+def test_what_decisions_need_of_a_payload(secret: dict[str, Any], found: ReleasePayload) -> None:
+    assert release_payload(secret) == found
+    # Whatever it contains, nothing is raised.
+    unlock(secret)
+    manifests(secret)
+
+
+def test_a_payload_that_expands_too_far_is_not_read() -> None:
+    secret = with_payload(gzip.compress(b" " * 40_000_000 + b"{}"))
+
+    assert release_payload(secret) == ReleasePayload(readable=False)

@@ -3,7 +3,12 @@ from typing import Any
 
 import pytest
 
-from cilium_hybrid.adapters.kube.pod_failure import crash_message, failure_message, keep_pull_error, shorten
+from cilium_hybrid.adapters.kube.pod_failure import (
+    crash_message,
+    failure_message,
+    keep_pull_error,
+    shorten,
+)
 
 LOG = (
     'time="2026-03-01T11:00:00.123Z" level=info msg=start\n'

@@ -55,7 +55,7 @@ def test_a_preflight_pod_has_its_owner_and_creation_time(app: str) -> None:
 
 
 def test_a_pod_with_the_agent_label_is_an_agent() -> None:
-    assert pod(a_raw_pod("cilium")) == AgentPod("x", NODE, ready=False, config_digest=None)
+    assert pod(a_raw_pod("cilium")) == AgentPod("x", NODE, ready=False, config_digest=None, created_at=EARLIER)
     assert pod(a_raw_pod("cilium", spec={"containers": []})) is None
 
 

@@ -1,191 +1,95 @@
-from dataclasses import replace
+"""To which revision the way back leads, if to any."""
+
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from builders import (
-    DIGEST,
-    OTHER_DIGEST,
-    a_foreign_revision,
-    a_node,
-    a_record,
-    a_revision,
-    a_revision_of,
-    a_spec,
-    an_agent,
-    an_observation,
-)
-from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.plan.actions import Action, LabelRollback, Nothing, RestartAgents, Rollback, Unlock, WriteRecord
-from cilium_hybrid.plan.decide import decide
-from cilium_hybrid.plan.observation import AgentSet, Observation, Rejected, Revision
-from cilium_hybrid.plan.release import desired_release, spec_digest
-from cilium_hybrid.plan.rollout.rollout import NO_ROLLOUT, RolloutPlan, RolloutStep
-from evaluations import an_evaluation
+from builders import a_foreign_revision, a_record, a_revision, an_agent, an_observation
+from cilium_hybrid.plan.observation import Revision
+from cilium_hybrid.plan.record import Rejected
+from cilium_hybrid.plan.rollout.rollback import find_way_back, newest_agent_version
 
-DESIRED = desired_release(a_spec(), an_observation())
-GOOD = a_revision(1, status="superseded", values_digest=OTHER_DIGEST)
-BAD = a_revision_of(DESIRED, 2)
-REJECTED = Rejected(2, 7, spec_digest(DESIRED), "the new agent fails on a (Crash)")
-RECORD = a_record(revision=2)
-PAUSE = {"upgrade": {"onFailure": "Pause"}}
-FAILED = RolloutPlan(RolloutStep.FAILED, REJECTED.message)
+OLDER = a_revision(1, status="superseded", version="1.16.9-0", verified=True)
+VERIFIED = a_revision(2, status="superseded", verified=True)
+UNVERIFIED = a_revision(3, status="superseded")
+BAD = a_revision(4, version="1.18.8-1", rejected=True)
 
 
-def after(
-    *revisions: Revision, rejected: Rejected | None = REJECTED, verified: int | None = 1, healthy: bool = False
-) -> Observation:
-    record = replace(a_record(revision=2), verified=verified, rejected=rejected)
-    agents = [an_agent(config_digest=DIGEST, ready=healthy)]
-    run = AgentSet(DIGEST, observed=True)
-    return an_observation(*revisions, record=record, nodes=[a_node()], agents=agents, agent_set=run)
-
-
-def decision_of(
-    observation: Observation, rollout: RolloutPlan = NO_ROLLOUT, generation: int = 7, **more: Any
-) -> tuple[Action, Reason, bool]:
-    decision = decide(an_evaluation(observation=observation, rollout=rollout, generation=generation, **more))
-    return decision.action, decision.reason, decision.stalled
-
-
-def test_the_failure_is_recorded_before_the_rollback() -> None:
-    observation = after(GOOD, BAD, rejected=None)
-    rejected = replace(observation.record, rejected=REJECTED) if observation.record else None
-
-    assert decision_of(observation, FAILED) == (WriteRecord(rejected), Reason.ROLLING_BACK, False)  # type: ignore[arg-type] # there is one
-
-
-@pytest.mark.parametrize(
-    ("observation", "spec", "words"),
-    [
-        pytest.param(
-            after(GOOD, BAD, rejected=None),
-            {"upgrade": {"onFailure": "Pause"}},
-            "spec.upgrade.onFailure is Pause",
-            id="spec.upgrade.onFailure is Pause",
-        ),
-        pytest.param(
-            after(GOOD, BAD, rejected=None, verified=None),
-            {},
-            "no verified revision",
-            id="no revision was ever verified",
-        ),
-        pytest.param(
-            after(BAD, rejected=None),
-            {},
-            "no verified revision",
-            id="Helm does not have the verified revision any more",
-        ),
-    ],
-)
-def test_without_a_verified_revision_the_rollout_stops(
-    observation: Observation, spec: dict[str, Any], words: str
-) -> None:
-    decision = decide(an_evaluation(a_spec(**spec), observation, rollout=FAILED, generation=7))
-
-    assert (decision.action, decision.reason, decision.stalled) == (Nothing(), Reason.ROLLOUT_STALLED, True)
-    assert words in decision.message
-    assert decision.message.startswith(REJECTED.message)
-
-
-UNLABELED = replace(a_foreign_revision(3), rolled_back_to=1)
-ROLLED_BACK = replace(a_revision(3, values_digest=OTHER_DIGEST), rolled_back_to=1)
-BAD_BEFORE = replace(BAD, status="superseded")
-
-
-@pytest.mark.parametrize(
-    ("observation", "rollout", "expected"),
-    [
-        pytest.param(after(GOOD, BAD), FAILED, (Rollback(1, 3), Reason.ROLLING_BACK, False), id="roll back"),
-        pytest.param(
-            after(GOOD, BAD, replace(UNLABELED, status="pending-rollback")),
-            NO_ROLLOUT,
-            (Unlock(3), Reason.ROLLING_BACK, False),
-            id="Helm was interrupted",
-        ),
-        pytest.param(
-            after(GOOD, BAD, replace(UNLABELED, status="failed")),
-            NO_ROLLOUT,
-            (Rollback(1, 4), Reason.ROLLING_BACK, False),
-            id="Helm failed",
-        ),
-        pytest.param(
-            after(GOOD, BAD_BEFORE, UNLABELED),
-            NO_ROLLOUT,
-            (LabelRollback(3), Reason.ROLLING_BACK, False),
-            id="label the new revision",
-        ),
-        pytest.param(
-            after(GOOD, BAD_BEFORE, a_foreign_revision(3)),
-            NO_ROLLOUT,
-            (Nothing(), Reason.FOREIGN_REVISION, True),
-            id="someone else made a revision first",
-        ),
-        pytest.param(
-            after(GOOD, BAD_BEFORE, ROLLED_BACK),
-            RolloutPlan(RolloutStep.RESTART, "x", ("cilium-a",)),
-            (RestartAgents(("cilium-a",)), Reason.ROLLING_BACK, False),
-            id="restart the agents that were updated",
-        ),
-        pytest.param(
-            after(GOOD, BAD_BEFORE, ROLLED_BACK),
-            RolloutPlan(RolloutStep.WAIT, "x"),
-            (Nothing(), Reason.ROLLING_BACK, False),
-            id="wait for the agents",
-        ),
-        pytest.param(
-            after(GOOD, BAD_BEFORE, ROLLED_BACK),
-            NO_ROLLOUT,
-            (Nothing(), Reason.ROLLED_BACK, True),
-            id="no second attempt",
-        ),
-        pytest.param(
-            after(GOOD, BAD_BEFORE, ROLLED_BACK, healthy=True, verified=3),
-            NO_ROLLOUT,
-            (Nothing(), Reason.ROLLED_BACK, True),
-            id="verified",
-        ),
-    ],
-)
-def test_the_steps_of_a_rollback(
-    observation: Observation, rollout: RolloutPlan, expected: tuple[Action, Reason, bool]
-) -> None:
-    assert decision_of(observation, rollout) == expected
-
-
-def test_the_restored_revision_is_recorded_as_verified() -> None:
-    observation = after(GOOD, BAD_BEFORE, ROLLED_BACK, healthy=True)
-    action, reason, _ = decision_of(observation)
-
-    assert reason is Reason.ROLLED_BACK
-    assert isinstance(action, WriteRecord)
-    assert (action.record.verified, action.record.rejected) == (3, REJECTED)
-
-
-def test_the_message_names_the_nodes_and_the_restored_revision() -> None:
-    decision = decide(an_evaluation(observation=after(GOOD, BAD_BEFORE, ROLLED_BACK), generation=7))
-
-    assert decision.message == (
-        "the new agent fails on a (Crash); revision 3 restored the previous release, and the change is not retried; "
-        "change the spec"
+def way_back(revisions: Sequence[Revision], *, rejected: int = 4, agent: str | None = None, **record: Any) -> Any:
+    agents = [] if agent is None else [an_agent(version=agent)]
+    return find_way_back(
+        an_observation(*revisions, agents=agents), a_record(**record), Rejected(rejected, "sha256:x", "it failed")
     )
 
 
-def test_the_restored_revision_is_labeled_even_if_the_spec_has_changed() -> None:
-    observation = after(GOOD, BAD_BEFORE, UNLABELED)
+@pytest.mark.parametrize(
+    ("revisions", "record", "target"),
+    [
+        pytest.param([OLDER, VERIFIED, UNVERIFIED, BAD], {}, 2, id="the newest verified one"),
+        pytest.param([a_revision(1), UNVERIFIED, BAD], {"verified": 1}, 1, id="verified by the record"),
+        pytest.param(
+            [VERIFIED, a_revision(3, status="superseded", verified=True, rejected=True), BAD],
+            {},
+            2,
+            id="not one that was rejected later",
+        ),
+        pytest.param(
+            [VERIFIED, a_revision(3, status="failed", verified=True), BAD], {}, 2, id="not one that Helm left half done"
+        ),
+        pytest.param([VERIFIED, BAD, a_revision(5, verified=True)], {}, 2, id="not one that is newer"),
+    ],
+)
+def test_the_target(revisions: Sequence[Revision], record: dict[str, Any], target: int) -> None:
+    found = way_back(revisions, **record)
 
-    assert decision_of(observation, generation=8)[0] == LabelRollback(3)
-    assert decision_of(replace(observation, record=a_record()), generation=8)[1] is Reason.FOREIGN_REVISION
-    assert (
-        decision_of(after(GOOD, BAD_BEFORE, replace(UNLABELED, rolled_back_to=2)), generation=8)[1]
-        is Reason.FOREIGN_REVISION
-    )
+    assert found.target is not None
+    assert (found.target.number, found.refusal) == (target, "")
 
 
-def test_another_generation_or_another_release_is_tried() -> None:
-    observation = after(GOOD, BAD_BEFORE, ROLLED_BACK)
-    other = a_spec(values={"debug": {"enabled": True}})
+@pytest.mark.parametrize(
+    ("revisions", "more", "refusal"),
+    [
+        pytest.param([UNVERIFIED, BAD], {}, "there is no verified revision", id="none was ever verified"),
+        pytest.param([VERIFIED], {"rejected": 2}, "there is no verified revision", id="the rejected one itself"),
+        pytest.param(
+            [VERIFIED, a_revision(3, status="uninstalled"), a_revision(4)],
+            {},
+            "there is no verified revision",
+            id="only one of an earlier installation",
+        ),
+        pytest.param(
+            [VERIFIED, a_foreign_revision(3), BAD], {}, "revision 3, which this operator", id="foreign between"
+        ),
+        pytest.param([VERIFIED, BAD, a_foreign_revision(5)], {}, "revision 5, which this operator", id="foreign after"),
+        pytest.param(
+            [OLDER, BAD], {}, "more than one minor version older", id="two minors older than the rejected one"
+        ),
+        pytest.param([VERIFIED, BAD], {"agent": "1.19.4"}, "more than one minor version", id="two older than an agent"),
+    ],
+)
+def test_why_there_is_no_way_back(revisions: Sequence[Revision], more: dict[str, Any], refusal: str) -> None:
+    found = way_back(revisions, **more)
 
-    assert decision_of(observation, generation=8)[1] is Reason.CONFIGURING
-    assert decision_of(observation, spec=other)[1] is Reason.CONFIGURING
-    assert decision_of(observation)[1] is Reason.ROLLED_BACK
+    assert found.target is None
+    assert refusal in found.refusal
+
+
+def test_a_verified_revision_that_helm_has_pruned_is_restored_from_the_kept_payload() -> None:
+    kept = [a_revision(number) for number in range(4, 14)]
+
+    found = way_back(kept, rejected=13, verified=2, chart_version="1.17.9-0")
+
+    assert found.target is not None
+    assert (found.target.number, found.target.chart_version) == (2, "1.17.9-0")
+
+
+def test_agents_that_never_reached_the_next_minor_allow_an_older_target() -> None:
+    assert way_back([OLDER, BAD], agent="1.17.9").target == OLDER
+
+
+def test_the_newest_version_of_all_agents_counts() -> None:
+    agents = [an_agent("a", version="1.17.9"), an_agent("b", version="1.18.1"), an_agent("c", version="latest")]
+
+    assert str(newest_agent_version(an_observation(agents=agents))) == "1.18.1"
+    assert newest_agent_version(an_observation(agents=[an_agent(version=None)])) is None

@@ -1,286 +1,294 @@
-from collections.abc import Iterable
+"""The order in which agents are restarted: canaries, groups, the budget, the node of this operator."""
+
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from builders import DIGEST, EARLIER, NOW, OTHER_DIGEST, a_node, an_agent, an_observation
-from cilium_hybrid.api.status import RolloutStatus
-from cilium_hybrid.api.upgrade import DEFAULT_GROUP, Rollout
-from cilium_hybrid.plan.observation import AgentPod, AgentSet, CiliumOperator, HybridNode, Observation
-from cilium_hybrid.plan.rollout.rollout import (
-    NO_ROLLOUT,
-    RolloutPlan,
-    RolloutStep,
-    max_unavailable_nodes,
-    plan_rollout,
+from builders import OTHER_DIGEST
+from cilium_hybrid.plan.observation import CiliumOperator
+from cilium_hybrid.plan.rollout.plan import NO_ROLLOUT, RolloutStep
+from unit.plan.rollout.site import CURRENT, READY, STARTED, Site, a_site, settings
+
+
+def test_no_rollout_without_a_digest_or_a_node() -> None:
+    assert a_site("").tick() == NO_ROLLOUT
+    assert a_site("ab", judged=False, digest=OTHER_DIGEST).tick().step is RolloutStep.DONE
+
+
+@pytest.mark.parametrize(
+    ("operator", "waiting"),
+    [
+        pytest.param(None, "waiting for the Cilium operator to be created", id="missing"),
+        pytest.param(
+            replace(CURRENT, current=False),
+            "waiting for the Cilium operator: 2 of 2 replicas available, not all of them up to date",
+            id="outdated",
+        ),
+        pytest.param(
+            replace(CURRENT, available=0, current=False),
+            "waiting for the Cilium operator: 0 of 2 replicas available",
+            id="starting",
+        ),
+    ],
 )
-
-CURRENT = CiliumOperator(2, 2, observed=True, current=True)
-SETTINGS = Rollout.model_validate({"soak": "30s", "progressDeadline": "10m"})
-
-
-def settings(**edit: Any) -> Rollout:
-    return Rollout.model_validate({"soak": "30s", "progressDeadline": "10m"} | edit)
-
-
-def old(name: str, **edit: Any) -> AgentPod:
-    return replace(an_agent(name, config_digest=OTHER_DIGEST), **edit)
-
-
-def new(name: str, **edit: Any) -> AgentPod:
-    facts: dict[str, Any] = {"ready_since": EARLIER, "started": True} | edit
-    return replace(an_agent(name), **facts)
-
-
-def node(name: str, zone: str = "", **edit: Any) -> HybridNode:
-    return replace(a_node(name, **edit), labels={DEFAULT_GROUP: zone} if zone else {})
-
-
-def cluster(
-    *agents: AgentPod, nodes: Iterable[HybridNode] | None = None, operator: CiliumOperator | None = CURRENT
-) -> Observation:
-    members = [node(agent.node) for agent in agents] if nodes is None else nodes
-    run = AgentSet(DIGEST, observed=True)
-    return an_observation(agents=agents, nodes=members, cilium_operator=operator, agent_set=run)
-
-
-def plan_of(
-    observation: Observation,
-    previous: RolloutStatus | None = None,
-    *,
-    rules: Rollout = SETTINGS,
-    own: str | None = None,
-    now: datetime = NOW,
-) -> RolloutPlan:
-    return plan_rollout(observation, DIGEST, rules, previous, own, now)
-
-
-def before(updated: int = 0, total: int = 3, outdated: int = 3, at: datetime = NOW) -> RolloutStatus:
-    return RolloutStatus(updated=updated, total=total, outdated=outdated, last_progress_at=at)
-
-
-def restarted(plan: RolloutPlan) -> list[str]:
-    assert plan.step is RolloutStep.RESTART
-    return [pod.removeprefix("cilium-") for pod in plan.pods]
-
-
-def test_no_rollout_without_an_outdated_agent() -> None:
-    assert plan_of(cluster(new("a"), new("b"))) == NO_ROLLOUT
-    assert plan_of(cluster(new("a"), new("b", ready=False))) == NO_ROLLOUT
-    assert plan_of(cluster(new("a")), before()) == NO_ROLLOUT
-
-
-@pytest.mark.parametrize("operator", [None, replace(CURRENT, current=False)], ids=["missing", "outdated"])
-def test_the_cilium_operator_is_updated_first(operator: CiliumOperator | None) -> None:
-    plan = plan_of(cluster(old("a"), old("b"), operator=operator))
+def test_the_cilium_operator_is_updated_first(operator: CiliumOperator | None, waiting: str) -> None:
+    plan = a_site("ab", operator=operator).tick()
 
     assert plan.step is RolloutStep.WAIT
-    assert "waiting for the Cilium operator to be updated" in plan.message
+    assert plan.message == f"0 of 2 connected nodes updated; {waiting}"
 
 
 def test_a_rollback_does_not_wait_for_the_cilium_operator() -> None:
-    deployed = replace(CURRENT, current=False)
-    plan = plan_rollout(
-        cluster(old("a"), new("b"), operator=deployed), DIGEST, SETTINGS, before(1), None, NOW, rolling_back=True
-    )
+    site = a_site("ab", operator=replace(CURRENT, current=False), rolling_back=True, judged=False)
 
-    assert restarted(plan) == ["a"]
+    assert site.tick().step is RolloutStep.RESTART
 
 
-@pytest.mark.parametrize(
-    "agents",
-    [None, AgentSet(OTHER_DIGEST, observed=True), AgentSet(DIGEST, observed=False)],
-    ids=["missing", "not updated", "not observed by its controller"],
-)
-def test_no_agent_is_restarted_before_the_daemonset_is_updated(agents: AgentSet | None) -> None:
-    plan = plan_of(replace(cluster(old("a"), old("b")), agent_set=agents))
+def test_no_agent_is_restarted_before_the_daemonset_is_updated() -> None:
+    plan = a_site("ab", daemonset_updated=False).tick()
 
     assert plan.step is RolloutStep.WAIT
-    assert "waiting for DaemonSet cilium to be updated" in plan.message
+    assert plan.message == "0 of 2 connected nodes updated; waiting for DaemonSet cilium to be updated"
 
 
-def test_one_canary_is_restarted_first() -> None:
-    plan = plan_of(cluster(old("a"), old("b"), old("c")))
+def test_one_canary_is_restarted_first_and_written_to_the_record() -> None:
+    site = a_site("abc")
+    pod = site.agents["a"]
+    plan = site.tick()
 
-    assert restarted(plan) == ["a"]
     assert plan.message == "0 of 3 connected nodes updated; restarting canary a"
-    assert plan.status == before()
+    assert [(ref.name, ref.uid) for ref in plan.pods] == [(pod.name, pod.uid)]
+    assert plan.first
+    assert plan.record is not None
+    node = plan.record.nodes["a"]
+    assert (node.pod_uid, node.node_uid, node.boot_id) == (pod.uid, site.nodes["a"].uid, site.nodes["a"].boot_id)
+    assert (node.healthy, node.canary, node.elapsed) == (True, True, 0.0)
 
 
-LATE = NOW - timedelta(minutes=10)
-SOAKING = {"ready_since": NOW - timedelta(seconds=10)}
+def test_only_the_first_restart_is_the_first() -> None:
+    site = a_site("abc")
+    firsts = [plan.first for _ in range(12) if (plan := site.tick(10)).step is RolloutStep.RESTART]
+
+    assert firsts == [True, False, False]
+
+
+def test_the_canary_soaks_before_the_next_node() -> None:
+    site = a_site("abc")
+    site.tick()
+    plans = [site.tick(10) for _ in range(5)]
+
+    assert [plan.step.value for plan in plans] == ["Wait", "Wait", "Wait", "Restart", "Restart"]
+    assert plans[0].message == "1 of 3 connected nodes updated; soaking canary a"
+    assert site.restarted == ["a", "b", "c"]
+
+
+def test_the_soak_time_begins_when_the_agent_was_seen_ready() -> None:
+    site = a_site("ab", new=lambda _: STARTED)
+    site.tick()
+    site.run(60)
+    site.agent("a", ready=True)
+    site.tick(30)
+
+    assert site.run(20).step is RolloutStep.WAIT
+    assert site.tick(10).step is RolloutStep.RESTART
+
+
+def test_an_interruption_restarts_the_soak_time() -> None:
+    site = a_site("ab")
+    site.tick()
+    site.run(20)
+    site.agent("a", ready=False)
+    site.tick(5)
+    site.agent("a", ready=True)
+
+    assert site.run(25).step is RolloutStep.WAIT
+    assert site.run(10).step is RolloutStep.RESTART
 
 
 @pytest.mark.parametrize(
-    ("agents", "rules", "expected"),
+    ("rules", "expected"),
     [
-        pytest.param([new("a", ready=False), old("b")], {}, [], id="the canary is not ready"),
-        pytest.param([new("a", **SOAKING), old("b")], {}, [], id="the canary is soaking"),
-        pytest.param([new("a"), old("b"), old("c")], {}, ["b"], id="then one node at a time"),
-        pytest.param([new("a"), new("b", ready=False), old("c")], {}, [], id="one node waits for another"),
-        pytest.param([new("a"), old("b"), old("c")], {"maxUnavailable": 2}, ["b", "c"], id="two nodes at a time"),
-        pytest.param(
-            [new("a"), new("b", ready=False), old("c")],
-            {"maxUnavailable": 2},
-            ["c"],
-            id="one restarts while another is restarting",
-        ),
-        pytest.param([old("a"), old("b"), old("c")], {"canary": 2}, ["a"], id="two canaries, one at a time"),
-        pytest.param(
-            [old("a"), old("b"), old("c")], {"canary": 2, "maxUnavailable": 5}, ["a", "b"], id="two canaries at once"
-        ),
-        pytest.param([old("a"), old("b")], {"canary": 9, "maxUnavailable": 9}, ["a", "b"], id="all nodes are canaries"),
-        pytest.param([new("a"), old("b", ready=False), old("c")], {}, ["b"], id="an unhealthy agent first"),
-        pytest.param([old("a", ready=False), old("b")], {}, ["b"], id="an unhealthy agent is no canary"),
-        pytest.param([new("a"), old("b")], {"soak": "0s"}, ["b"], id="no soak time"),
+        pytest.param({"canary": 2}, [["a"], ["b"], ["c"], ["d"]], id="two canaries, one at a time"),
+        pytest.param({"canary": 2, "maxUnavailable": 5}, [["a", "b"], ["c", "d"]], id="two canaries at once"),
+        pytest.param({"maxUnavailable": 2}, [["a"], ["b", "c"], ["d"]], id="two nodes at a time"),
+        pytest.param({"maxUnavailable": "50%"}, [["a"], ["b", "c"], ["d"]], id="half of the nodes at a time"),
+        pytest.param({"canary": 9, "maxUnavailable": 9}, [["a", "b", "c", "d"]], id="all nodes are canaries"),
+        pytest.param({"soak": "0s"}, [["a"], ["b"], ["c"], ["d"]], id="no soak time"),
     ],
 )
-def test_the_order(agents: list[AgentPod], rules: dict[str, Any], expected: list[str]) -> None:
-    plan = plan_of(cluster(*agents), before(total=len(agents), outdated=9), rules=settings(**rules))
+def test_the_order(rules: dict[str, Any], expected: list[list[str]]) -> None:
+    site = a_site("abcd", rules=settings(**rules))
+    steps = []
+    for _ in range(40):
+        before = len(site.restarted)
+        site.tick(10)
+        steps.append(site.restarted[before:])
 
-    assert (restarted(plan) if plan.step is RolloutStep.RESTART else []) == expected
-
-
-def test_the_plan_is_rechecked_when_the_soak_time_ends() -> None:
-    assert plan_of(cluster(new("a", **SOAKING), old("b"))).recheck_at == NOW + timedelta(seconds=20)
-
-
-def test_a_soak_time_longer_than_the_deadline_is_not_a_lack_of_progress() -> None:
-    rules = settings(soak="1h", progressDeadline="1m")
-    late = before(updated=1, total=2, outdated=1, at=LATE)
-
-    assert plan_of(cluster(new("a", **SOAKING), old("b")), late, rules=rules).step is RolloutStep.WAIT
+    assert [names for names in steps if names] == expected
 
 
 def test_groups_are_updated_one_after_another_each_with_its_canary() -> None:
-    nodes = [node("a1", "a"), node("a2", "a"), node("b1", "b"), node("b2", "b")]
+    site = Site({"a1": "a", "b1": "b", "a2": "a", "b2": "b"})
+    messages = [plan.message for _ in range(30) if (plan := site.tick(10)).step is RolloutStep.RESTART]
 
-    def after(*fresh: str, **edit: Any) -> RolloutPlan:
-        agents = [new(n.name, **edit) if n.name in fresh else old(n.name) for n in nodes]
-        return plan_of(cluster(*agents, nodes=nodes))
+    assert site.restarted == ["a1", "a2", "b1", "b2"]
+    assert ["canary" in message for message in messages] == [True, False, True, False]
 
-    assert restarted(after()) == ["a1"]
-    assert restarted(after("a1")) == ["a2"]
-    assert restarted(after("a1", "a2")) == ["b1"]
-    assert after("a1", "a2", "b1", **SOAKING).step is RolloutStep.WAIT
-    assert restarted(after("a1", "a2", "b1")) == ["b2"]
+
+def test_a_node_that_returns_to_a_finished_group_is_a_canary_again_only_if_none_has_settled() -> None:
+    site = Site({"a1": "a", "a2": "a", "b1": "b"})
+    site.disconnect("a2")
+    site.run(40)
+    opened = None if site.record is None else site.record.open_groups
+    site.reconnect("a2")
+    site.agent("a2", ready=True)
+    plan = site.tick(10)
+
+    assert opened == ("a",)
+    assert site.restarted == ["a1", "b1", "a2"]
+    assert "canary" not in plan.message
+
+
+def test_a_group_whose_nodes_all_blink_is_not_opened_without_a_canary() -> None:
+    site = a_site("abc")
+    for name in "abc":
+        site.agent(name, ready=False)
+    site.run(60)
+    for name in "abc":
+        site.agent(name, ready=True)
+
+    assert site.tick(10).message == "0 of 3 connected nodes updated; restarting canary a"
 
 
 def test_the_node_of_this_operator_comes_last() -> None:
-    agents = [old("a"), new("b"), old("c")]
+    site = Site({"a": "z", "b": "a", "c": "z"}, own="a")
+    site.run(200)
 
-    assert restarted(plan_of(cluster(*agents), own="a")) == ["c"]
-    assert restarted(plan_of(cluster(old("a"), new("b"), new("c")), own="a")) == ["a"]
-    assert restarted(plan_of(cluster(old("a")), own="a")) == ["a"]
-
-
-def test_the_rollout_waits_for_the_node_of_this_operator() -> None:
-    plan = plan_of(cluster(new("a", ready=False), new("b")), before(updated=1, total=2, outdated=0), own="a")
-
-    assert (plan.step, plan.message) == (RolloutStep.WAIT, "1 of 2 connected nodes updated; waiting for a")
+    assert site.restarted == ["b", "c", "a"]
 
 
-def test_disconnected_nodes_neither_block_nor_are_restarted() -> None:
-    nodes = [node("a", ready="Unknown"), node("b"), node("c", ready="Unknown")]
-    plan = plan_of(cluster(old("a"), new("b"), new("c", ready=False), nodes=nodes))
-    back = plan_of(cluster(old("a"), new("b"), nodes=[node("a"), node("b")]))
+def test_the_node_of_this_operator_waits_for_the_canaries_to_soak() -> None:
+    site = a_site("ab", own="a")
+    site.run(20)
+    before = list(site.restarted)
+    site.run(30)
 
-    assert plan == NO_ROLLOUT
-    assert restarted(back) == ["a"]
-
-
-@pytest.mark.parametrize(
-    ("value", "connected", "expected"),
-    [
-        pytest.param(1, 5, 1, id="a number"),
-        pytest.param(9, 5, 9, id="a number larger than the site"),
-        pytest.param("25%", 4, 1, id="a percentage without a remainder"),
-        pytest.param("25%", 5, 2, id="a percentage is rounded up"),
-        pytest.param("1%", 5, 1, id="a small percentage is at least one node"),
-        pytest.param("100%", 5, 5, id="all nodes"),
-        pytest.param("50%", 0, 1, id="no connected node"),
-    ],
-)
-def test_max_unavailable_is_a_number_or_a_percentage_of_the_connected_nodes(
-    value: int | str, connected: int, expected: int
-) -> None:
-    assert max_unavailable_nodes(settings(maxUnavailable=value), connected) == expected
+    assert (before, site.restarted) == (["b"], ["b", "a"])
 
 
-def test_a_percentage_counts_connected_nodes_only() -> None:
-    agents = [new("a"), *map(old, "bcde")]
-    nodes = [*(node(name) for name in "abcde"), *(node(name, ready="Unknown") for name in "fghi")]
+def test_the_only_node_may_be_the_one_of_this_operator() -> None:
+    site = a_site("a", own="a")
 
-    assert restarted(plan_of(cluster(*agents, nodes=nodes), rules=settings(maxUnavailable="40%"))) == ["b", "c"]
-
-
-def test_the_message_names_soaking_canaries_and_restarting_nodes() -> None:
-    canaries = plan_of(cluster(new("a", **SOAKING), new("b", **SOAKING), old("c")), rules=settings(canary=2))
-    rest = plan_of(cluster(new("a"), old("b"), old("c")), rules=settings(maxUnavailable=2))
-
-    assert canaries.message == "2 of 3 connected nodes updated; soaking canaries a, b"
-    assert rest.message == "1 of 3 connected nodes updated; restarting b, c"
+    assert site.tick().step is RolloutStep.RESTART
 
 
-NAMES = [f"n{number}" for number in range(6)]
-READINESS = st.sampled_from(["True", "False", "Unknown"])
-ZONES = st.sampled_from(["", "x", "y"])
-NODES = st.builds(node, st.sampled_from(NAMES), ZONES, ready=READINESS)
-AGENTS = st.builds(
-    lambda name, fresh, **edit: (new if fresh else old)(name, **edit),
-    st.sampled_from(NAMES),
-    st.booleans(),
-    ready=st.booleans(),
-    started=st.booleans(),
-    failure_message=st.sampled_from(["", "CrashLoopBackOff"]),
-    ready_since=st.sampled_from([None, EARLIER, NOW]),
-)
-LIMITS = st.integers(1, 3)
-RULES = st.builds(
-    lambda canary, limit: settings(canary=canary, maxUnavailable=limit), LIMITS, LIMITS | st.sampled_from(["1%", "40%"])
-)
-ALL_CONNECTED = st.lists(
-    st.builds(node, st.sampled_from(NAMES), ZONES), min_size=1, max_size=6, unique_by=lambda member: member.name
-)
+def test_a_disconnected_node_is_not_restarted_and_a_rollout_can_end_without_it() -> None:
+    site = a_site("abc")
+    site.disconnect("a")
+    done = site.run(100)
+
+    assert site.restarted == ["b", "c"]
+    assert (done.step, site.run(10).step) == (RolloutStep.DONE, RolloutStep.DONE)
 
 
-@given(
-    st.lists(NODES, max_size=6, unique_by=lambda member: member.name),
-    st.lists(AGENTS, max_size=6, unique_by=lambda agent: agent.node),
-    RULES,
-    st.sampled_from([None, *NAMES]),
-)
-def test_at_most_max_unavailable_agents_are_down_and_only_outdated_ones_are_restarted(
-    nodes: list[HybridNode], agents: list[AgentPod], rules: Rollout, own: str | None
-) -> None:
-    observation = cluster(*agents, nodes=nodes)
-    plan = plan_of(observation, rules=rules, own=own)
-    connected = [member.name for member in nodes if member.ready != "Unknown"]
-    outdated = {agent.node for agent in agents if agent.config_digest != DIGEST}
-    healthy = {agent.node for agent in agents if agent.ready} - outdated
-    down = set(connected) - outdated - healthy
-    deleted = [agent for agent in agents if agent.name in plan.pods]
+def test_an_agent_that_is_not_ready_for_a_moment_is_neither_restarted_nor_a_canary() -> None:
+    site = a_site("abc")
+    site.agent("a", ready=False)
 
-    assert (plan.step is RolloutStep.RESTART) == bool(plan.pods)
-    assert all(agent.config_digest != DIGEST and agent.node in connected for agent in deleted)
-    assert not plan.pods or len(down) + len(deleted) <= max_unavailable_nodes(rules, len(connected))
+    assert site.run(60).step is RolloutStep.WAIT
+    assert site.restarted == []
 
 
-@given(ALL_CONNECTED, RULES)
-def test_in_a_successful_rollout_every_node_is_restarted_once(nodes: list[HybridNode], rules: Rollout) -> None:
-    agents, order, status, now = {member.name: old(member.name) for member in nodes}, list[str](), None, NOW
-    for _ in range(100):
-        plan = plan_of(cluster(*agents.values(), nodes=nodes), status, rules=rules, own="n0", now=now)
-        if plan.step is RolloutStep.DONE:
-            break
-        names = restarted(plan) if plan.step is RolloutStep.RESTART else []
-        order += names
-        now, status = plan.recheck_at or now, plan.status
-        agents |= {name: new(name, ready_since=now) for name in names}
+def test_more_unavailable_nodes_than_the_budget_stop_healthy_restarts() -> None:
+    site = a_site("abcde", rules=settings(maxUnavailable=3))
+    site.agent("d", ready=False)
+    site.agent("e", ready=False)
+    site.run(40)
+    site.agent("a", ready=False)
+    before = list(site.restarted)
+    plan = site.tick(10)
 
-    assert sorted(order) == sorted(member.name for member in nodes)
-    assert order[-1] == "n0" or "n0" not in order
+    assert before == ["a", "b"]
+    assert plan.step is RolloutStep.WAIT
+
+
+def test_an_ill_agent_is_repaired_after_the_canaries_without_a_budget() -> None:
+    site = a_site("abc", rules=settings(maxUnavailable=2))
+    site.agent("a", ready=False, failure_message="CrashLoopBackOff: bug of the earlier release")
+    site.run(60)
+
+    assert site.restarted == ["b", "c", "a"]
+
+
+def test_an_ill_agent_waits_for_the_canaries() -> None:
+    site = a_site("abcd", rules=settings(maxUnavailable=2, canary=3))
+    site.agent("a", ready=False, failure_message="CrashLoopBackOff: bug of the earlier release")
+    site.run(20)
+    before = list(site.restarted)
+    site.run(200)
+
+    assert "a" not in before
+    assert site.restarted[-1] == "a"
+
+
+def test_ill_agents_are_restarted_one_by_one_each_awaited_for_two_minutes_at_most() -> None:
+    site = a_site("abc", new=lambda _: STARTED, judged=False, rules=settings(progressDeadline="1h"))
+    for name in "abc":
+        site.agent(name, ready=False, failure_message="CrashLoopBackOff: bug of the earlier release")
+    times: dict[str, float] = {}
+    for _ in range(60):
+        site.tick(10)
+        times |= {name: site.seconds for name in site.restarted if name not in times}
+
+    assert times == {"a": 10.0, "b": 140.0, "c": 270.0}
+
+
+def test_the_budget_of_a_percentage_is_that_of_the_start_and_a_number_counts_at_once() -> None:
+    site = a_site("abcdefgh", rules=settings(maxUnavailable="25%"))
+    site.tick()
+    for name in "efgh":
+        site.disconnect(name)
+    percentage = site.tick(10)
+    site.rules = settings(maxUnavailable=1)
+    number = site.tick(10)
+
+    assert percentage.record is not None
+    assert percentage.record.max_unavailable == 2
+    assert number.record is not None
+    assert number.record.max_unavailable == 1
+
+
+def test_a_rollback_neither_has_canaries_nor_soaks() -> None:
+    site = a_site("abc", judged=False, rolling_back=True, new=lambda _: READY)
+    plans = [site.tick(10) for _ in range(4)]
+
+    assert site.restarted == ["a", "b", "c"]
+    assert [plan.step.value for plan in plans] == ["Restart", "Restart", "Restart", "Done"]
+    assert plans[-1].record is None
+    assert plans[-1].verified
+
+
+def test_a_group_is_not_opened_while_nodes_that_could_be_canaries_blink() -> None:
+    site = a_site("abc", rules=settings(canary=2))
+    site.tick()
+    site.agent("b", ready=False)
+    site.agent("c", ready=False)
+    site.run(50)
+    site.agent("b", ready=True)
+    site.agent("c", ready=True)
+
+    assert site.tick(10).message == "1 of 3 connected nodes updated; restarting canary b"
+
+
+def test_a_group_without_a_settled_canary_is_not_opened_when_its_nodes_are_away() -> None:
+    site = a_site("abc")
+    site.tick()
+    site.disconnect("b", "c")
+    site.delete("a")
+    site.tick(10)
+    site.reconnect("b", "c")
+    site.agent("b", ready=True)
+    site.agent("c", ready=True)
+
+    assert site.tick(10).message == "0 of 2 connected nodes updated; restarting canary b"

@@ -35,6 +35,8 @@ def a_decision(reason: Reason, action: Action = Nothing(), **more: Any) -> Decis
     return Decision(action, reason, "why", **more)
 
 
+ROLLING_OUT = a_decision(Reason.ROLLING_OUT)
+ROLLBACK = Rollback(a_revision(), 3, (), None, a_record())
 DISCONNECTED = with_node(HEALTHY, ready="Unknown")
 OUTDATED = an_agent(config_digest=OTHER_DIGEST)
 CRASHING = an_agent(ready=False, failure_message="CrashLoopBackOff")
@@ -58,7 +60,7 @@ NOT_OBSERVED = replace(HEALTHY, cilium_operator=CiliumOperator(replicas=2, avail
         pytest.param(DISCONNECTED, {}, "True", Reason.NODES_DISCONNECTED, Phase.READY, None, id="a disconnected node"),
         pytest.param(
             with_node(HEALTHY, agent=CRASHING),
-            {},
+            {"decision": ROLLING_OUT},
             "False",
             Reason.INSTALLING,
             Phase.INSTALLING,
@@ -67,7 +69,7 @@ NOT_OBSERVED = replace(HEALTHY, cilium_operator=CiliumOperator(replicas=2, avail
         ),
         pytest.param(
             with_node(SECOND, agent=OUTDATED),
-            {},
+            {"decision": ROLLING_OUT},
             "False",
             Reason.ROLLING_OUT,
             Phase.UPGRADING,
@@ -76,7 +78,7 @@ NOT_OBSERVED = replace(HEALTHY, cilium_operator=CiliumOperator(replicas=2, avail
         ),
         pytest.param(
             with_node(SECOND, agent=CRASHING),
-            {},
+            {"decision": ROLLING_OUT},
             "False",
             Reason.ROLLING_OUT,
             Phase.UPGRADING,
@@ -86,56 +88,20 @@ NOT_OBSERVED = replace(HEALTHY, cilium_operator=CiliumOperator(replicas=2, avail
         pytest.param(
             with_node(SECOND, ready="False"),
             {},
-            "False",
-            Reason.NODES_NOT_READY,
-            Phase.DEGRADED,
-            RECONCILING,
-            id="a new generation waits for a NotReady node",
-        ),
-        pytest.param(
-            NO_OPERATOR,
-            {},
-            "False",
-            Reason.INSTALLING,
-            Phase.INSTALLING,
-            RECONCILING,
-            id="the Cilium operator is missing",
-        ),
-        pytest.param(
-            NOT_AVAILABLE,
-            {},
-            "False",
-            Reason.INSTALLING,
-            Phase.INSTALLING,
-            RECONCILING,
-            id="the Cilium operator starts",
-        ),
-        pytest.param(
-            CHANGED,
-            {},
-            "False",
-            Reason.ROLLING_OUT,
-            Phase.UPGRADING,
-            RECONCILING,
-            id="the Cilium operator is being replaced",
-        ),
-        pytest.param(
-            NOT_OBSERVED,
-            {},
-            "False",
-            Reason.INSTALLING,
-            Phase.INSTALLING,
-            RECONCILING,
-            id="the Cilium operator is not observed yet",
-        ),
-        pytest.param(
-            NOT_AVAILABLE,
-            {"previous": SETTLED},
             "True",
             Reason.IN_SYNC,
             Phase.READY,
             None,
-            id="a settled generation does not wait for the Cilium operator",
+            id="a NotReady node is not Cilium's fault",
+        ),
+        pytest.param(
+            NOT_AVAILABLE,
+            {},
+            "True",
+            Reason.IN_SYNC,
+            Phase.READY,
+            None,
+            id="without a rollout, the Cilium operator is not waited for",
         ),
         pytest.param(
             with_node(HEALTHY, agent=CRASHING),
@@ -175,7 +141,7 @@ NOT_OBSERVED = replace(HEALTHY, cilium_operator=CiliumOperator(replicas=2, avail
         ),
         pytest.param(
             RETRIED,
-            {},
+            {"decision": ROLLING_OUT},
             "False",
             Reason.INSTALLING,
             Phase.INSTALLING,
@@ -188,7 +154,7 @@ NOT_OBSERVED = replace(HEALTHY, cilium_operator=CiliumOperator(replicas=2, avail
             "False",
             Reason.NODES_NOT_READY,
             Phase.DEGRADED,
-            None,
+            STALLED,
             id="an unready node after its grace period",
         ),
         pytest.param(
@@ -200,12 +166,12 @@ NOT_OBSERVED = replace(HEALTHY, cilium_operator=CiliumOperator(replicas=2, avail
             "False",
             Reason.NODES_NOT_READY,
             Phase.DEGRADED,
-            None,
+            STALLED,
             id="a node that is still unready",
         ),
         pytest.param(
             with_node(HEALTHY, agent=CRASHING),
-            {"previous": SETTLED, "generation": 2},
+            {"previous": SETTLED, "generation": 2, "decision": ROLLING_OUT},
             "False",
             Reason.INSTALLING,
             Phase.INSTALLING,
@@ -296,7 +262,7 @@ NOT_OBSERVED = replace(HEALTHY, cilium_operator=CiliumOperator(replicas=2, avail
                 (Reason.CONFIGURING, APPLY, Phase.UPGRADING),
                 (Reason.RELEASE_LOCKED, Unlock(1), Phase.UPGRADING),
                 (Reason.ROLLOUT_STALLED, Nothing(), Phase.BLOCKED),
-                (Reason.ROLLING_BACK, Rollback(1, 3), Phase.ROLLING_BACK),
+                (Reason.ROLLING_BACK, ROLLBACK, Phase.ROLLING_BACK),
                 (Reason.ROLLING_BACK, Nothing(), Phase.ROLLING_BACK),
             )
         ),

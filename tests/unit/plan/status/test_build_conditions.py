@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 
 from builders import (
+    EARLIER,
     NODE,
     VERSION,
     a_condition,
@@ -68,28 +69,14 @@ BROKEN = (
             id="a NotReady node",
         ),
         pytest.param(
-            a_decided_evaluation(NOT_AVAILABLE),
-            "waiting for the Cilium operator: 0 of 2 replicas available",
-            id="the Cilium operator starts",
-        ),
-        pytest.param(
-            a_decided_evaluation(HALF_UPDATED),
-            "waiting for the Cilium operator: 1 of 2 replicas available, not all of them up to date "
-            "(pod cilium-operator-x: CrashLoopBackOff: no config)",
-            id="the new Cilium operator does not start",
-        ),
-        pytest.param(
             a_decided_evaluation(HALF_UPDATED, previous=SETTLED),
             f"Cilium {VERSION} runs on 2 of 2 hybrid nodes",
             id="a settled generation does not wait for the Cilium operator",
         ),
         pytest.param(
-            a_decided_evaluation(NO_OPERATOR),
-            "waiting for the Cilium operator to be created",
-            id="the Cilium operator is missing",
-        ),
-        pytest.param(
-            a_decided_evaluation(replace(a_healthy_observation(a_revision(), nodes=5), agents={})),
+            a_decided_evaluation(
+                replace(a_healthy_observation(a_revision(), nodes=5), agents={}), unready_since=EARLIER
+            ),
             f"Cilium {VERSION} runs on 0 of 5 hybrid nodes: mi-0000000000000001, mi-0000000000000002 and 3 more "
             "(AgentNotReady: no Cilium agent pod on the node; the node is Ready because of leftover CNI files)",
             id="nodes with the same cause are grouped",

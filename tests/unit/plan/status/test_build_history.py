@@ -17,7 +17,8 @@ from builders import (
 from cilium_hybrid.api.status import MAX_HISTORY, HistoryAction, HistoryEntry, Release, Status, Version
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.inputs import Evaluation
-from cilium_hybrid.plan.observation import Record, Revision
+from cilium_hybrid.plan.observation import Revision
+from cilium_hybrid.plan.record import Record
 from evaluations import a_decided_evaluation, status_of
 
 INSTALL, CONFIGURE, UPGRADE = HistoryAction.INSTALL, HistoryAction.CONFIGURE, HistoryAction.UPGRADE

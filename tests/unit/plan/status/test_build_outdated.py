@@ -41,10 +41,8 @@ ROLLING_OUT = Decision(Nothing(), Reason.ROLLING_OUT, "1 of 2 connected nodes up
 @pytest.mark.parametrize(
     ("more", "reason", "phase"),
     [
-        pytest.param({}, Reason.ROLLING_OUT, Phase.UPGRADING, id="a new generation"),
-        pytest.param({"spec": ROLLING_UPDATE}, Reason.ROLLING_OUT, Phase.UPGRADING, id="strategy RollingUpdate"),
         pytest.param(
-            {"previous": SETTLED, "generation": 2, "spec": ROLLING_UPDATE},
+            {"previous": SETTLED, "generation": 2, "spec": ROLLING_UPDATE, "decision": ROLLING_OUT},
             Reason.ROLLING_OUT,
             Phase.UPGRADING,
             id="a new generation after a settled one",

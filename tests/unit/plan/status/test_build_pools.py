@@ -2,12 +2,17 @@
 
 from dataclasses import replace
 
+import pytest
+
 from builders import (
     EARLIER,
+    MASK,
     NODE,
+    POOL,
     VERSION,
     a_cilium_node,
     a_condition,
+    a_foreign_revision,
     a_healthy_observation,
     a_revision,
     a_status,
@@ -17,8 +22,8 @@ from builders import (
     with_node,
 )
 from cilium_hybrid.api.conditions import ConditionType, Reason
-from cilium_hybrid.api.status import Ipam, NodeBlocks, UnreadyReason
-from cilium_hybrid.plan.observation import Observation, PoolConfig
+from cilium_hybrid.api.status import AppliedIpam, Ipam, NodeBlocks, UnreadyReason
+from cilium_hybrid.plan.observation import Observation, PoolConfig, Revision
 from cilium_hybrid.rules.rule import Violation
 from evaluations import a_decided_evaluation, status_of
 
@@ -43,7 +48,9 @@ def message(observation: Observation, kind: ConditionType) -> str:
 
 def test_node_blocks_are_counted() -> None:
     assert status_of(a_decided_evaluation(a_healthy_observation(a_revision(), nodes=5))).ipam == Ipam(
-        node_blocks=NodeBlocks(total=512, used=5, free=507), pods_per_node=124
+        applied=AppliedIpam(pod_cidrs=(POOL,), mask_size=MASK),
+        node_blocks=NodeBlocks(total=512, used=5, free=507),
+        pods_per_node=124,
     )
     assert status_of(a_decided_evaluation(an_observation())).ipam is None
 
@@ -88,10 +95,34 @@ def test_findings_and_warnings_do_not_block_and_are_counted_in_ready() -> None:
 
     assert ready is not None
     assert warned_ready is not None
-    assert status.findings == ("CiliumNodes of cloud nodes: ip-1; delete them once no agent runs there",)
+    (finding,) = status.findings
+    assert "with a CiliumNode, whose block counts as used: ip-1; label them" in finding
     assert ready.status == "True"
     assert ready.message.endswith("1 of 1 hybrid nodes (1 finding, see status.findings)")
     assert warned_ready.message.endswith("(1 warning, see condition Valid) (1 finding, see status.findings)")
+
+
+@pytest.mark.parametrize(
+    ("revisions", "reported"),
+    [
+        pytest.param([a_foreign_revision()], False, id="never the operator's"),
+        pytest.param([a_revision(), a_foreign_revision(2)], True, id="changed by somebody else"),
+    ],
+)
+def test_somebody_elses_release_gets_no_advice_on_ciliumnodes(revisions: list[Revision], reported: bool) -> None:
+    """Its pools restrict the spec only if the operator has a part in the installation."""
+    observation = a_healthy_observation(*revisions, nodes=2)
+    doubled = a_cilium_node("ip-1", pod_cidrs=["10.85.0.0/25"])
+    foreign = replace(
+        observation,
+        pool=PoolConfig((FULL,), 25),
+        cilium_nodes={**observation.cilium_nodes, "ip-1": doubled},
+        cloud_nodes=frozenset({"ip-1"}),
+    )
+    status = status_of(a_decided_evaluation(foreign))
+
+    assert (status.ipam is not None) is reported
+    assert status.findings == ()
 
 
 def test_an_unknown_pool_is_not_reported() -> None:

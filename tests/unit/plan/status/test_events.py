@@ -131,132 +131,81 @@ def test_the_history_of_an_earlier_resource_and_a_truncated_one_are_not_reported
 NODES = Nodes(total=6, disconnected=1)
 INSTALL = made(1, HistoryAction.INSTALL, **{"from": None})
 UPGRADE = made(2, HistoryAction.UPGRADE, to="1.18.8-1")
+ROLLBACK = made(3, HistoryAction.ROLLBACK, **{"from": "1.18.8-1"})
 
 
-def working(reason: Reason, **more: Any) -> Status:
-    conditions = [a_condition(kind, status, reason) for kind, status in CONDITIONS_WHILE_WORKING]
-    return a_status(*conditions, **more)
+def ended(entry: HistoryEntry, outcome: str) -> HistoryEntry:
+    return entry.model_copy(update={"rollout": outcome})
 
 
-CONDITIONS_WHILE_WORKING = [(ConditionType.READY, "False"), (ConditionType.RECONCILING, "True")]
-
-
+@pytest.mark.parametrize("between", [Reason.ROLLING_OUT, Reason.API_UNAVAILABLE, Reason.SUSPENDED])
 @pytest.mark.parametrize(
-    ("reason", "entry", "nodes", "expected"),
+    ("entry", "nodes", "expected"),
     [
         pytest.param(
-            Reason.INSTALLING,
             INSTALL,
             NODES,
             (EventReason.INSTALL_SUCCEEDED, "revision 1 (Install, Cilium 1.17.9-0) runs on 5 connected nodes"),
             id="an install",
         ),
         pytest.param(
-            Reason.INSTALLING,
-            INSTALL,
-            Nodes(),
-            (EventReason.INSTALL_SUCCEEDED, "revision 1 (Install, Cilium 1.17.9-0) is deployed"),
-            id="an install before the first node joins",
-        ),
-        pytest.param(
-            Reason.ROLLING_OUT,
             made(2),
             Nodes(total=1),
             (EventReason.CONFIGURE_SUCCEEDED, "revision 2 (Configure, Cilium 1.17.9-0) runs on 1 connected node"),
             id="a configuration",
         ),
         pytest.param(
-            Reason.ROLLOUT_STALLED,
             UPGRADE,
             NODES,
             (
                 EventReason.UPGRADE_SUCCEEDED,
                 "revision 2 (Upgrade, Cilium 1.17.9-0 to 1.18.8-1) runs on 5 connected nodes",
             ),
-            id="an upgrade that was stalled for a while",
+            id="an upgrade",
+        ),
+        pytest.param(
+            ROLLBACK,
+            NODES,
+            (
+                EventReason.ROLLBACK_SUCCEEDED,
+                "revision 3 (Rollback, Cilium 1.18.8-1 to 1.17.9-0) runs on 5 connected nodes",
+            ),
+            id="a rollback",
         ),
     ],
 )
-def test_a_change_succeeds_when_its_rollout_ends(
-    reason: Reason, entry: HistoryEntry, nodes: Nodes, expected: tuple[EventReason, str]
+def test_a_change_succeeds_once_its_revision_is_verified(
+    between: Reason, entry: HistoryEntry, nodes: Nodes, expected: tuple[EventReason, str]
 ) -> None:
-    before = working(reason, history=(entry,), plan=at(PlanPhase.ROLLOUT))
-    after = ready(history=(entry,), plan=at(PlanPhase.DONE), nodes=nodes)
+    before = ready("False", between, history=(entry,))
+    after = ready("False", between, history=(ended(entry, "Verified"),), nodes=nodes)
 
-    assert status_events(before, after) == (StatusEvent(Reason.IN_SYNC, "as it was"), StatusEvent(*expected))
+    assert status_events(before, after) == (StatusEvent(*expected),)
+    assert status_events(after, after) == ()
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("reason", "cause"),
     [
-        pytest.param(
-            ready("False", Reason.NODES_NOT_READY),
-            {"plan": at(PlanPhase.DONE)},
-            id="a node that was unready for a while",
-        ),
-        pytest.param(
-            working(Reason.API_UNAVAILABLE), {"plan": at(PlanPhase.DONE)}, id="an API server that was unavailable"
-        ),
-        pytest.param(working(Reason.INSTALLING), {"plan": ()}, id="a generation that changed nothing"),
-        pytest.param(working(Reason.UPGRADING), {"plan": at(PlanPhase.ROLLOUT)}, id="a plan that is not finished"),
+        pytest.param(Reason.ROLLING_BACK, ": it fails", id="rolled back"),
+        pytest.param(Reason.ROLLOUT_STALLED, ": it fails", id="stopped"),
+        pytest.param(Reason.API_UNAVAILABLE, "", id="reported while something else is wrong"),
     ],
 )
-def test_a_recovery_is_not_another_success(before: Status, after: dict[str, Any]) -> None:
-    events = status_events(before.model_copy(update={"history": (UPGRADE,)}), ready(history=(UPGRADE,), **after))
+def test_a_change_fails_once_its_revision_is_rejected(reason: Reason, cause: str) -> None:
+    before = ready("False", reason, "it fails", history=(UPGRADE,))
+    after = ready("False", reason, "it fails", history=(ended(UPGRADE, "Rejected"),))
+    message = f"revision 2 (Upgrade, Cilium 1.17.9-0 to 1.18.8-1){cause}"
 
-    assert EventReason.UPGRADE_SUCCEEDED not in {event.reason for event in events}
-
-
-def test_each_step_of_an_upgrade_succeeds_on_its_own() -> None:
-    def plan(*phases: PlanPhase) -> tuple[PlanStep, ...]:
-        versions = ("1.17.15-1", "1.18.8-1")
-        return tuple(PlanStep(version=v, phase=p) for v, p in zip(versions, phases, strict=True))
-
-    before = working(Reason.ROLLING_OUT, plan=plan(PlanPhase.ROLLOUT, PlanPhase.PENDING), history=(UPGRADE,))
-    after = working(Reason.UPGRADING, plan=plan(PlanPhase.DONE, PlanPhase.APPLY), history=(UPGRADE,), nodes=NODES)
-    success = StatusEvent(EventReason.UPGRADE_SUCCEEDED, "Cilium 1.17.15-1 runs on 5 connected nodes")
-
-    assert [event for event in status_events(before, after) if isinstance(event.reason, EventReason)] == [success]
+    assert status_events(before, after) == (StatusEvent(EventReason.UPGRADE_FAILED, message, warning=True),)
     assert status_events(after, after) == ()
 
 
-def stalled(reason: Reason) -> Status:
-    conditions = [(ConditionType.READY, "False"), (ConditionType.STALLED, "True")]
-    return a_status(*[a_condition(kind, status, reason, message="it fails") for kind, status in conditions])
+def test_a_recovery_is_not_another_success() -> None:
+    history = (ended(UPGRADE, "Verified"),)
+    before, after = ready("False", Reason.NODES_NOT_READY, history=history), ready(history=history)
 
-
-@pytest.mark.parametrize("after", [stalled(Reason.ROLLOUT_STALLED), ready("False", Reason.ROLLING_BACK, "it fails")])
-def test_a_change_whose_agents_fail_has_failed(after: Status) -> None:
-    before = working(Reason.ROLLING_OUT, history=(UPGRADE,))
-    after = after.model_copy(update={"history": (UPGRADE,)})
-    message = "revision 2 (Upgrade, Cilium 1.17.9-0 to 1.18.8-1): it fails"
-    (ready_condition, *_) = after.conditions
-
-    assert status_events(before, after) == (
-        StatusEvent(ready_condition.reason, "it fails", warning=True),
-        StatusEvent(EventReason.UPGRADE_FAILED, message, warning=True),
-    )
-    assert status_events(after, after) == ()
-
-
-def test_a_rollback_that_continues_is_not_another_failure() -> None:
-    before = working(Reason.API_UNAVAILABLE, history=(UPGRADE,))
-    events = status_events(before, working(Reason.ROLLING_BACK, history=(UPGRADE,)))
-
-    assert [event.reason for event in events] == [Reason.ROLLING_BACK]
-
-
-def test_a_rollback_succeeds_once() -> None:
-    rollback = made(3, HistoryAction.ROLLBACK, **{"from": "1.18.8-1"})
-    before = working(Reason.ROLLING_BACK, history=(UPGRADE, rollback))
-    after = stalled(Reason.ROLLED_BACK).model_copy(update={"history": (UPGRADE, rollback), "nodes": NODES})
-    message = "revision 3 (Rollback, Cilium 1.18.8-1 to 1.17.9-0) runs on 5 connected nodes"
-
-    assert status_events(before, after) == (
-        StatusEvent(Reason.ROLLED_BACK, "it fails", warning=True),
-        StatusEvent(EventReason.ROLLBACK_SUCCEEDED, message),
-    )
-    assert status_events(after, after) == ()
+    assert [event.reason for event in status_events(before, after)] == [Reason.IN_SYNC]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from builders import a_raw_spec, blocks
 from cilium_hybrid.api.cel import PRIVATE
 from cilium_hybrid.plan.observation import Observation
-from cilium_hybrid.rules.cluster import parse_address_ranges
+from cilium_hybrid.rules.cluster_facts import parse_address_ranges
 from unit.plan.status.test_ipam import CLUSTERS, FULL, NETWORKS, TWO_BLOCKS, a_pool, evaluated, of_nodes
 
 

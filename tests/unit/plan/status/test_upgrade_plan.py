@@ -4,31 +4,27 @@ from typing import Any
 import pytest
 
 from builders import (
-    OTHER_DIGEST,
     VERSION,
-    a_healthy_observation,
-    a_node,
     a_preflight_status,
     a_record,
     a_spec,
     a_step_of,
-    an_agent,
     an_observation,
 )
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import PlanPhase, PlanStep, PreflightResult, PreflightStatus, Status
 from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.actions import Apply, Decision, EndPreflight, Nothing, StartPreflight, WriteRecord
+from cilium_hybrid.plan.actions import Apply, Decision, EndPreflight, Nothing, PodRef, StartPreflight, WriteRecord
 from cilium_hybrid.plan.inputs import SpecEvaluation
 from cilium_hybrid.plan.observation import Observation
-from cilium_hybrid.plan.rollout.rollout import NO_ROLLOUT, RolloutPlan, RolloutStep
+from cilium_hybrid.plan.rollout.plan import NO_ROLLOUT, RolloutPlan, RolloutStep
 from cilium_hybrid.plan.status.upgrade_plan import plan_steps
 from cilium_hybrid.plan.upgrade.gates import PreflightCheck
 from cilium_hybrid.plan.upgrade.path import find_upgrade_path
 from cilium_hybrid.rules.rule import Violation
 from cilium_hybrid.rules.supported_minors import minor_of
-from evaluations import an_evaluation, changed
+from evaluations import an_evaluation
 
 STEPS = ["1.17.15-1", "1.18.8-1", "1.19.4-1"]
 UP = a_spec(version="1.19.4-1")
@@ -37,7 +33,7 @@ UNCHECKED = a_spec(version="1.19.4-1", upgrade={"preflight": {"enabled": False}}
 REGISTRY = [CiliumVersion.parse(version) for version in STEPS]
 PENDING, PREFLIGHT, APPLY, ROLLOUT, DONE = PlanPhase
 RUNNING, PASSED, FAILED = PreflightResult.RUNNING, PreflightResult.PASSED, PreflightResult.FAILED
-RESTARTING = RolloutPlan(RolloutStep.RESTART, "x", ("cilium-a",))
+RESTARTING = RolloutPlan(RolloutStep.RESTART, "x", (PodRef("cilium-a", "uid"),))
 
 
 def deployed(spec: Spec, *versions: str, **more: Any) -> Observation:
@@ -48,13 +44,13 @@ def deployed(spec: Spec, *versions: str, **more: Any) -> Observation:
 
 def at(spec: Spec = UP, *run: str, observed: Observation | None = None, **more: Any) -> SpecEvaluation:
     observation = observed or deployed(spec, *(run or [VERSION]))
-    upgrade_path = find_upgrade_path(spec, observation, planned(spec), 0, REGISTRY)
+    upgrade_path = find_upgrade_path(spec, observation, planned(spec), REGISTRY)
     return an_evaluation(spec, observation, **({"upgrade_path": upgrade_path} | more))
 
 
 def planned(spec: Spec) -> Status:
     """The status when the plan was created."""
-    upgrade_path = find_upgrade_path(spec, deployed(spec, VERSION), Status(), 0, REGISTRY)
+    upgrade_path = find_upgrade_path(spec, deployed(spec, VERSION), Status(), REGISTRY)
     steps = tuple(PlanStep(version=version, phase=PENDING, notes=("a note",)) for version in upgrade_path.versions)
     return Status(plan=steps, plan_digest=upgrade_path.digest)
 
@@ -177,24 +173,16 @@ def test_phase_of_each_step(
 
 
 @pytest.mark.parametrize(
-    ("nodes", "agents", "expected"),
+    ("rollout", "expected"),
     [
-        pytest.param([a_node()], [an_agent()], DONE, id="every agent is up to date"),
-        pytest.param([a_node()], [an_agent(config_digest=OTHER_DIGEST)], ROLLOUT, id="an outdated agent"),
-        pytest.param([a_node()], [an_agent(ready=False)], ROLLOUT, id="an agent that is not Ready"),
-        pytest.param([], [], DONE, id="no nodes"),
+        pytest.param(RolloutPlan(RolloutStep.DONE), DONE, id="done"),
+        pytest.param(RolloutPlan(RolloutStep.WAIT, "waiting"), ROLLOUT, id="waiting for the DaemonSet controller"),
     ],
 )
-def test_with_rolling_update_the_phase_follows_the_agents(nodes: Any, agents: Any, expected: PlanPhase) -> None:
-    healthy = a_healthy_observation()
-    observed = replace(
-        deployed(BY_THE_DAEMONSET, *AFTER_ALL),
-        agent_set=healthy.agent_set,
-        nodes={node.name: node for node in nodes},
-        agents={agent.node: agent for agent in agents},
-    )
+def test_with_rolling_update_the_phase_follows_the_rollout(rollout: RolloutPlan, expected: PlanPhase) -> None:
+    evaluation = replace(at(BY_THE_DAEMONSET, *AFTER_ALL), rollout=rollout)
 
-    assert phases(at(BY_THE_DAEMONSET, observed=observed), Reason.IN_SYNC) == [DONE, DONE, expected]
+    assert phases(evaluation, Reason.IN_SYNC) == [DONE, DONE, expected]
 
 
 @pytest.mark.parametrize(
@@ -216,27 +204,23 @@ def test_plan_without_a_change_of_version(evaluation: SpecEvaluation, expected: 
     assert [step.phase for step in planned_steps(evaluation, decision, Status())] == expected
 
 
-@pytest.mark.parametrize(
-    "evaluation",
-    [
-        pytest.param(at(violations=(Violation(Reason.INVALID_SPEC, "spec", "is wrong"),)), id="an invalid spec"),
-        pytest.param(
-            at(upgrade_path=find_upgrade_path(UP, deployed(UP, VERSION), Status(), 0, None)),
-            id="versions not listed yet",
-        ),
-    ],
-)
-def test_without_a_path_there_is_no_plan(evaluation: SpecEvaluation) -> None:
+def test_a_violation_stops_a_plan_but_does_not_erase_it() -> None:
+    evaluation = at(violations=(Violation(Reason.INVALID_SPEC, "spec", "is wrong"),))
+
+    assert planned_steps(evaluation, Decision(Nothing(), Reason.INVALID_SPEC, "x"), planned(UP)) == planned(UP).plan
+
+
+def test_there_is_no_plan_before_the_versions_are_listed() -> None:
+    evaluation = at(upgrade_path=find_upgrade_path(UP, deployed(UP, VERSION), Status(), None))
+
     assert phases(evaluation, Reason.UPGRADING) == []
 
 
-def test_a_finished_plan_is_shown_until_the_next_generation() -> None:
-    done = at(UP, *AFTER_ALL)
-    decision = Decision(Nothing(), Reason.IN_SYNC, "x")
-    upgrade_path = find_upgrade_path(UP, deployed(UP, *AFTER_ALL), planned(UP), 1, REGISTRY)
+def test_a_finished_plan_is_shown_until_the_spec_asks_for_another_release() -> None:
+    done, decision = at(UP, *AFTER_ALL), Decision(Nothing(), Reason.IN_SYNC, "x")
 
     assert [step.phase for step in planned_steps(done, decision, planned(UP))] == [DONE, DONE, DONE]
-    assert planned_steps(changed(done, upgrade_path=upgrade_path, generation=1), decision, planned(UP)) == ()
+    assert planned_steps(done, decision, planned(a_spec(version="1.18.8-1"))) == ()
 
 
 def test_an_upgrade_to_another_minor_has_notes() -> None:

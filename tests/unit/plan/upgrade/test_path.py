@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from builders import (
     DIGEST,
+    NODE,
     OTHER_DIGEST,
     REF,
     VERSION,
@@ -15,19 +17,19 @@ from builders import (
     a_record,
     a_spec,
     a_step_of,
+    an_agent,
     an_observation,
 )
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.status import PlanPhase, PlanStep, Status
 from cilium_hybrid.api.v1alpha1 import Spec
 from cilium_hybrid.api.versions import CiliumVersion
-from cilium_hybrid.plan.observation import Observation
+from cilium_hybrid.plan.observation import Observation, ReleasePayload
 from cilium_hybrid.plan.release import desired_release, is_release
 from cilium_hybrid.plan.upgrade.path import UpgradePath, find_upgrade_path, plan_digest
-from strategies import GENERATIONS, versions
+from strategies import versions
 
 REGISTRY = (VERSION, "1.17.15-1", "1.18.3-0", "1.18.8-1", "1.19.4-1")
-GENERATION = 3
 TWO_MINORS = a_spec(version="1.19.4-1")
 
 
@@ -46,11 +48,10 @@ def path_of(
     available: Sequence[str] | None = REGISTRY,
     *,
     previous: Status | None = None,
-    generation: int = GENERATION,
 ) -> UpgradePath:
     found = None if available is None else [CiliumVersion.parse(version) for version in available]
     observation = observation or released(spec, BEFORE_UPGRADE, VERSION)
-    return find_upgrade_path(spec, observation, previous or Status(), generation, found)
+    return find_upgrade_path(spec, observation, previous or Status(), found)
 
 
 def status_of(upgrade_path: UpgradePath) -> Status:
@@ -276,19 +277,47 @@ def test_a_plan_of_one_step_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "generation"),
+    "spec",
     [
-        pytest.param(TWO_MINORS, GENERATION + 1, id="another generation"),
-        pytest.param(a_spec(version="1.19.4-1", masquerade=False), GENERATION, id="another configuration"),
-        pytest.param(a_spec(version="1.19.5-0"), GENERATION, id="another version"),
+        pytest.param(a_spec(version="1.19.4-1", masquerade=False), id="another configuration"),
+        pytest.param(a_spec(version="1.19.5-0"), id="another version"),
     ],
 )
-def test_the_plan_of_another_spec_is_discarded(spec: Spec, generation: int) -> None:
+def test_the_plan_of_another_spec_is_discarded(spec: Spec) -> None:
     began = path_of(TWO_MINORS)
-    upgrade_path = path_of(spec, released(TWO_MINORS, VERSION), None, previous=status_of(began), generation=generation)
+    upgrade_path = path_of(spec, released(TWO_MINORS, VERSION), None, previous=status_of(began))
 
     assert upgrade_path.needs_versions
     assert upgrade_path.versions == ()
+
+
+def test_a_plan_outlives_an_edit_that_changes_nothing_of_the_release() -> None:
+    began = path_of(TWO_MINORS)
+    spec = a_spec(version="1.19.4-1", upgrade={"rollout": {"soak": "5m", "strategy": "RollingUpdate"}})
+
+    assert path_of(spec, available=None, previous=status_of(began)).digest == began.digest
+
+
+@pytest.mark.parametrize(
+    ("version", "remaining"),
+    [
+        pytest.param("1.17.9", ["1.17.15-1", "1.18.8-1", "1.19.4-1"], id="the running minor"),
+        pytest.param("1.18.8", ["1.18.8-1", "1.19.4-1"], id="one minor ahead"),
+        pytest.param("1.20.0", ["1.19.4-1"], id="ahead of the target, which stays"),
+        pytest.param(None, ["1.17.15-1", "1.18.8-1", "1.19.4-1"], id="unknown"),
+    ],
+)
+def test_no_step_leads_to_an_older_minor_than_an_agent_runs(version: str | None, remaining: list[str]) -> None:
+    observation = replace(released(TWO_MINORS, VERSION), agents={NODE: an_agent(version=version)})
+
+    assert list(path_of(TWO_MINORS, observation).remaining) == remaining
+
+
+def test_a_path_starts_at_the_version_of_a_foreign_revision() -> None:
+    revisions = (a_step_of(TWO_MINORS, VERSION), a_foreign_revision(2))
+    observation = an_observation(*revisions, record=a_record(), payloads={2: ReleasePayload(chart_version="1.18.8-1")})
+
+    assert path_of(TWO_MINORS, observation).remaining == ("1.19.4-1",)
 
 
 TARGETS = st.sampled_from(
@@ -297,13 +326,13 @@ TARGETS = st.sampled_from(
 PLANS = st.lists(st.sampled_from(REGISTRY), max_size=3)
 
 
-@given(GENERATIONS, PLANS, TARGETS, GENERATIONS, PLANS, TARGETS)
+@given(PLANS, TARGETS, PLANS, TARGETS)
 def test_different_plans_have_different_digests(
-    generation: int, plan: list[str], target: Any, other_generation: int, other_plan: list[str], other_target: Any
+    plan: list[str], target: Any, other_plan: list[str], other_target: Any
 ) -> None:
-    same = (generation, plan, target) == (other_generation, other_plan, other_target)
+    same = (plan, target) == (other_plan, other_target)
 
-    assert (plan_digest(generation, plan, target) == plan_digest(other_generation, other_plan, other_target)) == same
+    assert (plan_digest(plan, target) == plan_digest(other_plan, other_target)) == same
 
 
 SMALL = st.builds(CiliumVersion, st.just(1), st.integers(14, 20), st.integers(0, 3), st.none() | st.integers(0, 1))
@@ -316,7 +345,7 @@ def test_no_minor_version_is_skipped_whatever_the_registry_has(
     spec = a_spec(version=str(target), **via(*map(str, via_versions)))
     released_versions, observation, previous = [run], released(spec, str(run)), Status()
     while True:
-        upgrade_path = find_upgrade_path(spec, observation, previous, GENERATION, available)
+        upgrade_path = find_upgrade_path(spec, observation, previous, available)
         if upgrade_path.refusal is not None or not upgrade_path.remaining:
             break
         released_versions.append(CiliumVersion.parse(upgrade_path.next.chart_version))

@@ -33,7 +33,7 @@ from cilium_hybrid.rules.rendered.rules import HYBRID_LABEL
 from strategies import preflight_observations
 
 FIRST, SECOND, THIRD = (f"mi-{number:016}" for number in (1, 2, 3))
-TIMEOUT = timedelta(minutes=10)
+TIMEOUT = 600.0
 STARTED = NOW - timedelta(minutes=1)
 RELEASE = a_revision(created_at=STARTED)
 MISSING = a_preflight_pod(SECOND, ready=False)
@@ -46,10 +46,10 @@ def evaluate(
     *,
     nodes: int = 2,
     previous: PreflightProgress | None = None,
-    now: datetime = NOW,
+    elapsed: float = 0.0,
 ) -> PreflightEvaluation:
     observation = replace(a_healthy_observation(a_revision(), nodes=nodes), preflight=preflight)
-    return evaluate_preflight(observation, previous, TIMEOUT, now)
+    return evaluate_preflight(observation, previous, TIMEOUT, elapsed)
 
 
 def running(*pods: PreflightPod, **more: Any) -> PreflightObservation:
@@ -197,11 +197,11 @@ def test_it_passes_with_a_ready_pod_beside_every_ready_agent_and_all_policies_va
     ],
 )
 def test_a_missing_check_fails_with_its_cause_after_the_timeout(preflight: PreflightObservation, found: str) -> None:
-    at = PreflightProgress(3, NOW, None if preflight.release is None else preflight.release.created_at)
+    at = PreflightProgress(3, 0.0, None if preflight.release is None else preflight.release.created_at)
 
-    assert evaluate(preflight, previous=at, now=NOW + TIMEOUT - timedelta(seconds=1)).result is RUNNING
-    assert evaluate(preflight, previous=at, now=NOW + TIMEOUT).result is FAILED
-    assert evaluate(preflight, previous=at, now=NOW + TIMEOUT).findings[0] == found
+    assert evaluate(preflight, previous=at, elapsed=TIMEOUT - 1).result is RUNNING
+    assert evaluate(preflight, previous=at, elapsed=TIMEOUT).result is FAILED
+    assert evaluate(preflight, previous=at, elapsed=TIMEOUT).findings[0] == found
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_policies_come_before_nodes_and_known_causes_before_unknown_ones() -> No
     log = f"{POLICY} {POLICY.replace('a/b', 'c/d')}"
     pods = a_preflight_pod(FIRST, ready=False), a_preflight_pod(THIRD, ready=False, failure_message="ErrImagePull")
     preflight = running(*pods, validator=a_validator(ready=0, pod=a_preflight_pod(termination_message=log)))
-    evaluation = evaluate(preflight, nodes=3, now=NOW + TIMEOUT)
+    evaluation = evaluate(preflight, nodes=3, previous=PreflightProgress(9, TIMEOUT, STARTED))
 
     assert evaluation.findings == (
         "CiliumNetworkPolicy a/b: no",
@@ -249,7 +249,7 @@ def test_policies_come_before_nodes_and_known_causes_before_unknown_ones() -> No
 
 @pytest.mark.parametrize(("nodes", "named", "last"), [(10, 10, None), (11, 10, "and 1 more"), (25, 10, "and 15 more")])
 def test_at_most_ten_findings_are_reported(nodes: int, named: int, last: str | None) -> None:
-    findings = evaluate(running(), nodes=nodes, now=NOW + TIMEOUT).findings
+    findings = evaluate(running(), nodes=nodes, previous=PreflightProgress(9, TIMEOUT, STARTED)).findings
 
     assert sum(finding.startswith("node ") for finding in findings) == named
     assert findings[named:] == (() if last is None else (last,))
@@ -268,7 +268,7 @@ def test_only_connected_nodes_with_a_ready_agent_are_expected(node: Any, agents:
     observation = an_observation(
         nodes=[a_node(FIRST), node], agents=[an_agent(FIRST), *agents], preflight=running(a_preflight_pod(FIRST))
     )
-    evaluation = evaluate_preflight(observation, None, TIMEOUT, NOW)
+    evaluation = evaluate_preflight(observation, None, TIMEOUT, 0.0)
 
     assert (evaluation.ready, evaluation.expected) == (1, expected)
     assert (evaluation.result is PASSED) == (expected == 1)
@@ -295,8 +295,8 @@ def test_if_nothing_can_validate_policies_nothing_is_expected(
     observation: Observation, result: PreflightResult
 ) -> None:
     nowhere = running(validator=a_validator(ready=0, pod=a_preflight_pod("", ready=False)))
-    evaluation = evaluate_preflight(replace(observation, preflight=nowhere), None, TIMEOUT, NOW)
-    validated = evaluate_preflight(replace(observation, preflight=running()), None, TIMEOUT, NOW)
+    evaluation = evaluate_preflight(replace(observation, preflight=nowhere), None, TIMEOUT, 0.0)
+    validated = evaluate_preflight(replace(observation, preflight=running()), None, TIMEOUT, 0.0)
 
     assert (evaluation.result, evaluation.ready, evaluation.expected) == (result, 0, 0)
     assert validated.result is PASSED
@@ -306,70 +306,54 @@ def test_if_nothing_can_validate_policies_nothing_is_expected(
     ("previous", "pods", "expected"),
     [
         pytest.param(
-            PreflightProgress(1, STARTED, STARTED),
+            PreflightProgress(1, 60.0, STARTED),
             [FIRST],
-            PreflightProgress(2, NOW, STARTED),
+            PreflightProgress(2, 0.0, STARTED),
             id="one more check is ready",
         ),
         pytest.param(
-            PreflightProgress(2, STARTED, STARTED),
+            PreflightProgress(2, 60.0, STARTED),
             [FIRST],
-            PreflightProgress(2, STARTED, STARTED),
+            PreflightProgress(2, 70.0, STARTED),
             id="as many as before",
         ),
         pytest.param(
-            PreflightProgress(3, STARTED, STARTED),
+            PreflightProgress(3, 60.0, STARTED),
             [FIRST],
-            PreflightProgress(3, STARTED, STARTED),
+            PreflightProgress(3, 70.0, STARTED),
             id="fewer than before",
         ),
         pytest.param(
-            PreflightProgress(9, NOW, EARLIER),
+            PreflightProgress(9, 60.0, EARLIER),
             [FIRST],
-            PreflightProgress(2, STARTED, STARTED),
+            PreflightProgress(2, 0.0, STARTED),
             id="of an earlier preflight",
         ),
-        pytest.param(None, [FIRST], PreflightProgress(2, STARTED, STARTED), id="no previous progress"),
+        pytest.param(None, [FIRST], PreflightProgress(2, 0.0, STARTED), id="no previous progress"),
     ],
 )
 def test_progress_is_a_higher_number_of_ready_checks_than_before(
     previous: PreflightProgress | None, pods: list[str], expected: PreflightProgress
 ) -> None:
-    evaluation = evaluate(running(*map(a_preflight_pod, pods)), previous=previous)
+    evaluation = evaluate(running(*map(a_preflight_pod, pods)), previous=previous, elapsed=10.0)
 
     assert evaluation.progress == expected
-    assert evaluation.deadline == expected.at + TIMEOUT
+    assert evaluation.remaining == TIMEOUT - expected.waited
 
 
-@pytest.mark.parametrize(
-    ("created_at", "ready_since", "expected"),
-    [
-        pytest.param(STARTED, [None, None], STARTED, id="no pod reports a time"),
-        pytest.param(STARTED, [NOW - timedelta(seconds=9), NOW - timedelta(seconds=5)], NOW - timedelta(seconds=5)),
-        pytest.param(STARTED, [None, EARLIER], STARTED, id="a node whose clock is slow"),
-        pytest.param(STARTED, [NOW + timedelta(hours=1), None], NOW, id="a node whose clock is fast"),
-        pytest.param(NOW + timedelta(hours=1), [None, None], NOW, id="an API server whose clock is fast"),
-    ],
-)
-def test_after_a_restart_the_last_progress_is_derived_from_the_cluster(
-    created_at: datetime, ready_since: list[datetime | None], expected: datetime
-) -> None:
-    pod, validating = ready_since
-    preflight = running(
-        a_preflight_pod(FIRST, ready_since=pod),
-        a_preflight_pod(SECOND, ready=False, ready_since=NOW),
-        release=replace(RELEASE, created_at=created_at),
-        validator=a_validator(pod=a_preflight_pod(ready_since=validating)),
-    )
+@pytest.mark.parametrize("created_at", [EARLIER, NOW + timedelta(hours=1)], ids=["slow", "fast"])
+def test_no_clock_of_the_cluster_matters(created_at: datetime) -> None:
+    pod = a_preflight_pod(SECOND, ready=False, ready_since=created_at)
+    evaluation = evaluate(running(a_preflight_pod(FIRST), pod, release=replace(RELEASE, created_at=created_at)))
 
-    assert evaluate(preflight).progress == PreflightProgress(2, expected, created_at)
+    assert (evaluation.result, evaluation.remaining) == (RUNNING, TIMEOUT)
 
 
 def test_without_a_release_the_timeout_starts_now_and_continues() -> None:
     first = evaluate(PreflightObservation())
-    later = evaluate(PreflightObservation(), previous=first.progress, now=NOW + TIMEOUT)
+    later = evaluate(PreflightObservation(), previous=first.progress, elapsed=TIMEOUT)
 
-    assert first.progress == PreflightProgress(0, NOW, None)
+    assert first.progress == PreflightProgress(0, 0.0, None)
     assert later.result is FAILED
 
 
@@ -382,9 +366,12 @@ def test_a_finding_is_one_line_whatever_the_container_wrote() -> None:
     assert len(finding) < 2000
 
 
-@given(preflight_observations(), st.none() | st.builds(PreflightProgress, st.integers(0, 3), st.just(STARTED)))
+@given(
+    preflight_observations(),
+    st.none() | st.builds(PreflightProgress, st.integers(0, 3), st.floats(0, 900), st.just(STARTED)),
+)
 def test_an_evaluation_is_consistent(observation: Observation, previous: PreflightProgress | None) -> None:
-    evaluation = evaluate_preflight(observation, previous, TIMEOUT, NOW)
+    evaluation = evaluate_preflight(observation, previous, TIMEOUT, 1.0)
     pods = observation.preflight.pods
     expected = [
         name
@@ -394,25 +381,25 @@ def test_an_evaluation_is_consistent(observation: Observation, previous: Preflig
 
     assert evaluation.expected == len(expected)
     assert evaluation.ready <= evaluation.expected
-    assert evaluation.progress.at <= NOW
+    assert evaluation.progress.waited >= 0
     assert len(evaluation.findings) <= 11
     if evaluation.result is PASSED:
         assert evaluation.findings == ()
         assert all(pods[name].ready for name in expected)
     if evaluation.result is FAILED:
         assert evaluation.findings
-        assert evaluation.progress.at + TIMEOUT <= NOW
+        assert evaluation.progress.waited >= TIMEOUT
 
 
-@given(preflight_observations(), st.timedeltas(timedelta(0), timedelta(hours=2)))
-def test_it_ends_if_nothing_changes_and_passed_is_final(observation: Observation, later: timedelta) -> None:
-    first = evaluate_preflight(observation, None, TIMEOUT, NOW)
-    again = evaluate_preflight(observation, first.progress, TIMEOUT, NOW)
-    after = evaluate_preflight(observation, first.progress, TIMEOUT, NOW + later)
+@given(preflight_observations(), st.floats(0, 7200))
+def test_it_ends_if_nothing_changes_and_passed_is_final(observation: Observation, later: float) -> None:
+    first = evaluate_preflight(observation, None, TIMEOUT, 0.0)
+    again = evaluate_preflight(observation, first.progress, TIMEOUT, 0.0)
+    after = evaluate_preflight(observation, first.progress, TIMEOUT, later)
 
     assert again == first
     assert (after.result is PASSED) == (first.result is PASSED)
-    assert (after.result is RUNNING) == (first.result is not PASSED and NOW + later < first.deadline)
+    assert (after.result is RUNNING) == (first.result is not PASSED and later < first.remaining)
 
 
 @given(preflight_observations(), st.sampled_from([True, False]))
@@ -421,4 +408,4 @@ def test_a_disconnected_node_changes_nothing(observation: Observation, with_pod:
     agents = {**observation.agents, **({"mi-disconnected": an_agent("mi-disconnected")} if with_pod else {})}
     with_it = replace(observation, nodes=nodes, agents=agents)
 
-    assert evaluate_preflight(with_it, None, TIMEOUT, NOW) == evaluate_preflight(observation, None, TIMEOUT, NOW)
+    assert evaluate_preflight(with_it, None, TIMEOUT, 0.0) == evaluate_preflight(observation, None, TIMEOUT, 0.0)

@@ -7,6 +7,7 @@ from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.rules.rendered.objects import objects_are_allowed, pods_have_no_extra_node_access
 from cilium_hybrid.rules.rendered.rules import (
     MANIFEST_RULES,
+    agents_are_rendered,
     cloud_node_components_are_not_changed,
     workloads_run_only_on_hybrid_nodes,
 )
@@ -110,7 +111,27 @@ def test_a_manifest_without_metadata() -> None:
 def test_rules_about_cloud_nodes_come_first() -> None:
     reaching = (objects_are_allowed, pods_have_no_extra_node_access)
 
-    assert (*CLOUD_RULES, *reaching) == MANIFEST_RULES
+    assert (*CLOUD_RULES, *reaching, agents_are_rendered) == MANIFEST_RULES
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "namespace", "found"),
+    [
+        ("DaemonSet", "cilium", None, []),
+        ("DaemonSet", "cilium", "kube-system", []),
+        ("DaemonSet", "cilium", "other", ["DaemonSet kube-system/cilium"]),
+        ("DaemonSet", "cilium-envoy", "kube-system", ["DaemonSet kube-system/cilium"]),
+        ("Deployment", "cilium", "kube-system", ["DaemonSet kube-system/cilium"]),
+    ],
+)
+def test_a_chart_without_agents_would_remove_those_that_run(
+    kind: str, name: str, namespace: str | None, found: list[str]
+) -> None:
+    rendered = {"kind": kind, "metadata": {"name": name} | ({} if namespace is None else {"namespace": namespace})}
+
+    assert [violation.path for violation in agents_are_rendered([rendered])] == found
+    assert [violation.path for violation in agents_are_rendered([a_list(rendered)])] == found
+    assert [violation.path for violation in agents_are_rendered([])] == ["DaemonSet kube-system/cilium"]
 
 
 def test_workloads_are_reported_before_cloud_node_components() -> None:

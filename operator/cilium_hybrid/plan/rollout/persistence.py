@@ -1,0 +1,59 @@
+"""When the state of a rollout is worth a write of the record."""
+
+from dataclasses import replace
+from typing import Final
+
+from cilium_hybrid.plan.record import RestartedNode, RolloutRecord, UpdatedOperator
+
+_MINUTE: Final = 60.0
+_ENOUGH: Final = 2
+"""So many exits, or reports, are evidence; more of them say nothing new."""
+
+
+def persisted(record: RolloutRecord) -> RolloutRecord:
+    """Return the state with times in whole minutes; two states that are equal here need not be written again.
+
+    Exits and reports that change no verdict any more are not counted, since an agent may fail again and again. The
+    counts of updated and outdated nodes are left out: a start with old ones only counts as progress once.
+    """
+    return replace(
+        record,
+        nodes={name: _node(node) for name, node in record.nodes.items()},
+        cilium_operator=_operator(record.cilium_operator),
+        idle_for=_minutes(record.idle_for),
+        steady_for=_optional(record.steady_for),
+        updated=0,
+        outdated=0,
+    )
+
+
+def _node(node: RestartedNode) -> RestartedNode:
+    return replace(
+        node,
+        elapsed=_minutes(node.elapsed),
+        connected_for=_optional(node.connected_for),
+        ready_for=_optional(node.ready_for),
+        image_failing_for=_optional(node.image_failing_for),
+        exits=min(node.exits - node.ignored_exits, _ENOUGH),
+        ignored_exits=0,
+        sandbox_failures=0,
+        last_sandbox_failures=min(node.last_sandbox_failures - node.sandbox_failures, _ENOUGH),
+        sandbox_quiet_for=_minutes(node.sandbox_quiet_for),
+    )
+
+
+def _operator(update: UpdatedOperator) -> UpdatedOperator:
+    return replace(
+        update,
+        exits=min(update.exits - update.ignored_exits, _ENOUGH),
+        ignored_exits=0,
+        image_failing_for=_optional(update.image_failing_for),
+    )
+
+
+def _optional(seconds: float | None) -> float | None:
+    return None if seconds is None else _minutes(seconds)
+
+
+def _minutes(seconds: float) -> float:
+    return seconds // _MINUTE * _MINUTE

@@ -1,0 +1,192 @@
+"""The end of a history: actors and faults stop, and the operator must come to rest with a reason that fits."""
+
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, Any, Final
+
+from cilium_hybrid.api.conditions import Reason
+from cilium_hybrid.api.durations import duration
+from simulation.fresh import Installed, comparable, fresh_install
+from simulation.ledger import spec_of
+from simulation.objects import StoredRevision, pool_of
+from simulation.reasons import ANY_OWNER, FITS, WAITS, not_owned
+from simulation.restarts import is_evidence
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+PATIENCE: Final = 7200.0
+STEP: Final = 60.0
+QUIET_SECONDS: Final = 300.0
+"""The operator rests if it did nothing for so long: longer than an agent that fails, or a node that joins, may take."""
+QUIET: Final = 2
+"""So many reconciliations in a row write nothing once the operator rests."""
+
+
+def settle(world: "World") -> None:
+    """Let the history end, and note what is wrong with its end."""
+    world.faults.clear()
+    limit = world.timeline.now + PATIENCE + _durations(world)
+    while not world.violations:
+        world.advance(STEP)
+        if _rests(world):
+            break
+        if world.timeline.now > limit:
+            world.violated("comes_to_rest", _describe(world))
+            break
+    if not world.violations:
+        world.coverage.ends[_reason(world)] += 1
+        _check_end(world)
+
+
+def _durations(world: "World") -> float:
+    resource = world.users.resource
+    spec = None if resource is None else spec_of(resource.spec)
+    if spec is None:
+        return 0.0
+    rollout, preflight = spec.upgrade.rollout, spec.upgrade.preflight
+    once = sum(duration(text).total_seconds() for text in (rollout.soak, rollout.progress_deadline, preflight.timeout))
+    return once * 6
+
+
+def conditions(world: "World") -> Mapping[str, Mapping[str, Any]]:
+    """Return the conditions of the status, by type."""
+    resource = world.users.resource
+    found = () if resource is None else resource.status.get("conditions", ())
+    return {condition["type"]: condition for condition in found}
+
+
+def _reason(world: "World") -> str:
+    ready = conditions(world).get("Ready")
+    if world.users.resource is None:
+        return "deleted"
+    return "no status" if ready is None else str(ready["reason"])
+
+
+def _describe(world: "World") -> str:
+    ready = conditions(world).get("Ready", {})
+    return f"{_reason(world)}: {ready.get('message', '')}"[:400]
+
+
+def _rests(world: "World") -> bool:
+    """Return whether the status is final, and the operator does nothing any more."""
+    leader = world.leader
+    if (
+        leader is None
+        or leader.busy
+        or leader.quiet < QUIET
+        or not world.api_up
+        or not world.registry.up
+        or world.registry.silent
+    ):
+        return False
+    if world.users.resource is None:
+        return world.preflight.release is None or not world.preflight.release.managed
+    found = conditions(world)
+    ready = found.get("Ready")
+    if ready is None or world.users.resource.status.get("observedGeneration") != world.users.resource.generation:
+        return False
+    if ready["status"] == "True" or "Stalled" in found:
+        return True
+    waits = WAITS.get(ready["reason"])
+    return waits is not None and waits(world)
+
+
+JUDGED_AFTER: Final = 600.0
+MANY_EXITS: Final = 4
+UNCHANGING: Final = frozenset({Reason.IN_SYNC, Reason.NO_HYBRID_NODES, Reason.SUSPENDED, Reason.INVALID_SPEC})
+"""Reasons with which the status does not change any more."""
+
+
+def _check_end(world: "World") -> None:
+    reason = _reason(world)
+    fits = FITS.get(reason)
+    if (fits is not None and not fits(world)) or (reason not in ANY_OWNER and not_owned(world)):
+        world.violated("the_reason_fits", _describe(world))
+    if any(_unjudged(world, 1)):
+        # Some exits do not count, because the API server was away or the operator suspended.
+        world.advance(JUDGED_AFTER)
+    for violation in (*_pools_that_run(world), *_unjudged(world, MANY_EXITS)):
+        world.violated(violation)
+    if reason == Reason.IN_SYNC:
+        _check_in_sync(world)
+    lines, version = len(world.traced), _version(world)
+    for process in world.processes:
+        process.wake()
+    world.advance(STEP)
+    # An agent that crashes again and again changes the status each time.
+    if len(world.traced) != lines or (reason in UNCHANGING and _version(world) != version):
+        world.violated("rest_writes_nothing", _describe(world))
+
+
+def _pools_that_run(world: "World") -> Iterator[str]:
+    """Yield a pool that the status says is applied although it is in no release that ran, and no node has a block."""
+    resource, running, config = world.users.resource, world.helm.running, world.controllers.config
+    applied = {} if resource is None else resource.status.get("ipam", {}).get("applied") or {}
+    pool = None if running is None else pool_of(running.values)
+    known = {cidr for found in (pool, config) if found is not None for cidr in found.pod_cidrs}
+    for cidr in applied.get("podCIDRs", ()):
+        used = any(IPv4Network(block).subnet_of(IPv4Network(cidr)) for block in _blocks(world))
+        if running is not None and cidr not in known and not used:
+            yield f"applied_pools_run: {cidr} is not in {sorted(known)}"
+
+
+def _blocks(world: "World") -> Iterator[str]:
+    return (block for blocks in world.controllers.blocks.values() for block in blocks)
+
+
+def _unjudged(world: "World", exits: int) -> Iterator[str]:
+    """Yield a restarted node that shows that the newest revision fails, which nobody says."""
+    newest, template, ledger = world.helm.newest, world.controllers.template, world.ledger
+    resource = world.users.resource
+    suspended = resource is None or resource.deleting or resource.spec.get("suspend") is True
+    if newest is None or template is None or suspended or newest.status != "deployed" or not newest.ours:
+        return
+    if ledger.is_verified(newest) or "rollback" in newest.labels or ledger.record_lost_at is not None:
+        return
+    rejected = ledger.rejection is not None and ledger.rejection.revision == newest.number
+    for name, restart in ledger.restarts.items():
+        pod = restart.node.pod
+        if rejected or pod is None or not restart.by_operator or restart.attempt != ledger.attempt:
+            continue
+        if pod.exits - pod.unseen_exits > exits and is_evidence(world, restart):
+            yield f"failing_canaries_are_judged: {name} fails, and revision {newest.number} is not rejected"
+
+
+def _version(world: "World") -> str:
+    return "" if world.users.resource is None else world.users.resource.resource_version
+
+
+def _check_in_sync(world: "World") -> None:
+    """Compare with a fresh install: apart from upgradeCompatibility, kept pools and revision numbers, all is equal."""
+    resource, running = world.users.resource, world.helm.running
+    spec = None if resource is None else spec_of(resource.spec)
+    if resource is None or spec is None or running is None:
+        world.violated("in_sync_is_in_sync", "there is no spec or no release")
+        return
+    fresh = fresh_install(resource.spec, frozenset(world.registry.versions))
+    for difference in _differences(running, fresh):
+        world.violated("in_sync_equals_a_fresh_install", difference)
+    pool = pool_of(running.values)
+    if missing := [cidr for cidr in spec.ipam.pod_cidrs if pool is None or cidr not in pool.pod_cidrs]:
+        world.violated("in_sync_equals_a_fresh_install", f"pod CIDR {missing[0]} is not applied")
+    template = world.controllers.template
+    expected = None if template is None else template.digest
+    if running.values.get("upgradeCompatibility") == fresh.values.get("upgradeCompatibility"):
+        expected = fresh.digest
+    for node in world.machines.nodes.values():
+        pod = node.pod
+        up_to_date = pod is not None and pod.fact.ready and pod.fact.config_digest == expected
+        if node.labelled and node.ready == "True" and not up_to_date:
+            world.violated("in_sync_equals_a_fresh_install", f"{node.name} does not run the release")
+
+
+def _differences(running: StoredRevision, fresh: Installed) -> Iterator[str]:
+    if fresh.reason != Reason.IN_SYNC:
+        yield f"a fresh install ends with {fresh.reason}"
+        return
+    if running.version != fresh.version:
+        yield f"version is {running.version} instead of {fresh.version}"
+    values, expected = comparable(running.values), comparable(fresh.values)
+    if differing := sorted(key for key in {*values, *expected} if values.get(key) != expected.get(key)):
+        yield f"values {differing} differ"
