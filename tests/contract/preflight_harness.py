@@ -87,7 +87,8 @@ class FakeHarness:
         if broken:
             self._preflights.fault, self._preflights.leaves = ApplyFailedError("Helm could not start it"), "failed"
         chart = FetchedChart(Path("/charts/cilium"), version, DIGEST)
-        asyncio.run(self._preflights.start(chart, preflight_values(a_spec()), Rendered(()), expected(version)))
+        rendered = Rendered(({"kind": "DaemonSet", "metadata": {"name": "cilium-pre-flight-check"}},))
+        asyncio.run(self._preflights.start(chart, preflight_values(a_spec()), rendered, expected(version)))
 
     def end(self) -> None:
         asyncio.run(self._preflights.end())

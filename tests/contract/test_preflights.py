@@ -165,7 +165,7 @@ def test_objects_of_others_with_the_same_names_are_kept_and_are_no_preflight(hel
 
     assert not helm.observed().exists
     assert helm.objects() == before
-    with pytest.raises(ApplyFailedError, match="cannot be imported into the current release"):
+    with pytest.raises(ApplyFailedError, match="exists and cannot be imported into"):
         helm.start()
 
 

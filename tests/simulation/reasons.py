@@ -52,7 +52,7 @@ def _any_ill(world: "World") -> bool:
 def _rollout_cannot_continue(world: "World") -> bool:
     """Whether a node or the Cilium operator is ill, canaries are gone, it was rejected, or IPAM is overridden."""
     wanted = world.controllers.operator_wanted
-    operator_fails = wanted is not None and (wanted[1] is not Badness.GOOD or not world.controllers.operator_current)
+    operator_fails = wanted is not None and (wanted[1] is not Badness.GOOD or not world.controllers.operator_available)
     ledger, overridden = world.ledger, any(found.keys != ("mtu",) for found in world.others.node_configs)
     if overridden:
         return True
