@@ -178,8 +178,8 @@ def _pull_failure(ref: str, version: str, error: HelmError | HelmInterruptedErro
     """Return what went wrong, and what to do."""
     details = error.details if isinstance(error, HelmError) else str(error)
     lowered = details.lower()
-    # The directory has another name each time, and the status would change with it.
-    message = shorten(details.replace(str(directory), "the chart cache"))
+    # The directory has another name each time, and the status would change with it. A long path is redacted up to it.
+    message = shorten(re.sub(rf"\S*{re.escape(directory.name)}", "the chart cache", details))
     if isinstance(error, HelmTimeoutError):
         message, fix = f"no complete answer within {error.seconds:g} s", CHECK_CONNECTION
     elif _DISK.search(lowered):
