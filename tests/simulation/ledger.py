@@ -28,7 +28,8 @@ IRRELEVANT: Final = ("suspend", "upgrade", "deletionPolicy")
 class Restart:
     """A restart of an agent, and the node as it was then.
 
-    `first_digest` is the configuration that the node lost its agent to: it stays while no agent gets Ready.
+    `first_digest` is the configuration that the node lost its agent to: it stays while no agent gets Ready. `telling`:
+    the agent had not failed before, so that the operator must judge the revision by the next one.
     """
 
     node: Node
@@ -41,6 +42,7 @@ class Restart:
     healthy: bool
     at: float
     by_operator: bool
+    telling: bool
     recovered: bool = False
 
 
@@ -108,7 +110,7 @@ class Ledger:
         first = before.first_digest if lost and before is not None else template.digest
         self.restarts[node.name] = Restart(
             node, node.uid, node.boot_id, pod.uid, template.digest, first, self.attempt, healthy or lost,
-            self.world.timeline.now, by_operator,
+            self.world.timeline.now, by_operator, healthy and not lost and pod.exits == pod.unseen_exits,
         )  # fmt: skip
 
     def agent_ready(self, pod: Pod) -> None:

@@ -10,7 +10,7 @@ from simulation.fresh import Installed, comparable, fresh_install
 from simulation.ledger import spec_of
 from simulation.objects import StoredRevision, pool_of
 from simulation.reasons import ANY_OWNER, FITS, WAITS, not_owned
-from simulation.restarts import is_evidence
+from simulation.restarts import is_evidence, never_settles
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -86,8 +86,11 @@ def _rests(world: "World") -> bool:
     ready = found.get("Ready")
     if ready is None or world.users.resource.status.get("observedGeneration") != world.users.resource.generation:
         return False
-    if ready["status"] == "True" or "Stalled" in found:
+    if "Stalled" in found:
         return True
+    if ready["status"] == "True":
+        # A node that joins, and a rollout that goes on behind it, come to an end of their own.
+        return ready["reason"] != Reason.NODES_JOINING and "rollout" not in world.users.resource.status
     waits = WAITS.get(ready["reason"])
     return waits is not None and waits(world)
 
@@ -142,12 +145,17 @@ def _unjudged(world: "World", exits: int) -> Iterator[str]:
     suspended = resource is None or resource.deleting or resource.spec.get("suspend") is True
     if newest is None or template is None or suspended or newest.status != "deployed" or not newest.ours:
         return
+    if not never_settles(template.badness, ledger.limits.soak):
+        # An agent that crashes after it has settled is a finding.
+        return
     if ledger.is_verified(newest) or "rollback" in newest.labels or ledger.record_lost_at is not None:
         return
     rejected = ledger.rejection is not None and ledger.rejection.revision == newest.number
     for name, restart in ledger.restarts.items():
         pod = restart.node.pod
         if rejected or pod is None or not restart.by_operator or restart.attempt != ledger.attempt:
+            continue
+        if not restart.telling:
             continue
         if pod.exits - pod.unseen_exits > exits and is_evidence(world, restart):
             yield f"failing_canaries_are_judged: {name} fails, and revision {newest.number} is not rejected"

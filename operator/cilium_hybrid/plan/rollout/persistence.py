@@ -51,8 +51,9 @@ def _operator(update: UpdatedOperator) -> UpdatedOperator:
     )
 
 
-def _optional(seconds: float | None) -> float | None:
-    return None if seconds is None else _minutes(seconds)
+def _optional(seconds: float | None) -> float:
+    """A state that holds for less than a minute may come and go, as that of an agent that crashes again and again."""
+    return _minutes(seconds or 0.0)
 
 
 def _minutes(seconds: float) -> float:

@@ -20,6 +20,8 @@ def with_node(**edit: Any) -> RolloutRecord:
         pytest.param(replace(RECORD, idle_for=119.0), id="less than a minute"),
         pytest.param(replace(RECORD, updated=7, outdated=9), id="counts"),
         pytest.param(with_node(elapsed=59.0), id="less than a minute of a node"),
+        pytest.param(replace(RECORD, steady_for=59.0), id="a time that begins"),
+        pytest.param(with_node(ready_for=59.0), id="an agent that is Ready for a moment"),
     ],
 )
 def test_small_differences_are_not_worth_a_write(record: RolloutRecord) -> None:
@@ -30,10 +32,9 @@ def test_small_differences_are_not_worth_a_write(record: RolloutRecord) -> None:
     "record",
     [
         pytest.param(replace(RECORD, idle_for=120.0), id="a minute"),
-        pytest.param(replace(RECORD, steady_for=0.0), id="a time that begins"),
+        pytest.param(with_node(ready_for=60.0), id="an agent that is Ready for a minute"),
         pytest.param(replace(RECORD, nodes={}), id="a node"),
         pytest.param(replace(RECORD, cilium_operator=UpdatedOperator(exits=1)), id="the Cilium operator"),
-        pytest.param(with_node(ready_for=0.0), id="an agent that is Ready"),
         pytest.param(with_node(elapsed=60.0), id="a minute of a node"),
         pytest.param(with_node(exits=1), id="an exit"),
     ],
