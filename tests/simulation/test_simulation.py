@@ -20,7 +20,7 @@ from simulation.mutate import FAULTS, MUTANTS, ROOT, Mutant
 from simulation.run import run, run_seed, shorten
 from simulation.world import World
 
-SEEDS = 51
+SEEDS = 50
 """They take about a minute."""
 PART = 25
 NODES: tuple[Event, ...] = tuple(("join", number, "a", "6.8.0-51-generic") for number in (1, 2, 3))
@@ -34,7 +34,7 @@ def _spec(memory: str = "512Mi", **more: Any) -> dict[str, Any]:
 INSTALLED: tuple[Event, ...] = (*NODES, ("apply_spec", _spec()), ("advance", 90))
 
 
-@pytest.mark.parametrize("first", range(1, SEEDS, PART))
+@pytest.mark.parametrize("first", range(1, SEEDS + 1, PART))
 def test_no_history_violates_an_invariant(first: int) -> None:
     assert run_batch(range(first, first + PART)).failures == []
 

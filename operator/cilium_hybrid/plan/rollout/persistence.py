@@ -19,6 +19,7 @@ def persisted(record: RolloutRecord) -> RolloutRecord:
     return replace(
         record,
         nodes={name: _node(node) for name, node in record.nodes.items()},
+        watched={},
         cilium_operator=_operator(record.cilium_operator),
         idle_for=_minutes(record.idle_for),
         steady_for=_optional(record.steady_for),

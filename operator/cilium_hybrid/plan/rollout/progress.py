@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Final
 
 from cilium_hybrid.api.durations import duration
 from cilium_hybrid.api.upgrade import RolloutStrategy
@@ -12,6 +13,9 @@ from cilium_hybrid.plan.rollout.plan import RolloutInput
 from cilium_hybrid.plan.rollout.restarted import follow, ignored_exits, since
 from cilium_hybrid.plan.rollout.timers import restarted_node
 
+NOTICED_AFTER: Final = 60.0
+"""Seconds after which the API server knows that a node has lost contact (node-monitor-grace-period, at most 50 s)."""
+
 
 def advance(rollout: RolloutInput, digest: str, members: Members) -> tuple[RolloutRecord, bool]:
     """Return the state of the rollout now, and whether it has progressed since the previous reconciliation.
@@ -21,6 +25,7 @@ def advance(rollout: RolloutInput, digest: str, members: Members) -> tuple[Rollo
     before = rollout.before
     if before is None or before.config_digest != digest:
         before = _start(rollout, digest, members)
+    before = _take_back_lost(before, members)
     nodes = dict(_follow_all(rollout, before, members))
     progressed = before is not rollout.before or _has_new_pod(before.nodes, nodes)
     updated = max(before.updated, sum(member.updated for member in members.values()))
@@ -30,6 +35,7 @@ def advance(rollout: RolloutInput, digest: str, members: Members) -> tuple[Rollo
         before,
         max_unavailable=_max_unavailable(rollout, before),
         nodes=nodes,
+        watched=dict(_still_watched(before, members, rollout.elapsed)),
         casualties=tuple(sorted({*_still_lost(before, members), *_lost_to_another(before, members)})),
         replaced=(*before.replaced, *_lost_canaries(before, members)),
         cilium_operator=_update_of_operator(before.cilium_operator, rollout),
@@ -50,11 +56,41 @@ def settle(rollout: RolloutInput, record: RolloutRecord) -> RolloutRecord:
     return replace(
         record,
         nodes={name: node for name, node in record.nodes.items() if name not in settled},
+        # On the way back, a node that loses contact must not keep the others from returning.
+        watched={**record.watched, **settled} if rollout.judged else {},
         casualties=tuple(name for name in record.casualties if name not in settled),
         settled=record.settled + len(settled),
         soaked=record.soaked + sum(node.canary and node.group == record.group for node in settled.values()),
         idle_for=0.0,
     )
+
+
+def _take_back_lost(before: RolloutRecord, members: Members) -> RolloutRecord:
+    """Return the state in which a node that lost contact just after it had settled has not settled.
+
+    A new agent may cut off its own node, which shows only after its soak time if that is short.
+    """
+    lost = {
+        name: replace(node, ready_for=None)
+        for name, node in before.watched.items()
+        if name in members and members[name].node.uid == node.node_uid and not members[name].connected
+    }
+    if not lost:
+        return before
+    return replace(
+        before,
+        nodes={**before.nodes, **lost},
+        watched={name: node for name, node in before.watched.items() if name not in lost},
+        settled=before.settled - len(lost),
+        soaked=before.soaked - sum(node.canary and node.group == before.group for node in lost.values()),
+    )
+
+
+def _still_watched(before: RolloutRecord, members: Members, elapsed: float) -> Iterator[tuple[str, RestartedNode]]:
+    for name, node in before.watched.items():
+        ready_for = (node.ready_for or 0.0) + elapsed
+        if name in members and members[name].node.uid == node.node_uid and ready_for < NOTICED_AFTER:
+            yield name, replace(node, ready_for=ready_for)
 
 
 def _start(rollout: RolloutInput, digest: str, members: Members) -> RolloutRecord:

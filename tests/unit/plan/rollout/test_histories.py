@@ -232,6 +232,33 @@ def test_22_a_canary_that_cuts_its_node_off_stops_the_rollout() -> None:
     assert site.restarted == ["a", "b", "c", "d"]
 
 
+def test_22_a_node_that_is_cut_off_shows_it_only_after_its_soak_time() -> None:
+    """The node controller needs 40 s to notice; without a longer memory every node would be cut off in turn."""
+    site = a_site("abcdef")
+    site.tick()
+    site.until(RolloutStep.RESTART)
+    site.disconnect("a")
+    waiting = site.run(300)
+
+    assert site.restarted == ["a", "b"]
+    assert waiting.step is RolloutStep.WAIT
+    site.reconnect("a")
+    site.agent("a", ready=True)
+    site.until(RolloutStep.DONE)
+    assert site.restarted == list("abcdef")
+
+
+def test_22_a_node_that_loses_contact_long_after_its_restart_stops_nothing() -> None:
+    site = a_site("abc", rules=settings(soak="30s"))
+    site.tick()
+    site.run(40)
+    site.run(30)
+    site.disconnect("a")
+    site.run(300)
+
+    assert site.restarted == ["a", "b", "c"]
+
+
 def test_22_a_canary_that_panics_its_kernel_stops_the_rollout_and_is_not_replaced() -> None:
     site = a_site("abcd")
     site.tick()
