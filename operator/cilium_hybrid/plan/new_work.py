@@ -48,7 +48,8 @@ def may_continue_rollout(observation: Observation, record: Record, path: Upgrade
     newest = observation.newest
     if newest is None or not newest.deployed or was_unlocked(record, newest):
         return False
-    return path.needs_versions or path.enters_minor or is_release(newest, path.current)
+    # Any other change is applied at once: the spec may have been reverted because of what runs.
+    return path.needs_versions or path.enters_minor or (not path.remaining and is_release(newest, path.target))
 
 
 def _keep_rejected(evaluation: SpecEvaluation, newest: Revision) -> Decision | None:

@@ -250,3 +250,17 @@ def test_an_interrupted_uninstall_and_a_lost_record_do_not_change_the_first_vers
     observation = an_observation(a_revision(1, status=status), record=None, payloads={1: ran})
 
     assert known_record(observation).initial_version == "1.17.0"
+
+
+def test_a_version_that_is_taken_back_during_its_rollout_reaches_no_further_node() -> None:
+    core = an_installed_core(version="1.17.9-0")
+    core.edit(version="1.17.15-1")
+    run = run_until(core, RestartAgents)
+    core.perform(run)
+    core.step()
+    core.edit(version="1.17.9-0", upgrade={"preflight": {"enabled": False}, "rollout": {"soak": "0s"}})
+    core.settle()
+    restarted = [pod.name for action in core.actions if isinstance(action, RestartAgents) for pod in action.pods]
+
+    assert applied(core) == ["1.17.15-1", "1.17.9-0"]
+    assert len(restarted) == 2, "the canary, there and back"
