@@ -139,6 +139,8 @@ def test_the_roles_for_users_grant_what_their_names_say(cluster: Cluster, role: 
         verbs = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
         return {verb for verb in verbs if _can(cluster, user, verb, resource)}
 
+    # The API server sees a new binding a moment later.
+    wait_until(lambda: _can(cluster, user, "get", RESOURCE), timeout=20, what="the binding is in force")
     assert granted(RESOURCE) == allowed
     assert granted(f"{RESOURCE}/status") == {"get", "list", "watch"}
     assert not granted("secrets")

@@ -65,6 +65,12 @@ def test_the_chart_is_pulled_once(installed: Site) -> None:
 
 
 def test_a_reconciliation_in_sync_writes_nothing(installed: Site) -> None:
+    installed.wait_until_verified()
+    wait_until(
+        lambda: installed.status()["history"][-1].get("rollout") == "Verified",
+        timeout=20,
+        what="the last status of the install is written",
+    )
     reads, writes = len(installed.calls("get", "ciliumhybrids")), len(installed.calls("update", "ciliumhybrids"))
     installed.cluster.kubectl("annotate", "ciliumhybrid", "default", "example.com/poke=1")
     wait_until(lambda: len(installed.calls("get", "ciliumhybrids")) > reads, timeout=20, what="a reconciliation")
