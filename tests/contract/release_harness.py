@@ -56,7 +56,7 @@ class ReleaseHarness(Protocol):
         """Helm deletes a revision, because there are ten newer ones."""
 
     def corrupt(self, number: int) -> None:
-        """Somebody damages what Helm stored of a revision."""
+        """Someone damages what Helm stored of a revision."""
 
     def uninstall(self, number: int) -> None:
         """The operator uninstalls the release."""

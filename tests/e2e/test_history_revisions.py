@@ -1,4 +1,4 @@
-"""Whose revision it is: what somebody else's Helm made is neither overwritten, finished, undone nor uninstalled."""
+"""Whose revision it is: what someone else's Helm made is neither overwritten, finished, undone nor uninstalled."""
 
 from collections.abc import Iterator
 

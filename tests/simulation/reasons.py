@@ -19,7 +19,7 @@ def _newest(world: "World") -> StoredRevision | None:
 
 
 def not_owned(world: "World") -> bool:
-    """Whether the release is somebody else's, and the operator has no part in it."""
+    """Whether the release is someone else's, and the operator has no part in it."""
     newest = _newest(world)
     return (
         newest is not None
@@ -128,4 +128,4 @@ FITS: Final[Mapping[str, Fits]] = {
 ANY_OWNER: Final = frozenset(
     {"deleted", Reason.RELEASE_NOT_OWNED, Reason.SUSPENDED, Reason.RELEASE_LOCKED, Reason.DELETING}
 )
-"""Reasons that may be reported although the release is somebody else's."""
+"""Reasons that may be reported although the release is someone else's."""

@@ -17,29 +17,29 @@ TAKEOVER_SECONDS: Final = 15.0
 
 
 def uninstalled_only_by_deletion(world: "World", write: Write) -> Iterator[str]:
-    """Cilium is uninstalled only while the resource is deleted with Uninstall, and never somebody else's."""
+    """Cilium is uninstalled only while the resource is deleted with Uninstall, and never someone else's."""
     if write.kind != "uninstall":
         return
     resource = world.users.resource
     if resource is None or not resource.deleting or resource.spec.get("deletionPolicy") != DeletionPolicy.UNINSTALL:
         yield "uninstalled although no deletion asks for it"
     if write.revision is not None and not write.revision.ours:
-        yield f"uninstalled revision {write.revision.number}, which is somebody else's"
+        yield f"uninstalled revision {write.revision.number}, which is someone else's"
 
 
 def foreign_revisions_are_left_alone(world: "World", write: Write) -> Iterator[str]:
-    """A revision of somebody else is replaced only if the reconcile annotation asks for it, once for each value."""
+    """A revision of someone else is replaced only if the reconcile annotation asks for it, once for each value."""
     newest = world.helm.newest
     if newest is None or newest.ours or newest.status == "uninstalled":
         return
     if write.kind == "unlock":
-        yield f"unlocked revision {newest.number}, which is somebody else's"
+        yield f"unlocked revision {newest.number}, which is someone else's"
     if write.kind != "apply":
         return
     requested = "" if write.process.read is None else write.process.read.requested
     use = ("resume", newest.release, newest.number)
     if not requested:
-        yield f"applied over revision {newest.number}, which is somebody else's"
+        yield f"applied over revision {newest.number}, which is someone else's"
     elif world.ledger.consumed.setdefault(requested, use) != use:
         yield f"annotation value {requested} acted twice"
 
@@ -86,7 +86,7 @@ def rolls_back_to_an_older_verified_revision(world: "World", write: Write) -> It
         yield f"rolled back to {to}, which is not verified"
     between = [found.number for found in world.helm.revisions if found.number > to and not found.ours]
     if between:
-        yield f"rolled back to {to} over somebody else's revision {between[0]}"
+        yield f"rolled back to {to} over someone else's revision {between[0]}"
     minors = [CiliumVersion.parse(pod.template.version).minor for pod in _pods(world)]
     version = target.version if target is not None else kept.version if kept is not None else ""
     if minors and max(minors) - CiliumVersion.parse(version).minor > 1:

@@ -130,7 +130,7 @@ def _validate(evaluation: Evaluation) -> Evaluation:
 
 
 def _is_managed(evaluation: Evaluation) -> bool:
-    """Whether what runs limits the spec: not if it is somebody else's, which must not be changed for the spec."""
+    """Whether what runs limits the spec: not if it is someone else's, which must not be changed for the spec."""
     newest, release = evaluation.observation.newest, evaluation.release
     if release is ReleaseClass.NOT_OWNED:
         return False

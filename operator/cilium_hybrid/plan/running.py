@@ -98,7 +98,7 @@ def running(observation: Observation, wanted: Iterable[str] = ()) -> Running:
 
 
 def _running_version(observation: Observation, deployed: Revision | None) -> str | None:
-    """Return the chart version of what runs; that of a revision of somebody else is in its payload."""
+    """Return the chart version of what runs; that of a revision of someone else is in its payload."""
     if deployed is None or deployed.managed:
         return None if deployed is None else deployed.chart_version
     payload = observation.payloads.get(deployed.number)

@@ -1,4 +1,4 @@
-"""The files of a chart, read within limits: an archive or a directory is whatever somebody put there."""
+"""The files of a chart, read within limits: an archive or a directory is whatever someone put there."""
 
 import gzip
 import hashlib

@@ -96,7 +96,7 @@ def _ipam(evaluation: Evaluation, nodes: NodeReadiness) -> IpamUsage | None:
     observation, action = evaluation.observation, evaluation.decision.action
     release = classify(observation)
     if release is ReleaseClass.NOT_OWNED or (release.absent and other_ciliums(observation)):
-        # Somebody else's pools do not limit the spec.
+        # Someone else's pools do not limit the spec.
         return None
     return evaluate_ipam(
         observation,

@@ -76,7 +76,7 @@ def _operator(observation: Observation) -> Iterator[str]:
 def _on_cloud_nodes(observation: Observation) -> Iterator[str]:
     """Cloud nodes run another CNI, and two CNIs on a node break its pod network.
 
-    Where somebody else's release belongs is not known.
+    Where someone else's release belongs is not known.
     """
     release = classify(observation)
     if release.foreign or release is ReleaseClass.NOT_OWNED:

@@ -106,7 +106,7 @@ def test_findings_and_warnings_do_not_block_and_are_counted_in_ready() -> None:
     ("revisions", "reported"),
     [
         pytest.param([a_foreign_revision()], False, id="never the operator's"),
-        pytest.param([a_revision(), a_foreign_revision(2)], True, id="changed by somebody else"),
+        pytest.param([a_revision(), a_foreign_revision(2)], True, id="changed by someone else"),
     ],
 )
 def test_somebody_elses_release_gets_no_advice_on_ciliumnodes(revisions: list[Revision], reported: bool) -> None:
