@@ -1,5 +1,6 @@
 """The agent pods: how kubelets start and end them, and how agents of a release behave (see `Badness`)."""
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ START: Final = 2
 MAX_BACKOFF: Final = 160
 
 
-class Agents:
+class Agents(ABC):
     """The agent pods on all nodes, which are known by name."""
 
     def __init__(self, world: "World") -> None:
@@ -23,13 +24,13 @@ class Agents:
         self.nodes: dict[str, Node] = {}
         self._created = 0
 
+    @abstractmethod
     def reboot(self, node: Node, seconds: float) -> None:
         """Turn a node off, and on again after so many seconds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def disconnect(self, node: Node, cut_by: str = "") -> None:
         """Cut the uplink of a node."""
-        raise NotImplementedError
 
     def _uid(self, kind: str) -> str:
         self._created += 1

@@ -73,7 +73,7 @@ class ReleasePayload:
 
 @dataclass(frozen=True, slots=True)
 class AgentSet:
-    """The DaemonSet `cilium`. `rolling_update`: its controller replaces outdated pods by itself."""
+    """The DaemonSet `cilium`. `rolling_update`: its controller replaces outdated pods."""
 
     config_digest: str | None
     observed: bool

@@ -129,7 +129,7 @@ def _marked_as_rejected(present: Sequence[Revision]) -> Rejected | None:
 
 
 def _without_times(rollout: RolloutRecord) -> RolloutRecord:
-    """Leave out what goes on changing while a rollout stands still: an agent may fail again and again."""
+    """Leave out what keeps changing while a rollout is stopped: an agent may fail again and again."""
     nodes = {
         name: replace(
             _without_evidence(node),

@@ -39,7 +39,7 @@ def helm_values(spec: Spec, initial_series: str | None = None) -> dict[str, Any]
 
 
 def restored_values(values: Mapping[str, Any], pod_cidrs: Sequence[str], mask_size: int | None) -> dict[str, Any]:
-    """Return the values of an earlier revision for a rollback: with the pools that run now, and no restart by itself.
+    """Return the values of an earlier revision for a rollback: with the pools that run now, and OnDelete.
 
     Nodes may have blocks of a pool that was added since, so no pool is removed. What the agents read is unchanged.
     """

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Final
 
 PATIENCE_SECONDS: Final = 2.0
-"""How long a reconciliation waits for an answer before it goes on without one."""
+"""How long a reconciliation waits for an answer before it continues without one."""
 
 
 class InProgressError(Exception):

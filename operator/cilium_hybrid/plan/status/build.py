@@ -122,7 +122,7 @@ def _findings(evaluation: Evaluation, ipam: IpamUsage | None) -> tuple[str, ...]
 
 
 def _plan(evaluation: Evaluation) -> tuple[tuple[PlanStep, ...], str | None]:
-    """Return the plan and its digest; while the spec is invalid, those of before."""
+    """Return the plan and its digest; while the spec is invalid, the previous ones."""
     previous = evaluation.previous
     if evaluation.input.resource.deleting:
         return (), None
