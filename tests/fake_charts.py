@@ -9,7 +9,14 @@ from typing import Any
 from cilium_hybrid.api.versions import VERSION_PATTERN, CiliumVersion
 from cilium_hybrid.plan.release import RELEASE
 from cilium_hybrid.plan.values import digest
-from cilium_hybrid.ports import ChartRefusedError, ChartUnavailableError, FetchedChart, Rendered, ValuesRefusedError
+from cilium_hybrid.ports import (
+    ChartRefusedError,
+    ChartUnavailableError,
+    FetchedChart,
+    PortError,
+    Rendered,
+    ValuesRefusedError,
+)
 
 Values = Mapping[str, Any]
 Manifests = Sequence[Mapping[str, Any]]
@@ -40,13 +47,14 @@ class PublishedChart:
 class FakeCharts:
     """Charts in memory. `pulls` are the requests to the registry, `outage` its error while it is unavailable.
 
-    `rendered` are the release names of each rendering.
+    `rendered` are the release names of each rendering, and `problem` is what Helm reports after each.
     """
 
     def __init__(self) -> None:
         self.pulls: list[tuple[str, str]] = []
         self.rendered: list[str] = []
         self.outage: str | None = None
+        self.problem: PortError | None = None
         self._published: dict[tuple[str, str], PublishedChart] = {}
         self._cached: dict[tuple[str, str], PublishedChart] = {}
 
@@ -88,7 +96,7 @@ class FakeCharts:
         fault = published.refuses(values)
         if fault is not None:
             raise ValuesRefusedError(f"chart {chart.version} rejects the values: {fault}; correct spec.values")
-        return Rendered(published.renders(values))
+        return Rendered(published.renders(values), problem=self.problem)
 
     def forget(self, chart: FetchedChart) -> None:
         """Lose a fetched chart, so that it must be fetched again."""

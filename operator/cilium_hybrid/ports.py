@@ -73,11 +73,13 @@ class FetchedChart:
 class Rendered:
     """What a chart renders for a release in this cluster, including hooks: judged, and then applied as it is.
 
-    `stream` is what Helm applies, and `manifests` are the objects in it. Both may contain private keys.
+    `stream` is what Helm applies, and `manifests` are the objects in it. Both may contain private keys. `problem` is
+    what Helm reported after it had rendered, such as an object that it may not read: it can be judged, but not applied.
     """
 
     manifests: Sequence[Mapping[str, Any]] = field(repr=False)
     stream: bytes = field(default=b"", repr=False)
+    problem: "PortError | None" = None
 
 
 class Charts(Protocol):

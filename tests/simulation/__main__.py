@@ -36,7 +36,6 @@ class Summary:
 
 def run_batch(seeds: range) -> Summary:
     """Run the histories of some seeds."""
-    logging.disable()
     summary = Summary()
     for seed in seeds:
         result = run_seed(seed)
@@ -51,7 +50,7 @@ def run_seeds(first: int, histories: int, processes: int, seconds: float, *, kee
     """Run histories until all are done, the time is over, or one of them violates an invariant."""
     summary, started, end = Summary(), time.monotonic(), first + histories
     batches = [range(start, min(start + BATCH, end)) for start in range(first, end, BATCH)]
-    with Pool(processes) as pool:
+    with Pool(processes, logging.disable) as pool:
         for found in pool.imap_unordered(run_batch, batches):
             summary.add(found)
             over = time.monotonic() - started > seconds

@@ -94,7 +94,6 @@ class Outcome:
 
 def try_mutant(mutant: Mutant, seconds: float) -> Outcome:
     """Run what must find a mutant in a copy of the package with the patch."""
-    logging.disable()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -174,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mutants = [Mutant.read(path) for path in sorted(MUTANTS.glob("*.patch"))]
     chosen = [mutant for mutant in mutants if not options.words or any(w in mutant.path.stem for w in options.words)]
     missed = 0
-    with ProcessPoolExecutor(options.processes) as pool:
+    with ProcessPoolExecutor(options.processes, initializer=logging.disable) as pool:
         tries = [pool.submit(try_mutant, mutant, options.seconds) for mutant in chosen]
         for ended in as_completed(tries):
             outcome = ended.result()

@@ -229,6 +229,8 @@ class Executor:
         rendered = await self._charts.render(chart, values)
         if (refused := _render_refused(all_violations(manifest_rules(mirror), rendered.manifests))) is not None:
             return refused
+        if rendered.problem is not None:
+            raise rendered.problem
         if replaces is not None:
             await self._dry_run(rendered.manifests, replaces)
         if record is not None:
@@ -270,6 +272,8 @@ class Executor:
         violations = all_violations(preflight_rules(desired.mirror), rendered.manifests)
         if (refused := _render_refused(violations)) is not None:
             return refused
+        if rendered.problem is not None:
+            raise rendered.problem
         await self._preflights.start(chart, values, rendered, _expected(desired, chart, 1, self._clock.now()))
         return None
 

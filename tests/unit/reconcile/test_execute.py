@@ -125,6 +125,29 @@ def test_an_image_that_only_the_templates_name_is_refused(action: Action) -> Non
     assert world.preflights.started == []
 
 
+@pytest.mark.parametrize(
+    "action", [Apply(DESIRED, 1), StartPreflight(DESIRED, {"preflight": {}})], ids=["apply", "preflight"]
+)
+@pytest.mark.parametrize("allowed", [True, False])
+def test_what_is_rendered_is_judged_before_a_problem_with_its_objects_is_reported(
+    action: Action, allowed: bool
+) -> None:
+    world = an_empty_world()
+    problem = ApplyFailedError("serviceaccounts mine is forbidden")
+    world.charts.problem = problem
+    other = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "mine", "namespace": "kube-system"}}
+    chart = PublishedChart(world.digest, renders=lambda values: [*render_agent(values), *([] if allowed else [other])])
+    world.charts.publish(REF, VERSION, chart)
+
+    failure = execute(world, action)
+
+    assert isinstance(failure, Failure)
+    assert failure.reason is (Reason.APPLY_FAILED if allowed else Reason.RENDER_REFUSED)
+    assert ("ServiceAccount kube-system/mine" in failure.message) is not allowed
+    assert world.releases.applied == {}
+    assert world.preflights.started == []
+
+
 @pytest.mark.parametrize("action", [APPLY, Unlock(1), Uninstall(1)], ids=["apply", "unlock", "uninstall"])
 def test_a_stale_decision_changes_nothing(action: Action) -> None:
     world = an_empty_world()

@@ -97,15 +97,17 @@ class HelmCharts:
     async def render(self, chart: FetchedChart, values: Mapping[str, Any], release: str = RELEASE) -> Rendered:
         """Render what Helm would apply next for a release, with the capabilities and lookups of the cluster.
 
+        Helm reads each object from the cluster after it has rendered. What it says then is the `problem` of the result.
         ValuesRefusedError, ChartRefusedError, ApplyFailedError, StaleError, HelmInterruptedError,
         ClusterUnavailableError.
         """
         await self._refuse_crds(chart)
         try:
-            stream = await upgrade.render(self._command, release, chart, values)
-            return Rendered(await asyncio.to_thread(upgrade.parse, stream), stream)
-        except HelmError as error:
-            raise _render_failure(chart, release, error) from None
+            stream, error = await upgrade.render(self._command, release, chart, values)
+            problem = None if error is None else _render_failure(chart, release, error)
+            return Rendered(await asyncio.to_thread(upgrade.parse, stream), stream, problem)
+        except HelmError as failed:
+            raise _render_failure(chart, release, failed) from None
         except InvalidYAMLError as error:
             raise ChartRefusedError(
                 f"what chart {chart.version} renders {error}; set another spec.version or correct spec.values"

@@ -34,15 +34,25 @@ _FILENAME: Final = "postrenderer.helm.sh/postrender-filename"
 """The annotation in which Helm remembers the template of an object while a post-renderer runs."""
 
 
-async def render(command: HelmCommand, release: str, chart: FetchedChart, values: Mapping[str, Any]) -> bytes:
-    """Return the stream of objects, hooks included, that the next revision would consist of; HelmError."""
+async def render(
+    command: HelmCommand, release: str, chart: FetchedChart, values: Mapping[str, Any]
+) -> tuple[bytes, HelmError | None]:
+    """Return the stream of objects, hooks included, that the next revision would consist of; HelmError.
+
+    With it comes an error that Helm reported after it had rendered them.
+    """
     # A preflight is only ever installed. Whatever exists of an earlier one is removed before.
     verb = ["upgrade", "--install", "--reset-values"] if release == RELEASE else ["install"]
     with memory_file() as (descriptor, path):
         options = ["--namespace", NAMESPACE, "--values", "-", "--skip-crds", "--dry-run=server", "--hide-secret"]
         arguments = [*verb, release, str(chart.path), *options, *_post_renderer("capture", path)]
-        await command.execute(arguments, await asyncio.to_thread(dump_values, values))
-        return _content(descriptor)
+        try:
+            await command.execute(arguments, await asyncio.to_thread(dump_values, values))
+        except HelmError as error:
+            if content := _content(descriptor):
+                return content, error
+            raise
+        return _content(descriptor), None
 
 
 def parse(stream: bytes) -> list[Mapping[str, Any]]:

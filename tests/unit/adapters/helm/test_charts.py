@@ -426,6 +426,19 @@ def render(charts: HelmCharts, values: dict[str, Any], *release: str) -> Any:
     return asyncio.run(charts.render(CHART, values, *release)).manifests
 
 
+FORBIDDEN = 'could not get information about the resource ServiceAccount "mine": serviceaccounts "mine" is forbidden'
+"""Helm reads each object that it would apply. The operator has permissions for objects that the rules allow only."""
+
+
+def test_what_helm_rendered_can_be_judged_even_if_it_may_not_read_the_objects(charts: MakeCharts) -> None:
+    script = rendering("echo 'kind: ServiceAccount'") + f"echo 'Error: UPGRADE FAILED: {FORBIDDEN}' >&2; exit 1"
+    rendered = asyncio.run(charts(script).render(CHART, {}))
+
+    assert [found["kind"] for found in rendered.manifests] == ["ServiceAccount"]
+    assert isinstance(rendered.problem, ApplyFailedError)
+    assert str(rendered.problem) == f"Helm could not render chart {VERSION}: {FORBIDDEN}"
+
+
 def test_values_are_passed_to_helm_as_yaml(charts: MakeCharts) -> None:
     values = {"a": {"b": [1, "1", None, True, "true", "\U0001f600"]}}
 
