@@ -168,9 +168,10 @@ class Agents(ABC):
     def _exit(self, pod: Pod, message: str) -> None:
         pod.exits, pod.start = pod.exits + 1, pod.start + 1
         pod.unseen_exits += not self._world.api_up
+        message = f"CrashLoopBackOff: {message}"
         pod.running, pod.ready, pod.crash = False, False, message
         pause = 1 if pod.exits == 1 else min(10 * 2 ** (min(pod.exits, 9) - 2), MAX_BACKOFF)
-        pod.failure = f"CrashLoopBackOff: {message}" if pod.exits > 1 else ""
+        pod.failure = message if pod.exits > 1 else ""
         self.report(pod)
         self._timeline.after(pause, self._start, pod, pod.start)
 

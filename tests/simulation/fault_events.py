@@ -11,14 +11,14 @@ from simulation.world import World
 def registry_down(world: World, seconds: float) -> None:
     """Let the registry be away for a while."""
     world.registry.up = False
-    world.timeline.after(seconds, setattr, world.registry, "up", True)  # setattr takes no keywords
+    world.timeline.end_outage_after(seconds, setattr, world.registry, "up", True)  # setattr takes no keywords
 
 
 @event
 def registry_silent(world: World, seconds: float) -> None:
     """Let the registry accept requests without an answer for a while."""
     world.registry.silent = True
-    world.timeline.after(seconds, setattr, world.registry, "silent", False)  # as above
+    world.timeline.end_outage_after(seconds, setattr, world.registry, "silent", False)  # as above
 
 
 @event

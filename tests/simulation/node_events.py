@@ -41,7 +41,7 @@ def disconnect(world: World, index: int, seconds: float | None) -> None:
     if node is not None and node.linked:
         world.machines.disconnect(node)
         if seconds is not None:
-            world.timeline.after(seconds, world.machines.reconnect, node)
+            world.timeline.end_outage_after(seconds, world.machines.reconnect, node)
 
 
 @event
@@ -50,7 +50,7 @@ def disconnect_zone(world: World, zone: str, seconds: float) -> None:
     for node in world.machines.nodes.values():
         if node.zone == zone and node.linked:
             world.machines.disconnect(node)
-            world.timeline.after(seconds, world.machines.reconnect, node)
+            world.timeline.end_outage_after(seconds, world.machines.reconnect, node)
 
 
 @event

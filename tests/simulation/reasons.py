@@ -7,6 +7,7 @@ from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.upgrade import Approval
 from simulation.ledger import spec_of
 from simulation.objects import Badness, Node, StoredRevision
+from simulation.registry import MISSING_CHART
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -68,11 +69,13 @@ def _awaits_approval(world: "World") -> bool:
 
 
 def _chart_is_missing(world: "World") -> bool:
-    """Whether the registry, which answers, lacks a version that the spec asks for."""
+    """Whether the registry, which answers, or the disk lacks a chart that the spec asks for."""
     resource = world.users.resource
     spec = None if resource is None else spec_of(resource.spec)
     if spec is None:
         return False
+    if spec.chart.ref.startswith(MISSING_CHART):
+        return True
     wanted = [spec.version, *(step.version for step in spec.upgrade.via)]
     return any(version not in world.registry.versions for version in wanted)
 

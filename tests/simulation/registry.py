@@ -10,6 +10,8 @@ from cilium_hybrid.plan.values import digest
 from cilium_hybrid.ports import ChartRefusedError, ChartUnavailableError, FetchedChart, ValuesRefusedError
 from simulation.objects import INVALID_CPU, REFUSED_CPU, Badness, limit
 
+MISSING_CHART: Final = "/charts/missing"
+
 VERSIONS: Final = (
     "1.17.9-0",
     "1.17.13-1",
@@ -57,7 +59,7 @@ class Registry:
 
     def fetch(self, ref: str, version: str, pinned_digest: str | None) -> FetchedChart:
         """Fetch a chart as the port says."""
-        if ref.startswith("/charts/missing"):
+        if ref.startswith(MISSING_CHART):
             raise ChartUnavailableError(f"cannot read chart {ref}: No such file or directory")
         if version in self.refused_charts and self.up:
             raise ChartRefusedError(f"chart {version} has a folder crds/")

@@ -120,10 +120,18 @@ def _may_enter(world: "World", write: Write, running: StoredRevision, version: s
     spec = None if write.process.read is None else spec_of(write.process.read.spec)
     if spec is not None and spec.upgrade.preflight.enabled and version not in world.preflight.passed:
         yield f"applied {version} without a passed preflight"
-    verified = running.ours and world.ledger.is_verified(running)
+    verified = (running.ours and world.ledger.is_verified(running)) or (not running.ours and _runs(write, version))
     anything = any(node.labelled for node in world.machines.nodes.values()) or world.controllers.blocks
     if not verified and anything:
         yield f"applied {version} before revision {running.number} ({running.version}) is verified"
+
+
+def _runs(write: Write, version: str) -> bool:
+    """Return whether the process sees agents of this minor only: then it is not entered."""
+    shown = [found.version for found in write.process.observed.agents.values() if found.version is not None]
+    return bool(shown) and all(
+        CiliumVersion.parse(found).minor == CiliumVersion.parse(version).minor for found in shown
+    )
 
 
 def running_pools_are_kept(world: "World", write: Write) -> Iterator[str]:

@@ -101,8 +101,20 @@ def casualties_come_first(world: "World", write: Write) -> Iterator[str]:
         return
     for name, restart in world.ledger.restarts.items():
         lost = restart.by_operator and restart.healthy and not restart.recovered and _still_there(world, restart)
+        if _is_taken_over(world, restart):
+            continue
         if lost and _happened(write, restart) and restart.first_digest != template.digest and name != write.pod.node:
             yield f"restarted {write.pod.node} while {name} is lost to an earlier configuration"
+
+
+def _is_taken_over(world: "World", restart: Restart) -> bool:
+    """Return whether the next configuration counts a restart, which its process had not seen, as one of its own."""
+    rollout, template = None if world.record is None else world.record.rollout, world.controllers.template
+    if rollout is None or template is None or rollout.config_digest != template.digest:
+        return False
+    name = restart.node.name
+    known = rollout.nodes.get(name)
+    return known is not None and known.pod_uid == restart.old_uid and name not in rollout.casualties
 
 
 def a_bad_release_stops_at_its_canaries(world: "World", write: Write) -> Iterator[str]:

@@ -213,7 +213,7 @@ def _odd_field(random: Random, spec: Spec) -> None:
 
 def _odd_chart(random: Random, spec: Spec) -> None:
     field, value = random.choice(
-        (("digest", "sha256:" + "0" * 64), ("ref", "/charts/missing"), ("ref", "oci://other.example/x"))
+        (("digest", "sha256:" + "0" * 64), ("ref", MISSING_CHART), ("ref", "oci://other.example/x"))
     )
     set_field(spec, f"chart.{field}", value)
 

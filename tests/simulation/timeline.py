@@ -14,17 +14,30 @@ NEVER: Final = float("inf")
 
 
 class Timeline:
-    """The virtual time in seconds, and what happens later; what happens at the same time keeps its order."""
+    """The virtual time in seconds, and what happens later; what happens at the same time keeps its order.
+
+    `outages` is how many outages have an end that is still to come: no history ends before.
+    """
 
     def __init__(self) -> None:
         self.now = 0.0
         self._heap: list[tuple[float, int, Happening, tuple[Any, ...]]] = []
         self._number = 0
+        self.outages = 0
 
     def after(self, seconds: float, happening: Happening, *arguments: Any) -> None:
         """Let something happen in so many seconds."""
         self._number += 1
         heapq.heappush(self._heap, (self.now + seconds, self._number, happening, arguments))
+
+    def end_outage_after(self, seconds: float, end: Happening, *arguments: Any) -> None:
+        """Let an outage end in so many seconds."""
+        self.outages += 1
+        self.after(seconds, self._end_outage, end, arguments)
+
+    def _end_outage(self, end: Happening, arguments: tuple[Any, ...]) -> None:
+        self.outages -= 1
+        end(*arguments)
 
     @property
     def next_at(self) -> float:

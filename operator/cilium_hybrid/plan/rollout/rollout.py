@@ -212,7 +212,9 @@ def _as_restarted(state: _State, choice: Choice, member: Member) -> RestartedNod
     if before is not None:
         # The first deletion may have happened, unseen: what is known of the node must be older than the new pod.
         return before
-    healthy = member.ready and member.name not in choice.record.casualties
+    # An agent that keeps exiting is Ready for a moment now and then.
+    crashed = member.name in choice.record.casualties and member.agent is not None and member.agent.exits > 0
+    healthy = member.ready and not crashed
     restarted = restarted_node(state.rollout.observation, member.node, member.agent, healthy=healthy)
     away = 0 if group is None else group.disconnected
     return replace(restarted, group=member.group, canary=choice.canaries, away=away)
