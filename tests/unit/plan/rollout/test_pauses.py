@@ -233,6 +233,26 @@ def test_a_canary_that_keeps_exiting_is_a_casualty_even_while_it_is_ready() -> N
     assert plan.record.casualties == ("a",)
 
 
+@pytest.mark.parametrize(("exits", "step"), [(0, RolloutStep.FAILED), (1, RolloutStep.WAIT)])
+def test_a_canary_that_an_edit_met_while_it_started_is_evidence_unless_it_had_crashed(
+    exits: int, step: RolloutStep
+) -> None:
+    """The revision before may have harmed a node on which its agent crashed, but not one on which it only started."""
+    site = a_site("abc", new=lambda _: STARTED)
+    site.tick()
+    site.tick(2)
+    site.digest, site.new = "sha256:next", lambda _: CRASHING
+    edited = site.tick(1)
+    site.agent("a", ready=True, exits=exits)
+    site.tick(3)
+    plan = site.run(30)
+
+    assert edited.record is not None
+    assert edited.record.casualties == ("a",)
+    assert site.restarted == ["a", "a"]
+    assert plan.step is step
+
+
 def a_site_with_a_pod_that_does_not_fit(digest: str) -> Site:
     """The agent of `a` is a pod that the scheduler cannot place."""
     site = a_site("ab")
