@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from builders import a_raw_spec
 from simulation.objects import MEMORY, OPERATOR_MEMORY
-from simulation.registry import VERSIONS
+from simulation.registry import MISSING_CHART, VERSIONS
 
 Spec = dict[str, Any]
 GOOD_MEMORY: Final = ("512Mi", "513Mi", "514Mi")
