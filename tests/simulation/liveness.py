@@ -71,13 +71,7 @@ def _describe(world: "World") -> str:
 def _rests(world: "World") -> bool:
     """Return whether the status is final, and the operator does nothing any more."""
     leader = world.leader
-    if (
-        leader is None
-        or leader.busy
-        or leader.quiet < QUIET
-        or not world.api_up
-        or world.timeline.outages
-    ):
+    if leader is None or leader.busy or leader.quiet < QUIET or not world.api_up or world.timeline.outages:
         return False
     if world.users.resource is None:
         return world.preflight.release is None or not world.preflight.release.managed
