@@ -55,7 +55,8 @@ class FakeCluster:
     `lookup_result` answers the `lookup_requests`. `policies` are the errors of admission policies, by kind and name of
     the object. `deleted_pods` are agent pods; their replacements are Ready at once, or have `failure_message`. `edited`
     is what differs from the release. `node_labels` are the labels that are observed. `agent_pod_rejected` is why
-    the API server would reject an agent pod. `unseen` are nodes that have changed since they were observed.
+    the API server would reject an agent pod. `unseen` are nodes that have changed since they were observed,
+    `silent` those that do not report to the API server.
     """
 
     def __init__(self, releases: FakeReleases, preflights: FakePreflights | None = None) -> None:
@@ -70,6 +71,7 @@ class FakeCluster:
         self.failure_message = ""
         self.agent_pod_rejected: list[str] = []
         self.unseen: set[str] = set()
+        self.silent: set[str] = set()
         self.nodes: dict[str, HybridNode] = {}
         self.rest = Observation()
         self.lookup_result = Lookups()
@@ -205,6 +207,11 @@ class FakeCluster:
         if unseen := self.unseen & set(nodes):
             self.unseen.clear()
             raise StaleError(f"nodes {sorted(unseen)} have changed since they were observed")
+
+    async def have_reported(self, nodes: Collection[tuple[str, str]]) -> bool:
+        """Return whether none of these nodes is in `silent`."""
+        self._raise_outage()
+        return not self.silent & {name for name, _ in nodes}
 
     async def dry_run_agent_pod(self) -> Sequence[str]:
         """Return why a pod of the present agent template would be rejected; ClusterUnavailableError."""

@@ -24,8 +24,16 @@ def kubeconfig(testbed_cluster: Cluster) -> Iterator[Path]:
     for name in ("rbac.yaml", "rbac-cilium.yaml"):
         testbed_cluster.apply((ROOT / "deploy" / "operator" / name).read_text())
     yield testbed_cluster.kubeconfig_for(NAMESPACE, ACCOUNT)
+    testbed_cluster.kubectl("delete", "-n", "kube-node-lease", "--ignore-not-found", "lease/mi-lease")
     names = ("daemonset/cilium", "configmap/cilium-hybrid-applied")
     testbed_cluster.kubectl("delete", "-n", "kube-system", "--ignore-not-found", *names)
+
+
+def lease(renewed: str) -> str:
+    """The Lease of a node as its kubelet writes it."""
+    metadata = {"name": "mi-lease", "namespace": "kube-node-lease"}
+    spec = {"holderIdentity": "mi-lease", "leaseDurationSeconds": 40, "renewTime": renewed}
+    return json.dumps({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec})
 
 
 def test_every_watch_and_write_is_permitted(testbed_cluster: Cluster, kubeconfig: Path) -> None:
@@ -44,6 +52,14 @@ def test_every_watch_and_write_is_permitted(testbed_cluster: Cluster, kubeconfig
         await cluster.write_record(Record(revision=1, resource_version=record.resource_version))
         await cluster.delete_agent_pods([PodRef("cilium-gone", "x")])
         await cluster.require_fresh(["mi-gone"])
+        canary = [("mi-lease", "uid-1")]
+        assert not await cluster.have_reported(canary)
+        testbed_cluster.apply(lease("2026-03-01T11:00:00.000000Z"))
+        assert [await cluster.have_reported(canary) for _ in range(2)] == [False, False]
+        testbed_cluster.apply(lease("2026-03-01T11:00:10.000000Z"))
+        assert await cluster.have_reported(canary)
+        # With another agent pod it must report again.
+        assert not await cluster.have_reported([("mi-lease", "uid-2")])
         # Only the pod of the dry run can be created.
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "cilium-other"}, "spec": template["spec"]}
         with pytest.raises(ApiError, match="forbidden"):

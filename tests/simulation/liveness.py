@@ -106,12 +106,12 @@ def _check_end(world: "World") -> None:
         world.violated(violation)
     if reason == Reason.IN_SYNC:
         _check_in_sync(world)
-    lines, version = len(world.traced), _version(world)
+    writes, version = world.writes, _version(world)
     for process in world.processes:
         process.wake()
     world.advance(STEP)
     # An agent that crashes again and again changes the status each time.
-    if len(world.traced) != lines or (reason in UNCHANGING and _version(world) != version):
+    if world.writes != writes or (reason in UNCHANGING and _version(world) != version):
         world.violated("rest_writes_nothing", _describe(world))
 
 

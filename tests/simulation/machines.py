@@ -7,6 +7,7 @@ from simulation.agents import START, TERMINATION, Agents
 from simulation.objects import Node
 
 NODE_LOST_AFTER: Final = 40
+LEASE_RENEWED_EVERY: Final = 10
 """Seconds without a heartbeat after which the node controller sets a node to Unknown."""
 
 
@@ -51,6 +52,14 @@ class Machines(Agents):
         if node.linked:
             node.linked, node.cut_by = False, cut_by
             self._lost(node)
+
+    def renewals(self, name: str) -> int:
+        """Return how often the kubelet of a node has renewed its Lease; 0 without such a node."""
+        node = self.nodes.get(name)
+        if node is None:
+            return 0
+        until = self._timeline.now if node.unreachable_since is None else node.unreachable_since
+        return int(until // LEASE_RENEWED_EVERY)
 
     def reconnect(self, node: Node) -> None:
         """Restore the uplink; an agent that cut it will do so again."""

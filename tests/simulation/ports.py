@@ -69,6 +69,10 @@ class Port:
 class SimulatedCluster(Port):
     """The Cluster port."""
 
+    def __init__(self, process: "Process") -> None:
+        super().__init__(process)
+        self._renewals: Mapping[tuple[str, str], int] = {}
+
     async def resource(self) -> Resource | None:
         """Read the CiliumHybrid."""
         await self._read("resource")
@@ -143,6 +147,13 @@ class SimulatedCluster(Port):
         await self._read("require_fresh")
         if not self._process.view.is_fresh(nodes):
             raise StaleError("the watches lag")
+
+    async def have_reported(self, nodes: Collection[tuple[str, str]]) -> bool:
+        """Return whether the Leases of these nodes were renewed since the first call about them."""
+        await self._read("have_reported")
+        found = {node: self._world.machines.renewals(node[0]) for node in nodes}
+        self._renewals = {node: self._renewals.get(node, number) for node, number in found.items()}
+        return all(number > self._renewals[node] for node, number in found.items())
 
     async def dry_run_agent_pod(self) -> Sequence[str]:
         """Return why a pod of the present agent template would be rejected."""

@@ -14,6 +14,8 @@ ILL_AFTER: Final = 120.0
 MIN_IMAGE_SECONDS: Final = 29.0
 CRASHES_WITHIN: Final = 10.0
 """Seconds in which an agent that crashes after a moment has done so."""
+CUTS_WITHIN: Final = 10.0
+"""Seconds in which an agent that cuts off its node has done so, also after the node is back."""
 NEVER_SETTLE: Final = frozenset(
     {Badness.CRASH, Badness.NEVER_READY, Badness.IMAGE_MISSING, Badness.PANICS_KERNEL, Badness.DOES_NOT_FIT}
 )
@@ -122,12 +124,10 @@ def a_bad_release_stops_at_its_canaries(world: "World", write: Write) -> Iterato
     if write.kind != "delete_pod" or write.pod is None or not _is_shown_healthy(write, write.pod):
         return
     template, ledger = world.controllers.template, world.ledger
-    if template is None or not never_settles(template.badness, ledger.limits.soak):
+    soak = ledger.limits.soak
+    if template is None or not (never_settles(template.badness, soak) or _cuts_uplink(template.badness, soak)):
         return
     canaries = ledger.healthy_restarts.get(ledger.attempt, ())
-    if any(name in world.machines.nodes and not world.machines.nodes[name].reachable for name in canaries):
-        # Known gap (README): a canary that lost contact is shown as Ready until the node controller notices.
-        return
     restarted = [*canaries, write.pod.node]
     allowed = ledger.limits.canary + ledger.replaced_canaries
     if len(set(restarted)) > allowed:
@@ -174,6 +174,11 @@ def _has_forgotten(world: "World", write: Write) -> bool:
 def never_settles(badness: Badness, soak: float) -> bool:
     """Return whether an agent of such a release is never Ready for the soak time."""
     return badness in NEVER_SETTLE or (badness is Badness.CRASH_LATE and soak >= CRASHES_WITHIN)
+
+
+def _cuts_uplink(badness: Badness, soak: float) -> bool:
+    """Return whether an agent of such a release cuts its node off within the soak time."""
+    return badness is Badness.CUTS_UPLINK and soak >= CUTS_WITHIN
 
 
 def _is_shown_healthy(write: Write, pod: Pod) -> bool:

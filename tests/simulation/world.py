@@ -59,6 +59,7 @@ class World:
         self.violations: list[str] = []
         self.error = ""
         self.traced: list[str] = []
+        self.writes = 0
         self.own_node: str | None = None
         self.acted_at = 0.0
         self.skew = 0.0
@@ -269,6 +270,7 @@ class World:
         if write.status is not None:
             self.coverage.reported(write.status)
         else:
+            self.writes += 1
             self.trace(f"{write.kind} {write.expected.number if write.expected else ''}")
         for violation in self._judge(self, write):
             self.violated(violation)

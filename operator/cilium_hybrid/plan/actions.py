@@ -80,12 +80,15 @@ class RestartAgents:
     """Delete these agent pods; the DaemonSet recreates them with the released configuration.
 
     `record`, which names the nodes as restarted, is written first if it is not None. `first`: no agent of this rollout
-    was restarted before, so a pod of the new template is sent as a server-side dry run first.
+    was restarted before, so a pod of the new template is sent as a server-side dry run first. `canaries` are
+    nodes, with the UIDs of their new pods, whose soak time ended a moment ago: they must still report to the API
+    server, which a short soak time does not show.
     """
 
     pods: tuple[PodRef, ...]
     record: Record | None = None
     first: bool = False
+    canaries: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,9 @@ def _restart(evaluation: Evaluation, newest: Revision) -> Decision | None:
     plan = evaluation.rollout
     if plan.step is not RolloutStep.RESTART:
         return None
-    action = RestartAgents(plan.pods, _present(evaluation), plan.first)
+    watched = {} if plan.record is None else plan.record.watched
+    canaries = tuple(sorted((name, node.new_pod_uid) for name, node in watched.items() if node.canary))
+    action = RestartAgents(plan.pods, _present(evaluation), plan.first, canaries)
     return Decision(action, _reason(evaluation, newest), _message(evaluation, newest))
 
 

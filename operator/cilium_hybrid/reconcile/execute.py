@@ -84,7 +84,7 @@ class _ListedVersions:
 
 @dataclass(frozen=True, slots=True)
 class InProgress:
-    """The action waits for a slow registry; ask again soon. Nothing was changed."""
+    """The action waits for a slow registry, or for canaries to report; ask again soon. Nothing was changed."""
 
 
 class Executor:
@@ -180,6 +180,8 @@ class Executor:
                 assert_never(unknown)
 
     async def _restart_agents(self, action: RestartAgents) -> None:
+        if action.canaries and not await self._cluster.have_reported(action.canaries):
+            raise InProgressError
         if action.first and (rejected := await self._cluster.dry_run_agent_pod()):
             message = f"the API server would reject a new agent pod: {first_and_count(rejected)}"
             raise PolicyRejectedError(f"{message}; no agent was restarted; fix the quota or the admission policy")

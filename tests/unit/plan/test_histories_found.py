@@ -264,3 +264,17 @@ def test_a_version_that_is_taken_back_during_its_rollout_reaches_no_further_node
 
     assert applied(core) == ["1.17.15-1", "1.17.9-0"]
     assert len(restarted) == 2, "the canary, there and back"
+
+
+@pytest.mark.parametrize(("soak", "asked"), [("30s", ["mi-1"]), ("90s", [])])
+def test_after_a_short_soak_time_the_canary_must_still_report_before_others_are_restarted(
+    soak: str, asked: list[str]
+) -> None:
+    """The node controller needs up to 50 seconds to notice that a new agent has cut off its node."""
+    core = an_installed_core(upgrade={"rollout": {"soak": soak}})
+    core.edit(values=DEBUG)
+    core.perform(run_until(core, RestartAgents))
+    new_pod = core.observation.agents["mi-1"].uid
+    action = run_until(core, RestartAgents)
+
+    assert action.canaries == tuple((name, new_pod) for name in asked)

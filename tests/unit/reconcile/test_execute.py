@@ -15,6 +15,7 @@ from cilium_hybrid.plan.actions import (
     Apply,
     Nothing,
     RemoveFinalizer,
+    RestartAgents,
     StartPreflight,
     Uninstall,
     Unlock,
@@ -158,6 +159,18 @@ def test_a_stale_decision_changes_nothing(action: Action) -> None:
     with pytest.raises(StaleError):
         execute(world, action)
     assert world.releases.revisions == before
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_agents_are_restarted_once_the_canaries_have_reported(silent: bool) -> None:
+    world = an_empty_world()
+    execute(world, APPLY)
+    world.cluster.silent = {"a"} if silent else {"b"}
+    before = world.cluster.observe().record
+    result = execute(world, RestartAgents((), a_record(), canaries=(("a", "uid-a"),)))
+
+    assert (result == InProgress()) is silent
+    assert (world.cluster.observe().record == before) is silent
 
 
 def test_unlock_marks_the_pending_revision_failed() -> None:

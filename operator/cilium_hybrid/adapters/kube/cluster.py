@@ -14,6 +14,7 @@ from cilium_hybrid.adapters.kube.dry_run import dry_run
 from cilium_hybrid.adapters.kube.events import EventRecorder
 from cilium_hybrid.adapters.kube.informer import Informer
 from cilium_hybrid.adapters.kube.lookups import look_up
+from cilium_hybrid.adapters.kube.node_leases import NodeLeases
 from cilium_hybrid.adapters.kube.observe import observe
 from cilium_hybrid.adapters.kube.preflight import PreflightWatches
 from cilium_hybrid.adapters.kube.preflight_facts import CheckPod
@@ -59,6 +60,7 @@ class KubeCluster:
         self, client: KubeClient, changed: Callable[[], None], may_act: Callable[[], bool] = lambda: True
     ) -> None:
         self._client, self._events, self._may_act = client, EventRecorder(client.post), may_act
+        self._node_leases = NodeLeases(client)
         self._node_labels: Collection[str] | None = facts.DEFAULT_NODE_LABELS
         wait_until_served = {
             WATCHES.service_cidrs: _wait_for_cluster_upgrade,
@@ -204,6 +206,13 @@ class KubeCluster:
                 await agent_pods.require_fresh(self._client, name, node, agents)
             except ApiError as error:
                 raise ClusterUnavailableError(f"cannot read node {name} and its agent: {error}") from None
+
+    async def have_reported(self, nodes: Collection[tuple[str, str]]) -> bool:
+        """Return whether all of these nodes have reported to the API server since the first call about them.
+
+        With each node comes the UID of its agent pod: with another pod it must report again. ClusterUnavailableError.
+        """
+        return await self._node_leases.renewed(nodes)
 
     async def dry_run_agent_pod(self) -> Sequence[str]:
         """Return why a pod of the present agent template would be rejected, a sentence each; ClusterUnavailableError.

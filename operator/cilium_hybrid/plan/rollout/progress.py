@@ -53,11 +53,12 @@ def settle(rollout: RolloutInput, record: RolloutRecord) -> RolloutRecord:
     }
     if not settled:
         return record
+    unnoticed = {name: node for name, node in settled.items() if (node.ready_for or 0.0) < NOTICED_AFTER}
     return replace(
         record,
         nodes={name: node for name, node in record.nodes.items() if name not in settled},
         # On the way back, a node that loses contact must not keep the others from returning.
-        watched={**record.watched, **settled} if rollout.judged else {},
+        watched={**record.watched, **unnoticed} if rollout.judged else {},
         casualties=tuple(name for name in record.casualties if name not in settled),
         settled=record.settled + len(settled),
         soaked=record.soaked + sum(node.canary and node.group == record.group for node in settled.values()),
