@@ -8,7 +8,7 @@ from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.durations import duration
 from simulation.fresh import Installed, comparable, fresh_install
 from simulation.ledger import spec_of
-from simulation.objects import StoredRevision, pool_of
+from simulation.objects import Badness, StoredRevision, pool_of
 from simulation.reasons import ANY_OWNER, FITS, WAITS, not_owned
 from simulation.restarts import is_evidence, never_settles
 
@@ -32,11 +32,20 @@ def settle(world: "World") -> None:
         if _rests(world):
             break
         if world.timeline.now > limit:
-            world.violated("comes_to_rest", _describe(world))
+            if not _flaps(world):
+                world.violated("comes_to_rest", _describe(world))
             break
     if not world.violations:
         world.coverage.ends[_reason(world)] += 1
         _check_end(world)
+
+
+def _flaps(world: "World") -> bool:
+    """Return whether a release is verified whose agents crash a moment after they got Ready, again and again."""
+    newest, template = world.helm.newest, world.controllers.template
+    if newest is None or template is None or template.badness is not Badness.CRASH_LATE:
+        return False
+    return world.ledger.is_verified(newest)
 
 
 def _durations(world: "World") -> float:
@@ -148,7 +157,7 @@ def _unjudged(world: "World", exits: int) -> Iterator[str]:
         pod = restart.node.pod
         if rejected or pod is None or not restart.by_operator or restart.attempt != ledger.attempt:
             continue
-        if not restart.telling:
+        if not restart.telling or restart.node.ready == "Unknown":
             continue
         if pod.exits - pod.unseen_exits > exits and is_evidence(world, restart):
             yield f"failing_canaries_are_judged: {name} fails, and revision {newest.number} is not rejected"

@@ -40,7 +40,8 @@ def deletes_only_settled_outdated_agents(world: "World", write: Write) -> Iterat
     ready, since = write.process.seen_ready.get(pod.node, (False, 0.0))
     unready_for = 0.0 if ready else world.timeline.now - since
     # A new process, or a lagging watch, sees an agent later than it really fails.
-    if not shown.ready and not shown.is_crash_looping and unready_for < ILL_AFTER - 1:
+    fails = shown.is_crash_looping or shown.image_failing
+    if not shown.ready and not fails and unready_for < ILL_AFTER - 1:
         yield f"restarted {pod.node}, whose agent was not Ready for only {unready_for:.0f} s"
 
 

@@ -241,7 +241,9 @@ def _healthy_before(evaluation: Evaluation) -> Mapping[str, RestartedNode]:
         digest = action.desired_release.values["podAnnotations"][CONFIG_DIGEST]
     newest = observation.newest
     planned = newest is not None and newest.deployed and not observation.lost_watches
-    replaced = {} if planned else still_replaced(observation, evaluation.input.healthy_before)
+    # Without a release, the agents were uninstalled: the next ones are those of another installation.
+    forgotten = planned or evaluation.release.absent
+    replaced = {} if forgotten else still_replaced(observation, evaluation.input.healthy_before)
     return {**replaced, **healthy_outdated(observation, digest)}
 
 

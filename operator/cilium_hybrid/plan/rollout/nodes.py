@@ -55,10 +55,11 @@ class Member:
 
     @property
     def ill(self) -> bool:
-        """Whether the agent has not been Ready for so long, or so often, that it is not only a lost contact."""
+        """Whether the agent is not Ready for longer, or for another reason, than if it had only lost contact."""
         if self.unready_for is None:
             return False
-        return self.unready_for >= ILL_AFTER or (self.agent is not None and self.agent.is_crash_looping)
+        fails = self.agent is not None and (self.agent.is_crash_looping or self.agent.image_failing)
+        return fails or self.unready_for >= ILL_AFTER
 
     @property
     def unsettled(self) -> bool:

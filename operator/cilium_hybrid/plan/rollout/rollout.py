@@ -17,7 +17,15 @@ from cilium_hybrid.plan.record import RestartedNode, RolloutRecord
 from cilium_hybrid.plan.rollout.budget import allowed_unavailable, unavailable_members
 from cilium_hybrid.plan.rollout.evidence import evidence
 from cilium_hybrid.plan.rollout.groups import Choice, Groups, choose, groups_of, is_restart_in_flight
-from cilium_hybrid.plan.rollout.nodes import Member, Members, has_happened, list_causes, members_of, old_pod_stands
+from cilium_hybrid.plan.rollout.nodes import (
+    ILL_AFTER,
+    Member,
+    Members,
+    has_happened,
+    list_causes,
+    members_of,
+    old_pod_stands,
+)
 from cilium_hybrid.plan.rollout.operator_deployment import waiting_for_operator
 from cilium_hybrid.plan.rollout.pauses import Pauses, pauses_of
 from cilium_hybrid.plan.rollout.plan import NO_ROLLOUT, RolloutInput, RolloutPlan, RolloutStep
@@ -224,7 +232,9 @@ def _wait(state: _State, record: RolloutRecord, pauses: Pauses) -> RolloutPlan:
     cause = state.blocker or pauses.blocked or _awaited(state, record)
     if cause is None:
         return RolloutPlan(RolloutStep.DONE, record=record)
-    if record.idle_for >= state.deadline:
+    # An outdated agent that is not Ready may become ill, and is then restarted.
+    unready = any(member.outdated and member.unready_for is not None for member in state.members.values())
+    if record.idle_for >= (max(state.deadline, ILL_AFTER) if unready else state.deadline):
         message = counted(state.status, f"no progress for {state.rollout.settings.progress_deadline}: {cause}")
         return RolloutPlan(RolloutStep.STALLED, message, record=record, status=state.status)
     return RolloutPlan(RolloutStep.WAIT, counted(state.status, cause), record=record, status=state.status)
