@@ -278,3 +278,16 @@ def test_after_a_short_soak_time_the_canary_must_still_report_before_others_are_
     action = run_until(core, RestartAgents)
 
     assert action.canaries == tuple((name, new_pod) for name in asked)
+
+
+def test_agents_that_were_uninstalled_are_no_evidence_against_the_next_installation() -> None:
+    """Their pods are gone because of the uninstall, not because the DaemonSet controller replaced them."""
+    core = an_installed_core(("mi-1",), upgrade={"rollout": {"soak": "30s", "strategy": "RollingUpdate"}})
+    core.edit(values=DEBUG, upgrade={"rollout": {"soak": "30s", "strategy": "RollingUpdate"}})
+    core.perform(run_until(core, Apply))
+    core.observation = replace(core.observation, revisions=(), agents={}, payloads={}, agent_set=None, record=None)
+    core.breaks.add("mi-1")
+
+    core.settle()
+
+    assert MarkRevision not in map(type, core.actions)

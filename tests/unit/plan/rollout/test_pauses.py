@@ -6,7 +6,7 @@ from builders import DIGEST, OTHER_DIGEST
 from cilium_hybrid.plan.actions import PodRef
 from cilium_hybrid.plan.observation import UnplacedAgent
 from cilium_hybrid.plan.rollout.plan import RolloutStep
-from unit.plan.rollout.site import CRASHING, READY, STARTED, STARTING, Site, a_site, settings
+from unit.plan.rollout.site import CRASHING, READY, REFUSED, STARTED, STARTING, Site, a_site, settings
 
 QUOTA = 'pods "cilium-x" is forbidden: exceeded quota: pods'
 
@@ -251,6 +251,29 @@ def test_a_canary_that_an_edit_met_while_it_started_is_evidence_unless_it_had_cr
     assert edited.record.casualties == ("a",)
     assert site.restarted == ["a", "a"]
     assert plan.step is step
+
+
+def test_a_node_whose_image_the_registry_refused_returns_at_once_on_the_way_back() -> None:
+    """No other agent of it can come of such a pod, so there is no reason to wait for two minutes."""
+    site = a_site("abc", new=lambda _: REFUSED)
+    site.until(RolloutStep.FAILED)
+    site.digest, site.new, site.judged, site.rolling_back = OTHER_DIGEST, lambda _: READY, False, True
+    site.tick(1)
+    site.tick(1)
+
+    assert site.restarted == ["a", "a"]
+
+
+def test_a_deadline_below_two_minutes_does_not_end_the_wait_for_an_agent_that_is_restarted_once_it_is_ill() -> None:
+    site = a_site("ab", rules=settings(progressDeadline="1m"), new=lambda _: STARTED)
+    site.until(RolloutStep.FAILED)
+    site.digest, site.new, site.judged, site.rolling_back = OTHER_DIGEST, lambda _: READY, False, True
+    site.unready_for = {}
+    steps = set()
+    while site.restarted == ["a"]:
+        steps.add(site.tick(10).step)
+
+    assert steps == {RolloutStep.WAIT, RolloutStep.RESTART}
 
 
 def a_site_with_a_pod_that_does_not_fit(digest: str) -> Site:
