@@ -32,6 +32,7 @@ from simulation.restarts import (
     deletes_only_settled_outdated_agents,
     others_that_are_not_ready_use_the_budget,
     rejects_only_with_evidence,
+    restarts_are_recorded_first,
 )
 from simulation.writes import Write
 
@@ -96,6 +97,7 @@ ON_WRITE: Final[tuple[Invariant, ...]] = (
     watches_are_not_lost,
     deletes_only_outdated_pending_agents,
     deletes_only_settled_outdated_agents,
+    restarts_are_recorded_first,
     budget_is_kept,
     others_that_are_not_ready_use_the_budget,
     casualties_come_first,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 7200.0
 STEP: Final = 60.0
-QUIET_SECONDS: Final = 300.0
-"""The operator rests if it did nothing for so long: longer than an agent that fails, or a node that joins, may take."""
+QUIET_SECONDS: Final = 120.0
+"""The operator rests if it did nothing for so long: longer than an agent starts and soaks."""
 QUIET: Final = 2
 """So many reconciliations in a row write nothing once the operator rests."""
 
@@ -81,6 +81,10 @@ def _rests(world: "World") -> bool:
     """Return whether the status is final, and the operator does nothing any more."""
     leader = world.leader
     if leader is None or leader.busy or leader.quiet < QUIET or not world.api_up or world.timeline.outages:
+        return False
+    if world.timeline.now - world.acted_at < QUIET_SECONDS:
+        return False
+    if 0 <= world.timeline.now - world.timeline.outage_ended_at < QUIET_SECONDS:
         return False
     if world.users.resource is None:
         return world.preflight.release is None or not world.preflight.release.managed

@@ -54,6 +54,16 @@ def deletes_only_outdated_pending_agents(world: "World", write: Write) -> Iterat
         yield f"replaced the pending pod of {pod.node}, which is up to date"
 
 
+def restarts_are_recorded_first(world: "World", write: Write) -> Iterator[str]:
+    """The record names a node as restarted, with the pod that ends, before the pod is deleted."""
+    if write.kind != "delete_pod" or write.pod is None or world.record is None:
+        # Without a record, it was deleted since it was written.
+        return
+    known = None if world.record.rollout is None else world.record.rollout.nodes.get(write.pod.node)
+    if known is None or known.pod_uid != write.pod.uid:
+        yield f"restarted {write.pod.node}, which the record does not say"
+
+
 def budget_is_kept(world: "World", write: Write) -> Iterator[str]:
     """No more nodes than maxUnavailable are unavailable because the operator restarted their healthy agents."""
     if write.kind != "delete_pod" or write.pod is None or not _is_shown_healthy(write, write.pod):

@@ -16,7 +16,8 @@ NEVER: Final = float("inf")
 class Timeline:
     """The virtual time in seconds, and what happens later; what happens at the same time keeps its order.
 
-    `outages` is how many outages have an end that is still to come: no history ends before.
+    `outages` is how many outages have an end that is still to come: no history ends before. `outage_ended_at` is when
+    the last one ended.
     """
 
     def __init__(self) -> None:
@@ -24,6 +25,7 @@ class Timeline:
         self._heap: list[tuple[float, int, Happening, tuple[Any, ...]]] = []
         self._number = 0
         self.outages = 0
+        self.outage_ended_at = NEVER
 
     def after(self, seconds: float, happening: Happening, *arguments: Any) -> None:
         """Let something happen in so many seconds."""
@@ -37,6 +39,7 @@ class Timeline:
 
     def _end_outage(self, end: Happening, arguments: tuple[Any, ...]) -> None:
         self.outages -= 1
+        self.outage_ended_at = self.now
         end(*arguments)
 
     @property

@@ -33,7 +33,7 @@ Judge = Callable[["World", Write], Sequence[str]]
 class World:
     """All of the model. `violations` are what its invariants found, `judge` judges each write.
 
-    `acted_at` is when anything but a write of the record or the status happened last.
+    `acted_at` is when anything but a write of the status happened last.
     """
 
     def __init__(self, judge: Judge) -> None:
@@ -261,8 +261,7 @@ class World:
 
     def trace(self, text: str) -> None:
         """Add a line to the trace."""
-        if not text.startswith(("WriteRecord", "write_record")):
-            self.acted_at = self.timeline.now
+        self.acted_at = self.timeline.now
         self.traced.append(f"{self.timeline.now:10.1f} {text}")
 
     def check(self, write: Write) -> None:

@@ -78,8 +78,11 @@ def _take_back_lost(before: RolloutRecord, members: Members) -> RolloutRecord:
     }
     if not lost:
         return before
+    # A group whose canary is lost waits for it again.
+    closed = {node.group for node in lost.values() if node.canary}
     return replace(
         before,
+        open_groups=tuple(name for name in before.open_groups if name not in closed),
         nodes={**before.nodes, **lost},
         watched={name: node for name, node in before.watched.items() if name not in lost},
         settled=before.settled - len(lost),

@@ -167,8 +167,7 @@ def _choose(state: _State, pauses: Pauses) -> Choice:
         return Choice(record)
     standing = [members[name] for name, node in record.nodes.items() if old_pod_stands(members[name], node)]
     if standing:
-        again = [m for m in standing if (m.ready and budget >= 0 if record.nodes[m.name].healthy else m.ill)]
-        return Choice(record, again)
+        return Choice(record, [member for member in standing if _may_restart_again(record, members, member, budget)])
     return choose(
         record,
         members,
@@ -178,6 +177,18 @@ def _choose(state: _State, pauses: Pauses) -> Choice:
         may_restart_ill=may_restart_ill,
         skipped=pauses.away,
     )
+
+
+def _may_restart_again(record: RolloutRecord, members: Members, member: Member, budget: int) -> bool:
+    """Whether a restart that was chosen, but has not been seen, is still right."""
+    restarted = record.nodes[member.name]
+    if not restarted.healthy:
+        return member.ill
+    # A canary may have been lost since.
+    awaited = {
+        node.group for name, node in record.nodes.items() if node.canary and not old_pod_stands(members[name], node)
+    }
+    return member.ready and budget >= 0 and (restarted.canary or restarted.group not in awaited)
 
 
 def _canaries(rollout: RolloutInput) -> int:

@@ -248,6 +248,16 @@ def test_22_a_node_that_is_cut_off_shows_it_only_after_its_soak_time() -> None:
     assert site.restarted == list("abcdef")
 
 
+def test_22_a_canary_that_is_lost_after_its_soak_time_closes_its_group_again() -> None:
+    site = a_site("abcdef", rules=settings(maxUnavailable=2))
+    site.tick()
+    site.until(RolloutStep.RESTART)
+    site.disconnect("a")
+    site.run(300)
+
+    assert site.restarted == ["a", "b", "c"]
+
+
 def test_22_a_node_that_loses_contact_long_after_its_restart_stops_nothing() -> None:
     site = a_site("abc", rules=settings(soak="30s"))
     site.tick()

@@ -37,6 +37,19 @@ def test_no_other_node_is_restarted_while_a_restart_may_be_unseen() -> None:
     assert {plan.step for plan in plans} == {RolloutStep.WAIT}
 
 
+def test_a_restart_that_may_be_unseen_is_not_done_again_once_the_canary_of_its_group_is_lost() -> None:
+    site = a_site("abc", rules=settings(maxUnavailable=2))
+    site.tick()
+    site.run(20)
+    chosen = site.plan(10)
+    site.record = chosen.record
+    site.disconnect("a")
+    site.run(300)
+
+    assert restarted(chosen) == ["b", "c"]
+    assert site.restarted == ["a"]
+
+
 def test_a_restart_that_does_not_happen_for_a_minute_is_forgotten() -> None:
     site = a_site("bcd")
     site.record = site.plan().record
