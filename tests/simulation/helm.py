@@ -1,6 +1,6 @@
 """Helm's storage and what Helm operations do, whoever runs them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,6 +52,12 @@ class HelmStorage:
         if self.newest is None or self.newest.status == "uninstalled":
             return None
         return next((found for found in reversed(self.revisions) if found.status in {"deployed", "superseded"}), None)
+
+    @property
+    def installed(self) -> Sequence[StoredRevision]:
+        """The revisions since the last uninstall."""
+        ended = [index for index, found in enumerate(self.revisions) if found.status == "uninstalled"]
+        return self.revisions[ended[-1] + 1 :] if ended else self.revisions
 
     def find(self, number: int) -> StoredRevision | None:
         """Return a revision, None if Helm does not have it."""

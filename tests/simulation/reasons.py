@@ -27,7 +27,7 @@ def not_owned(world: "World") -> bool:
         and newest.status != "uninstalled"
         and newest.readable
         and world.record is None
-        and not any(found.ours for found in world.helm.revisions)
+        and not any(found.ours for found in world.helm.installed)
     )
 
 
@@ -113,7 +113,7 @@ WAITS: Final[Mapping[str, Fits]] = {
 """Reasons other than Ready and Stalled with which the operator may wait for ever, and when they fit."""
 
 FITS: Final[Mapping[str, Fits]] = {
-    Reason.RELEASE_NOT_OWNED: lambda world: not any(found.ours for found in world.helm.revisions),
+    Reason.RELEASE_NOT_OWNED: lambda world: not any(found.ours for found in world.helm.installed),
     Reason.FOREIGN_REVISION: lambda world: (newest := _newest(world)) is not None and not newest.ours,
     Reason.FOREIGN_CNI: lambda world: bool(world.others.pods or world.others.objects),
     Reason.KERNEL_TOO_OLD: lambda world: any(node.kernel.startswith("4") for node in world.machines.nodes.values()),

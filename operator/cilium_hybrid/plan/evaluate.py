@@ -244,7 +244,7 @@ def _healthy_before(evaluation: Evaluation) -> Mapping[str, RestartedNode]:
     # Without a release, the agents were uninstalled: the next ones are those of another installation.
     forgotten = planned or evaluation.release.absent
     replaced = {} if forgotten else still_replaced(observation, evaluation.input.healthy_before)
-    return {**replaced, **healthy_outdated(observation, digest)}
+    return {**replaced, **healthy_outdated(observation, digest, evaluation.input.healthy_before)}
 
 
 def _with_failure(evaluation: Evaluation) -> Evaluation:

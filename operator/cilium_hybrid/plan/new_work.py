@@ -29,7 +29,7 @@ def decide_new_work(evaluation: SpecEvaluation) -> Decision:
     newest, path = evaluation.observation.newest, evaluation.upgrade_path
     if newest is None or evaluation.release.absent:
         return _apply(evaluation, path.next)
-    for stage in (_keep_rejected, _list_versions, _finish, _verify_before_minor):
+    for stage in (_keep_rejected, _list_versions, _finish, _fix_before_minor, _verify_before_minor):
         if (decision := stage(evaluation, newest)) is not None:
             return decision
     return _apply(evaluation, _next_release(evaluation, newest))
@@ -102,6 +102,15 @@ def _wait_for_rollout(evaluation: SpecEvaluation) -> Decision:
         message = f"{plan.message}; the rollout resumes when this clears"
         return Decision(Nothing(), Reason.ROLLOUT_STALLED, message, stalled=True)
     return Decision(Nothing(), Reason.ROLLING_OUT, plan.message)
+
+
+def _fix_before_minor(evaluation: SpecEvaluation, newest: Revision) -> Decision | None:
+    """Try a change in the spec that may be the fix on the present minor first, if the present revision was rejected."""
+    rejected, path = evaluation.record.rejected, evaluation.upgrade_path
+    if not path.enters_minor or rejected is None or rejected.revision != newest.number:
+        return None
+    fix = not is_release(newest, path.current)
+    return _apply(evaluation, path.current) if fix else _rejected(evaluation, newest, rejected)
 
 
 def _verify_before_minor(evaluation: SpecEvaluation, newest: Revision) -> Decision | None:

@@ -291,3 +291,26 @@ def test_agents_that_were_uninstalled_are_no_evidence_against_the_next_installat
     core.settle()
 
     assert MarkRevision not in map(type, core.actions)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_rejected_revision_whose_agents_recover_does_not_keep_the_next_minor_waiting_in_silence(fixed: bool) -> None:
+    upgrade = {"onFailure": "Pause", "rollout": {"soak": "10s"}, "preflight": {"enabled": False}}
+    core = a_failing_core(upgrade=upgrade, version="1.17.15-1")
+    while core.observation.record is None or core.observation.record.rejected is None:
+        core.step()
+    agents = {
+        name: replace(agent, ready=True, exits=0, failure_message="") for name, agent in core.observation.agents.items()
+    }
+    core.observation = replace(core.observation, agents=agents)
+    core.breaks.clear()
+    core.edit(version="1.18.8-1", values=FIX if fixed else DEBUG, upgrade=upgrade)
+    evaluation = core.settle()
+
+    if fixed:
+        assert [action.desired_release.chart_version for action in core.actions if isinstance(action, Apply)][-2:] == [
+            "1.17.15-1",
+            "1.18.8-1",
+        ]
+    else:
+        assert ready(evaluation) == ("False", "RolloutStalled", True)

@@ -188,7 +188,9 @@ def _may_restart_again(record: RolloutRecord, members: Members, member: Member, 
     awaited = {
         node.group for name, node in record.nodes.items() if node.canary and not old_pod_stands(members[name], node)
     }
-    return member.ready and budget >= 0 and (restarted.canary or restarted.group not in awaited)
+    may_follow = restarted.canary or restarted.group not in awaited
+    # After a rollback, a node that was only chosen runs the configuration already.
+    return member.outdated and member.ready and budget >= 0 and may_follow
 
 
 def _canaries(rollout: RolloutInput) -> int:

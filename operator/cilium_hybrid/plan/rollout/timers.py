@@ -19,9 +19,15 @@ def advance_timers(observation: Observation, unready_for: Mapping[str, float], e
     }
 
 
-def healthy_outdated(observation: Observation, digest: str | None) -> Mapping[str, RestartedNode]:
-    """Return the connected nodes whose agent is Ready and runs another configuration, as if it was restarted now."""
-    return {
+def healthy_outdated(
+    observation: Observation, digest: str | None, before: Mapping[str, RestartedNode]
+) -> Mapping[str, RestartedNode]:
+    """Return the connected nodes whose agent is Ready and runs another configuration, as if it was restarted now.
+
+    `before` is what the previous reconciliation returned. A pod that was there before its node rebooted may still be
+    shown as Ready, so such a node stays as it was.
+    """
+    now = {
         name: restarted_node(observation, node, agent, healthy=True)
         for name, node in observation.nodes.items()
         if node.ready != "Unknown"
@@ -29,6 +35,12 @@ def healthy_outdated(observation: Observation, digest: str | None) -> Mapping[st
         and agent.ready
         and agent.config_digest != digest
     }
+    rebooted = {
+        name: known
+        for name, node in now.items()
+        if (known := before.get(name)) is not None and known.pod_uid == node.pod_uid and known.boot_id != node.boot_id
+    }
+    return {**now, **rebooted}
 
 
 def still_replaced(

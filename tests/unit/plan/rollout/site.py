@@ -165,7 +165,7 @@ class Site:
         plan = plan_rollout(rollout)
         self.seconds += elapsed
         self.record, self.last, self.unready_for = plan.record, plan, rollout.unready_for
-        self.healthy_before = healthy_outdated(observation, self.digest)
+        self.healthy_before = healthy_outdated(observation, self.digest, self.healthy_before)
         self.judged = self.judged and not plan.verified
         for pod in plan.pods:
             name = next(name for name, agent in self.agents.items() if agent.uid == pod.uid)

@@ -39,8 +39,21 @@ def test_healthy_outdated_nodes_are_those_whose_ready_agent_runs_another_configu
     site.disconnect("d")
     del site.agents["e"]
     site.sandbox["a"] = SandboxFailure(1, "failed")
-    nodes = healthy_outdated(site.observe(), DIGEST)
+    nodes = healthy_outdated(site.observe(), DIGEST, {})
 
     assert list(nodes) == ["a"]
     assert (nodes["a"].pod_uid, nodes["a"].healthy, nodes["a"].sandbox_failing) == (site.agents["a"].uid, True, True)
-    assert set(healthy_outdated(site.observe(), OTHER_DIGEST)) == {"b"}
+    assert set(healthy_outdated(site.observe(), OTHER_DIGEST, {})) == {"b"}
+
+
+def test_a_pod_that_was_there_before_the_reboot_of_its_node_does_not_show_that_the_node_is_healthy_since() -> None:
+    """The API server shows it as Ready until the kubelet reports."""
+    site = a_site("a")
+    before = healthy_outdated(site.observe(), DIGEST, {})
+    site.node("a", boot_id="another")
+    after = healthy_outdated(site.observe(), DIGEST, before)
+    site.create("a", digest=OTHER_DIGEST, ready=True)
+    replaced = healthy_outdated(site.observe(), DIGEST, after)
+
+    assert after == before
+    assert replaced["a"].boot_id == "another"

@@ -1,5 +1,6 @@
 """Restarts that are not seen at once, and how the rollout is reported meanwhile."""
 
+from builders import OTHER_DIGEST
 from cilium_hybrid.plan.rollout.plan import RolloutPlan, RolloutStep
 from unit.plan.rollout.site import STARTED, Site, a_site, settings
 
@@ -38,7 +39,7 @@ def test_no_other_node_is_restarted_while_a_restart_may_be_unseen() -> None:
 
 
 def test_a_restart_that_may_be_unseen_is_not_done_again_once_the_canary_of_its_group_is_lost() -> None:
-    site = a_site("abc", rules=settings(maxUnavailable=2))
+    site = a_site("abc", rules=settings(maxUnavailable=3))
     site.tick()
     site.run(20)
     chosen = site.plan(10)
@@ -48,6 +49,15 @@ def test_a_restart_that_may_be_unseen_is_not_done_again_once_the_canary_of_its_g
 
     assert restarted(chosen) == ["b", "c"]
     assert site.restarted == ["a"]
+
+
+def test_a_node_that_was_only_chosen_is_left_alone_if_the_way_back_makes_it_up_to_date() -> None:
+    site = a_site("abc")
+    site.record = site.plan().record
+    site.digest, site.judged, site.rolling_back = OTHER_DIGEST, False, True
+    site.run(120)
+
+    assert site.restarted == []
 
 
 def test_a_restart_that_does_not_happen_for_a_minute_is_forgotten() -> None:
