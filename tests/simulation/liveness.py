@@ -41,11 +41,11 @@ def settle(world: "World") -> None:
 
 
 def _flaps(world: "World") -> bool:
-    """Return whether a release is verified whose agents crash a moment after they got Ready, again and again."""
-    newest, template = world.helm.newest, world.controllers.template
-    if newest is None or template is None or template.badness is not Badness.CRASH_LATE:
+    """Return whether agents crash a moment after they have settled, again and again."""
+    template = world.controllers.template
+    if template is None or template.badness is not Badness.CRASH_LATE:
         return False
-    return world.ledger.is_verified(newest)
+    return not never_settles(template.badness, world.ledger.limits.soak)
 
 
 def _durations(world: "World") -> float:
@@ -124,7 +124,8 @@ def _check_end(world: "World") -> None:
         process.wake()
     world.advance(STEP)
     # An agent that crashes again and again changes the status each time.
-    if world.writes != writes or (reason in UNCHANGING and _version(world) != version):
+    changed = world.writes != writes and not _flaps(world)
+    if changed or (reason in UNCHANGING and _version(world) != version):
         world.violated("rest_writes_nothing", _describe(world))
 
 

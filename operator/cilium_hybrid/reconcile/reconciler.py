@@ -5,7 +5,7 @@ It can be killed at any point: the next reconciliation continues from what is in
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ from cilium_hybrid.plan.actions import (
 from cilium_hybrid.plan.evaluate import evaluate
 from cilium_hybrid.plan.inputs import Evaluation, Failure, ReconcileInput, Resource, Since
 from cilium_hybrid.plan.observation import Difference, Lookups, Observation, Revision
-from cilium_hybrid.plan.record import RestartedNode, RolloutRecord
+from cilium_hybrid.plan.record import Record, RestartedNode, RolloutRecord
 from cilium_hybrid.plan.status.events import status_events
 from cilium_hybrid.plan.upgrade.preflight import PreflightProgress
 from cilium_hybrid.plan.validate import LookupRequest, lookup_request
@@ -126,6 +126,15 @@ class Memory:
         self.rollout, self.counts_time = evaluation.rollout.record, evaluation.counts_time
         self.reachable = not evaluation.observation.lost_watches
 
+    def forget_choice(self, action: RestartAgents, record: Record | None) -> None:
+        """Forget which agents were chosen to be restarted, unless they are in the record: nothing was done."""
+        if self.rollout is None:
+            return
+        uids = {pod.uid for pod in action.pods}
+        known = {} if record is None or record.rollout is None else record.rollout.nodes
+        kept = {name: node for name, node in self.rollout.nodes.items() if name in known or node.pod_uid not in uids}
+        self.rollout = replace(self.rollout, nodes=kept)
+
 
 class Reconciler:
     """Runs one reconciliation at a time over the ports.
@@ -197,6 +206,8 @@ class Reconciler:
         attempts = 0 if evaluation.failure is None else evaluation.failure.attempts
         result = await self._executor.execute(action, resource, attempts)
         if isinstance(result, InProgress):
+            if isinstance(action, RestartAgents):
+                self._memory.forget_choice(action, observation.record)
             return self._clock.now() + IN_PROGRESS_INTERVAL
         self._memory.keep_failure(evaluation.failure_key, result)
         if result is not None:

@@ -210,6 +210,22 @@ def test_with_rolling_update_the_next_minor_waits_for_the_daemonset() -> None:
     assert world.cluster.deleted_pods == []
 
 
+def test_agents_that_wait_for_the_canary_to_report_are_not_recorded_as_restarted() -> None:
+    settings = {"preflight": {"enabled": False}, "rollout": {"soak": "10s"}}
+    world = a_world_with_steps()
+    world.cluster.silent = {NODE}
+    upgrade(world, PATCH, upgrade=settings)
+    reconcile_until(world, lambda: f"restarting {OTHER_NODE}" in world.ready.message)
+    upgrade(world, PATCH, upgrade=settings, values={"debug": {"enabled": True}})
+    reconcile_until(world, lambda: len(world.history) == 3)
+    record = world.cluster.observe().record
+
+    assert record is not None
+    assert record.rollout is not None
+    assert OTHER_NODE not in record.rollout.nodes
+    assert world.cluster.deleted_pods == [f"cilium-{NODE}"]
+
+
 def test_an_api_outage_does_not_count_against_the_progress_deadline() -> None:
     world = a_world_with_steps()
     upgrade(world, PATCH)

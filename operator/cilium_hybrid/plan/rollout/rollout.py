@@ -167,7 +167,7 @@ def _choose(state: _State, pauses: Pauses) -> Choice:
         return Choice(record)
     standing = [members[name] for name, node in record.nodes.items() if old_pod_stands(members[name], node)]
     if standing:
-        return Choice(record, [member for member in standing if _may_restart_again(record, members, member, budget)])
+        return Choice(record, [member for member in standing if _may_restart_again(state, member, budget)])
     return choose(
         record,
         members,
@@ -179,18 +179,18 @@ def _choose(state: _State, pauses: Pauses) -> Choice:
     )
 
 
-def _may_restart_again(record: RolloutRecord, members: Members, member: Member, budget: int) -> bool:
-    """Whether a restart that was chosen, but has not been seen, is still right."""
+def _may_restart_again(state: _State, member: Member, budget: int) -> bool:
+    """Whether a restart that was chosen, but has not been seen, is still right.
+
+    After a rollback, a node that was only chosen runs the configuration already. In the rollout of another revision, or
+    once a canary is lost, its group is not open.
+    """
+    record = state.record
     restarted = record.nodes[member.name]
     if not restarted.healthy:
         return member.ill
-    # A canary may have been lost since.
-    awaited = {
-        node.group for name, node in record.nodes.items() if node.canary and not old_pod_stands(members[name], node)
-    }
-    may_follow = restarted.canary or restarted.group not in awaited
-    # After a rollback, a node that was only chosen runs the configuration already.
-    return member.outdated and member.ready and budget >= 0 and may_follow
+    is_open = not _canaries(state.rollout) or restarted.canary or restarted.group in record.open_groups
+    return member.outdated and member.ready and budget >= 0 and is_open
 
 
 def _canaries(rollout: RolloutInput) -> int:

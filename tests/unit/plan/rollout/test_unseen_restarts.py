@@ -2,7 +2,7 @@
 
 from builders import OTHER_DIGEST
 from cilium_hybrid.plan.rollout.plan import RolloutPlan, RolloutStep
-from unit.plan.rollout.site import STARTED, Site, a_site, settings
+from unit.plan.rollout.site import CRASHING, STARTED, Site, a_site, settings
 
 
 def restarted(plan: RolloutPlan) -> list[str]:
@@ -49,6 +49,19 @@ def test_a_restart_that_may_be_unseen_is_not_done_again_once_the_canary_of_its_g
 
     assert restarted(chosen) == ["b", "c"]
     assert site.restarted == ["a"]
+
+
+def test_a_node_that_was_only_chosen_after_the_canaries_is_not_restarted_before_those_of_the_next_revision() -> None:
+    site = a_site("abcd", rules=settings(maxUnavailable=3))
+    site.tick()
+    site.run(20)
+    chosen = site.plan(10)
+    site.record = chosen.record
+    site.digest, site.new = "sha256:next", lambda _: CRASHING
+    site.run(300)
+
+    assert restarted(chosen) == ["b", "c", "d"]
+    assert site.restarted == ["a", "a"]
 
 
 def test_a_node_that_was_only_chosen_is_left_alone_if_the_way_back_makes_it_up_to_date() -> None:
