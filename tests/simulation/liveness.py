@@ -19,6 +19,8 @@ PATIENCE: Final = 7200.0
 STEP: Final = 60.0
 QUIET_SECONDS: Final = 120.0
 """The operator rests if it did nothing for so long: longer than an agent starts and soaks."""
+QUIET_WHILE_AGENTS_FAIL: Final = 400.0
+"""As above: longer than an agent takes to exit twice."""
 QUIET: Final = 2
 """So many reconciliations in a row write nothing once the operator rests."""
 
@@ -82,7 +84,8 @@ def _rests(world: "World") -> bool:
     leader = world.leader
     if leader is None or leader.busy or leader.quiet < QUIET or not world.api_up or world.timeline.outages:
         return False
-    if world.timeline.now - world.acted_at < QUIET_SECONDS:
+    failing = any(not pod.ready for node in world.machines.nodes.values() for pod in node.pods if node.reachable)
+    if world.timeline.now - world.acted_at < (QUIET_WHILE_AGENTS_FAIL if failing else QUIET_SECONDS):
         return False
     if 0 <= world.timeline.now - world.timeline.outage_ended_at < QUIET_SECONDS:
         return False

@@ -127,11 +127,9 @@ def _may_enter(world: "World", write: Write, running: StoredRevision, version: s
 
 
 def _runs(write: Write, version: str) -> bool:
-    """Return whether the process sees agents of this minor only: then it is not entered."""
+    """Return whether the process sees an agent of this minor: nothing older may be applied."""
     shown = [found.version for found in write.process.observed.agents.values() if found.version is not None]
-    return bool(shown) and all(
-        CiliumVersion.parse(found).minor == CiliumVersion.parse(version).minor for found in shown
-    )
+    return any(CiliumVersion.parse(found).minor == CiliumVersion.parse(version).minor for found in shown)
 
 
 def running_pools_are_kept(world: "World", write: Write) -> Iterator[str]:

@@ -73,7 +73,7 @@ def budget_is_kept(world: "World", write: Write) -> Iterator[str]:
         name
         for name, restart in world.ledger.restarts.items()
         if restart.by_operator
-        and restart.healthy
+        and restart.was_ready
         and (restart.attempt == world.ledger.attempt or not restart.recovered)
         and _still_there(world, restart)
         and _happened(write, restart)

@@ -12,7 +12,7 @@ from cilium_hybrid.plan.actions import Decision, MarkRevision, Nothing, RestartA
 from cilium_hybrid.plan.classify import ReleaseClass
 from cilium_hybrid.plan.inputs import Evaluation, SpecEvaluation
 from cilium_hybrid.plan.observation import Revision
-from cilium_hybrid.plan.record import Record, Rejected
+from cilium_hybrid.plan.record import Record, Rejected, RolloutRecord
 from cilium_hybrid.plan.recording import is_recorded, present_record
 from cilium_hybrid.plan.release import DesiredRelease, is_release, release_digest
 from cilium_hybrid.plan.rollout.plan import RolloutStep
@@ -176,10 +176,20 @@ def _restart(evaluation: Evaluation, newest: Revision) -> Decision | None:
     plan = evaluation.rollout
     if plan.step is not RolloutStep.RESTART:
         return None
-    watched = {} if plan.record is None else plan.record.watched
-    canaries = tuple(sorted((name, node.new_pod_uid) for name, node in watched.items() if node.canary))
-    action = RestartAgents(plan.pods, _present(evaluation), plan.first, canaries)
+    action = RestartAgents(plan.pods, _present(evaluation), plan.first, _settled_canaries(plan.record))
     return Decision(action, _reason(evaluation, newest), _message(evaluation, newest))
+
+
+def _settled_canaries(rollout: RolloutRecord | None) -> tuple[tuple[str, str], ...]:
+    """Return the canaries, and the casualties that were tried before them, whose soak time ended a moment ago."""
+    if rollout is None:
+        return ()
+    found = (
+        (name, node.new_pod_uid)
+        for name, node in rollout.watched.items()
+        if node.canary or node.group not in rollout.open_groups
+    )
+    return tuple(sorted(found))
 
 
 def _record(evaluation: Evaluation, newest: Revision) -> Decision | None:

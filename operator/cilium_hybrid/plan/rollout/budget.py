@@ -26,17 +26,23 @@ def unavailable_members(members: Members, record: RolloutRecord, progress_deadli
     """Return the nodes that are unavailable.
 
     These are the restarted nodes that are not Ready, connected or not, and the other connected nodes whose agent is not
-    Ready and that are not set aside. A healthy node whose restart was chosen is one of them although its old pod still
-    stands: the pod may be gone already, unseen.
+    Ready and that are not set aside. A node whose restart was chosen is one of them although its old pod still stands
+    and is Ready: the pod may be gone already, unseen.
     """
+    lost = set(record.casualties)
     return [
-        member for name, member in members.items() if _is_unavailable(member, record.nodes.get(name), progress_deadline)
+        member
+        for name, member in members.items()
+        if _is_unavailable(member, record.nodes.get(name), progress_deadline, lost=name in lost)
     ]
 
 
-def _is_unavailable(member: Member, restarted: RestartedNode | None, progress_deadline: float) -> bool:
-    if restarted is not None and (not member.connected or (restarted.healthy and old_pod_stands(member, restarted))):
-        return True
+def _is_unavailable(member: Member, restarted: RestartedNode | None, progress_deadline: float, *, lost: bool) -> bool:
+    if restarted is not None:
+        chosen = old_pod_stands(member, restarted) and (restarted.healthy or member.ready)
+        if chosen or not member.connected:
+            return True
     if member.unready_for is None:
         return False
-    return member.suspect or not is_set_aside(member, restarted, progress_deadline)
+    # A node that an earlier revision left not Ready is never set aside.
+    return lost or member.suspect or not is_set_aside(member, restarted, progress_deadline)

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
+from builders import DIGEST, OTHER_DIGEST
 from cilium_hybrid.plan.rollout.budget import max_unavailable_nodes
-from unit.plan.rollout.site import settings
+from cilium_hybrid.plan.rollout.plan import RolloutStep
+from unit.plan.rollout.site import READY, STARTED, a_site, settings
 
 
 @pytest.mark.parametrize(
@@ -20,3 +24,18 @@ def test_max_unavailable_is_a_number_or_a_percentage_of_the_connected_nodes(
     value: int | str, connected: int, expected: int
 ) -> None:
     assert max_unavailable_nodes(settings(maxUnavailable=value), connected) == expected
+
+
+def test_a_node_that_an_earlier_revision_left_not_ready_uses_the_budget_also_after_its_deadline() -> None:
+    """Otherwise the way back would restart the next healthy agent before this one is back."""
+    site = a_site("ab", rules=settings(progressDeadline="1m"), new=lambda _: STARTED)
+    site.until(RolloutStep.FAILED)
+    site.digest, site.judged, site.rolling_back = OTHER_DIGEST, False, True
+    site.create("b", digest=DIGEST, **READY)
+    assert site.record is not None
+    site.record = replace(site.record, config_digest=OTHER_DIGEST, nodes={}, casualties=("a", "b"))
+    site.unready_for = {"a": 70.0}
+    plan = site.tick(1)
+
+    assert plan.step is RolloutStep.WAIT
+    assert site.restarted == ["a"]
