@@ -74,7 +74,8 @@ class Rendered:
     """What a chart renders for a release in this cluster, including hooks: judged, and then applied as it is.
 
     `stream` is what Helm applies, and `manifests` are the objects in it. Both may contain private keys. `problem` is
-    what Helm reported after it had rendered, such as an object that it may not read: it can be judged, but not applied.
+    an error that Helm reported after it had rendered, such as an object that it may not read: the manifests can then be
+    judged, but not applied.
     """
 
     manifests: Sequence[Mapping[str, Any]] = field(repr=False)

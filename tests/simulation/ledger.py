@@ -29,8 +29,7 @@ class Restart:
     """A restart of an agent, and the node as it was then.
 
     `first_digest` is the configuration that the node lost its agent to: it stays while no agent gets Ready. `telling`:
-    the agent had not failed before, so that the operator must judge the revision by the next one. `was_ready`: this
-    restart ended an agent that was Ready; `healthy` also holds if an earlier one did, and no agent was Ready since.
+    the agent had not failed before, so that the operator must judge the revision by the next one.
     """
 
     node: Node
@@ -44,7 +43,6 @@ class Restart:
     at: float
     by_operator: bool
     telling: bool
-    was_ready: bool
     recovered: bool = False
 
 
@@ -113,7 +111,6 @@ class Ledger:
         self.restarts[node.name] = Restart(
             node, node.uid, node.boot_id, pod.uid, template.digest, first, self.attempt, healthy or lost,
             self.world.timeline.now, by_operator, healthy and not lost and pod.exits == pod.unseen_exits,
-            healthy,
         )  # fmt: skip
 
     def agent_ready(self, pod: Pod) -> None:

@@ -7,8 +7,9 @@ from simulation.agents import START, TERMINATION, Agents
 from simulation.objects import Node
 
 NODE_LOST_AFTER: Final = 40
-LEASE_RENEWED_EVERY: Final = 10
 """Seconds without a heartbeat after which the node controller sets a node to Unknown."""
+LEASE_RENEWED_EVERY: Final = 10
+"""Seconds between two renewals of the Lease of a node."""
 
 
 class Machines(Agents):

@@ -73,7 +73,8 @@ def budget_is_kept(world: "World", write: Write) -> Iterator[str]:
         name
         for name, restart in world.ledger.restarts.items()
         if restart.by_operator
-        and restart.was_ready
+        and restart.healthy
+        and not _is_given_up(world, restart)
         and (restart.attempt == world.ledger.attempt or not restart.recovered)
         and _still_there(world, restart)
         and _happened(write, restart)
@@ -84,6 +85,12 @@ def budget_is_kept(world: "World", write: Write) -> Iterator[str]:
     allowed = world.ledger.limits.max_unavailable
     if len(unavailable) + 1 > allowed:
         yield f"restarted {write.pod.node} while {', '.join(unavailable)} unavailable; maxUnavailable is {allowed}"
+
+
+def _is_given_up(world: "World", restart: Restart) -> bool:
+    """Return whether a node that an earlier configuration lost has missed the deadline with its next agent too."""
+    missed = world.timeline.now - restart.at >= world.ledger.limits.deadline - 1
+    return missed and restart.first_digest != restart.digest
 
 
 def others_that_are_not_ready_use_the_budget(world: "World", write: Write) -> Iterator[str]:

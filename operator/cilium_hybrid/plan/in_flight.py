@@ -18,6 +18,7 @@ from cilium_hybrid.plan.release import DesiredRelease, is_release, release_diges
 from cilium_hybrid.plan.rollout.plan import RolloutStep
 from cilium_hybrid.plan.rollout.rollback import WayBack, find_way_back
 from cilium_hybrid.plan.running import running
+from cilium_hybrid.rules.text import list_names
 
 LOCKED_AFTER: Final = 600.0
 """Seconds without change after which an operation of Helm that the operator did not start counts as interrupted."""
@@ -176,8 +177,12 @@ def _restart(evaluation: Evaluation, newest: Revision) -> Decision | None:
     plan = evaluation.rollout
     if plan.step is not RolloutStep.RESTART:
         return None
-    action = RestartAgents(plan.pods, _present(evaluation), plan.first, _settled_canaries(plan.record))
-    return Decision(action, _reason(evaluation, newest), _message(evaluation, newest))
+    canaries = _settled_canaries(plan.record)
+    message = _message(evaluation, newest)
+    if canaries:
+        message = f"{message} once every canary has renewed its Lease ({list_names([name for name, _ in canaries])})"
+    action = RestartAgents(plan.pods, _present(evaluation), plan.first, canaries)
+    return Decision(action, _reason(evaluation, newest), message)
 
 
 def _settled_canaries(rollout: RolloutRecord | None) -> tuple[tuple[str, str], ...]:

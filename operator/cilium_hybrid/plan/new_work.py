@@ -38,7 +38,7 @@ def decide_new_work(evaluation: SpecEvaluation) -> Decision:
 def is_in_sync(observation: Observation, record: Record, path: UpgradePath) -> bool:
     """Whether the newest revision is all that the spec asks for, and Helm finished it."""
     newest = observation.newest
-    if newest is None or not newest.deployed or was_unlocked(record, newest) or path.needs_versions:
+    if newest is None or not _is_applied(record, newest) or path.needs_versions:
         return False
     return path.refusal is None and not path.remaining and is_release(newest, path.target)
 
@@ -46,10 +46,15 @@ def is_in_sync(observation: Observation, record: Record, path: UpgradePath) -> b
 def may_continue_rollout(observation: Observation, record: Record, path: UpgradePath) -> bool:
     """Whether more agents may be restarted with the newest revision, because no other one is due before."""
     newest = observation.newest
-    if newest is None or not newest.deployed or was_unlocked(record, newest):
+    if newest is None or not _is_applied(record, newest):
         return False
     # Any other change is applied at once: the spec may have been reverted because of what runs.
     return path.needs_versions or path.enters_minor or (not path.remaining and is_release(newest, path.target))
+
+
+def _is_applied(record: Record, newest: Revision) -> bool:
+    """Whether Helm has finished the revision, and no interrupted Helm may have changed the objects since."""
+    return newest.deployed and not was_unlocked(record, newest)
 
 
 def _keep_rejected(evaluation: SpecEvaluation, newest: Revision) -> Decision | None:
@@ -118,7 +123,8 @@ def _verify_before_minor(evaluation: SpecEvaluation, newest: Revision) -> Decisi
     path, observation = evaluation.upgrade_path, evaluation.observation
     if not path.enters_minor or evaluation.release is not ReleaseClass.OURS_DEPLOYED:
         return None
-    if was_unlocked(evaluation.record, newest):
+    if not _is_applied(evaluation.record, newest):
+        # The Helm of a frozen machine may resume and finish an older revision, which then supersedes this one.
         return _apply(evaluation, path.current)
     if nothing_to_verify(observation):
         return None

@@ -84,7 +84,7 @@ class _ListedVersions:
 
 @dataclass(frozen=True, slots=True)
 class InProgress:
-    """The action waits for a slow registry, or for canaries to report; ask again soon. Nothing was changed."""
+    """The action waits for a slow registry, or for canaries to report; retry soon. Nothing was changed."""
 
 
 class Executor:

@@ -130,9 +130,10 @@ class Memory:
         """Forget which agents were chosen to be restarted, unless they are in the record: nothing was done."""
         if self.rollout is None:
             return
-        uids = {pod.uid for pod in action.pods}
+        chosen = {pod.uid for pod in action.pods}
         known = {} if record is None or record.rollout is None else record.rollout.nodes
-        kept = {name: node for name, node in self.rollout.nodes.items() if name in known or node.pod_uid not in uids}
+        recorded = {node.pod_uid for node in known.values()}
+        kept = {name: node for name, node in self.rollout.nodes.items() if node.pod_uid not in chosen - recorded}
         self.rollout = replace(self.rollout, nodes=kept)
 
 
@@ -205,9 +206,9 @@ class Reconciler:
             return self._clock.now()
         attempts = 0 if evaluation.failure is None else evaluation.failure.attempts
         result = await self._executor.execute(action, resource, attempts)
+        if isinstance(action, RestartAgents) and result is not None:
+            self._memory.forget_choice(action, self._cluster.observe().record)
         if isinstance(result, InProgress):
-            if isinstance(action, RestartAgents):
-                self._memory.forget_choice(action, observation.record)
             return self._clock.now() + IN_PROGRESS_INTERVAL
         self._memory.keep_failure(evaluation.failure_key, result)
         if result is not None:

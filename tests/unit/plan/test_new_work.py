@@ -250,6 +250,17 @@ def test_a_revision_that_was_unlocked_and_is_deployed_after_all_is_applied_again
     assert applies(facing(observation, a_spec())) == VERSION
 
 
+@pytest.mark.parametrize("spec", [a_spec(version=PATCH), a_spec(version=LAST)], ids=["the target", "a minor above"])
+def test_a_revision_that_an_interrupted_helm_has_superseded_is_applied_again(spec: Spec) -> None:
+    """A frozen machine may resume with its Helm, which then finishes an older revision."""
+    observation = cluster(VERSION, PATCH, spec=spec)
+    older, newest = observation.revisions
+    revisions = (replace(older, status="deployed"), replace(newest, status="superseded"))
+    evaluation = facing(replace(observation, revisions=revisions), spec, rollout=SETTLING)
+
+    assert applies(evaluation) == PATCH
+
+
 @pytest.mark.parametrize(
     ("rollout", "action", "reason"),
     [

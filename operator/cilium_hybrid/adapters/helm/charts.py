@@ -97,7 +97,7 @@ class HelmCharts:
     async def render(self, chart: FetchedChart, values: Mapping[str, Any], release: str = RELEASE) -> Rendered:
         """Render what Helm would apply next for a release, with the capabilities and lookups of the cluster.
 
-        Helm reads each object from the cluster after it has rendered. What it says then is the `problem` of the result.
+        Helm reads each object from the cluster after it has rendered. An error from that step is in `problem`.
         ValuesRefusedError, ChartRefusedError, ApplyFailedError, StaleError, HelmInterruptedError,
         ClusterUnavailableError.
         """

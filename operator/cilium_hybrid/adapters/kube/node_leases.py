@@ -4,10 +4,13 @@ The node controller marks a node that has lost contact only after 40 or 50 secon
 Leases are read only while it matters: a watch of them would deliver hundreds of events a second at a large site.
 """
 
+import logging
 from collections.abc import Collection, Mapping
 from typing import Final
 
 from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
+
+log = logging.getLogger(__name__)
 
 PATH: Final = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 
@@ -32,6 +35,8 @@ class NodeLeases:
         """Return when the kubelet renewed the Lease, by its own clock; empty if that is not known."""
         try:
             lease = await self._client.get(f"{PATH}/{name}")
-        except ApiError:
+        except ApiError as error:
+            # Not for ever: a canary is asked about for a minute at most.
+            log.warning("cannot read the Lease of node %s, so the rollout waits longer: %s", name, error)
             return ""
         return str((lease.get("spec") or {}).get("renewTime") or "")

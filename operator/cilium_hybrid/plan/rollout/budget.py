@@ -44,5 +44,7 @@ def _is_unavailable(member: Member, restarted: RestartedNode | None, progress_de
             return True
     if member.unready_for is None:
         return False
-    # A node that an earlier revision left not Ready is never set aside.
-    return lost or member.suspect or not is_set_aside(member, restarted, progress_deadline)
+    if lost and (restarted is None or restarted.elapsed < progress_deadline):
+        # An earlier revision left it not Ready. If its next agent does not get Ready either, the others are repaired.
+        return True
+    return member.suspect or not is_set_aside(member, restarted, progress_deadline)

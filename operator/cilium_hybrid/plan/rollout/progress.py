@@ -78,7 +78,7 @@ def _take_back_lost(before: RolloutRecord, members: Members) -> RolloutRecord:
     }
     if not lost:
         return before
-    # A group whose canary is lost waits for it again.
+    # A group whose canary is lost needs canaries again.
     closed = {node.group for node in lost.values() if node.canary}
     return replace(
         before,

@@ -180,16 +180,17 @@ def _choose(state: _State, pauses: Pauses) -> Choice:
 
 
 def _may_restart_again(state: _State, member: Member, budget: int) -> bool:
-    """Whether a restart that was chosen, but has not been seen, is still right.
+    """Whether a restart that was chosen, but has not been seen, is still valid.
 
     After a rollback, a node that was only chosen runs the configuration already. In the rollout of another revision, or
-    once a canary is lost, its group is not open.
+    once a canary is lost, its group is not open. The node of this operator belongs to no group.
     """
     record = state.record
     restarted = record.nodes[member.name]
     if not restarted.healthy:
         return member.ill
-    is_open = not _canaries(state.rollout) or restarted.canary or restarted.group in record.open_groups
+    needs_canaries = _canaries(state.rollout) > 0 and not restarted.canary and not member.own
+    is_open = not needs_canaries or restarted.group in record.open_groups
     return member.outdated and member.ready and budget >= 0 and is_open
 
 
@@ -248,7 +249,8 @@ def _wait(state: _State, record: RolloutRecord, pauses: Pauses) -> RolloutPlan:
     # An outdated agent that is not Ready may become ill, and is then restarted.
     unready = any(member.outdated and member.unready_for is not None for member in state.members.values())
     if record.idle_for >= (max(state.deadline, ILL_AFTER) if unready else state.deadline):
-        message = counted(state.status, f"no progress for {state.rollout.settings.progress_deadline}: {cause}")
+        waited = "2m" if unready and state.deadline < ILL_AFTER else state.rollout.settings.progress_deadline
+        message = counted(state.status, f"no progress for {waited}: {cause}")
         return RolloutPlan(RolloutStep.STALLED, message, record=record, status=state.status)
     return RolloutPlan(RolloutStep.WAIT, counted(state.status, cause), record=record, status=state.status)
 

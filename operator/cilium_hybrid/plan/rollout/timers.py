@@ -25,7 +25,7 @@ def healthy_outdated(
     """Return the connected nodes whose agent is Ready and runs another configuration, as if it was restarted now.
 
     `before` is what the previous reconciliation returned. A pod that was there before its node rebooted may still be
-    shown as Ready, so such a node stays as it was.
+    shown as Ready, so such a node keeps its earlier boot ID, and is no evidence.
     """
     now = {
         name: restarted_node(observation, node, agent, healthy=True)

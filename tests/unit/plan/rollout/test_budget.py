@@ -39,3 +39,19 @@ def test_a_node_that_an_earlier_revision_left_not_ready_uses_the_budget_also_aft
 
     assert plan.step is RolloutStep.WAIT
     assert site.restarted == ["a"]
+
+
+def test_a_node_that_the_way_back_cannot_repair_does_not_keep_the_others_on_the_rejected_revision() -> None:
+    site = a_site("ab", rules=settings(progressDeadline="5m"), new=lambda _: STARTED)
+    site.until(RolloutStep.FAILED)
+    site.digest, site.judged, site.rolling_back = OTHER_DIGEST, False, True
+    site.create("b", digest=DIGEST, **READY)
+    assert site.record is not None
+    site.record = replace(site.record, config_digest=OTHER_DIGEST, nodes={}, casualties=("a", "b"))
+    site.unready_for = {"a": 200.0}
+    site.run(200)
+    before = list(site.restarted)
+    site.run(200)
+
+    assert before == ["a", "a"]
+    assert site.restarted == ["a", "a", "b"]

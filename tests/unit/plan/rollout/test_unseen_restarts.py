@@ -73,6 +73,13 @@ def test_a_node_that_was_only_chosen_is_left_alone_if_the_way_back_makes_it_up_t
     assert site.restarted == []
 
 
+def test_a_restart_of_the_operators_own_node_that_has_not_happened_is_done_again() -> None:
+    site = a_site("a", own="a")
+    site.record = site.plan().record
+
+    assert [restarted(site.plan(10)) for _ in range(2)] == [["a"], ["a"]]
+
+
 def test_a_restart_that_does_not_happen_for_a_minute_is_forgotten() -> None:
     site = a_site("bcd")
     site.record = site.plan().record
