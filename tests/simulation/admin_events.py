@@ -98,7 +98,7 @@ def delete_record(world: World) -> None:
     """Delete the record."""
     if world.record is not None and world.api_up:
         world.put_record(None)
-        world.ledger.record_lost_at = world.timeline.now
+        world.ledger.record_lost()
 
 
 @event

@@ -30,6 +30,7 @@ class Restart:
 
     `first_digest` is the configuration that the node lost its agent to: it stays while no agent gets Ready. `telling`:
     the agent had not failed before, so that the operator must judge the revision by the next one.
+    `forgotten`: an admin has deleted the record since.
     """
 
     node: Node
@@ -44,6 +45,7 @@ class Restart:
     by_operator: bool
     telling: bool
     recovered: bool = False
+    forgotten: bool = False
 
 
 @dataclass(slots=True)
@@ -156,6 +158,12 @@ class Ledger:
         self.was_uninstalled = True
         self.restarts.clear()
         self.rejection = None
+
+    def record_lost(self) -> None:
+        """Note that an admin deleted the record."""
+        self.record_lost_at = self.world.timeline.now
+        for restart in self.restarts.values():
+            restart.forgotten = True
 
     def recorded(self, record: Record) -> None:
         """Note that the operator wrote the record, which may verify or reject a revision."""

@@ -84,7 +84,9 @@ def _rests(world: "World") -> bool:
     leader = world.leader
     if leader is None or leader.busy or leader.quiet < QUIET or not world.api_up or world.timeline.outages:
         return False
-    failing = any(not pod.ready for node in world.machines.nodes.values() for pod in node.pods if node.reachable)
+    failing = not world.controllers.operator_current or any(
+        not pod.ready for node in world.machines.nodes.values() for pod in node.pods if node.reachable
+    )
     if world.timeline.now - world.acted_at < (QUIET_WHILE_AGENTS_FAIL if failing else QUIET_SECONDS):
         return False
     if 0 <= world.timeline.now - world.timeline.outage_ended_at < QUIET_SECONDS:

@@ -75,6 +75,7 @@ def budget_is_kept(world: "World", write: Write) -> Iterator[str]:
         if restart.by_operator
         and restart.healthy
         and not _is_given_up(world, restart)
+        and not (restart.forgotten and restart.node.ready == "Unknown")
         and (restart.attempt == world.ledger.attempt or not restart.recovered)
         and _still_there(world, restart)
         and _happened(write, restart)

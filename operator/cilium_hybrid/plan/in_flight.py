@@ -159,7 +159,7 @@ def _verify(evaluation: Evaluation, newest: Revision) -> Decision | None:
     known = record.verified == newest.number and newest.verified and not record.rebuilt
     if not evaluation.rollout.verified or known or (rejected is not None and rejected.revision == newest.number):
         return None
-    if rejected is not None and isinstance(evaluation, SpecEvaluation):
+    if rejected is not None and isinstance(evaluation, SpecEvaluation) and not evaluation.upgrade_path.needs_versions:
         asked = {release_digest(desired) for desired in known_releases(evaluation)}
         rejected = rejected if rejected.release_digest in asked else None
     updated = replace(

@@ -7,7 +7,16 @@ import pytest
 
 from builders import NOW, a_cilium_node, a_node, a_preflight, a_revision, an_observation
 from cilium_hybrid.api.conditions import Reason
-from cilium_hybrid.plan.actions import Apply, MarkRevision, Nothing, RestartAgents, StartPreflight, WriteRecord
+from cilium_hybrid.plan.actions import (
+    Apply,
+    ListVersions,
+    MarkRevision,
+    Nothing,
+    RestartAgents,
+    Rollback,
+    StartPreflight,
+    WriteRecord,
+)
 from cilium_hybrid.plan.observation import CiliumNode, ForeignPod, PreflightObservation, ReleasePayload
 from cilium_hybrid.plan.record import RestartedNode, RolloutRecord, UpdatedOperator
 from cilium_hybrid.plan.recording import is_recorded, known_record, retried
@@ -314,3 +323,17 @@ def test_a_rejected_revision_whose_agents_recover_does_not_keep_the_next_minor_w
         ]
     else:
         assert ready(evaluation) == ("False", "RolloutStalled", True)
+
+
+def test_a_rejection_is_kept_while_the_versions_of_the_path_are_not_known() -> None:
+    """The release that was rejected may be the next step of the path."""
+    upgrade = {"rollout": {"soak": "10s"}, "preflight": {"enabled": False}}
+    core = a_failing_core(upgrade=upgrade)
+    core.perform(run_until(core, Rollback))
+    core.edit(version="1.19.4-1", upgrade=upgrade)
+    evaluation = core.step(available_versions=None)
+    while not isinstance(evaluation.decision.action, ListVersions):
+        evaluation = core.step(available_versions=None)
+
+    (verified,) = [action for action in core.actions if isinstance(action, MarkRevision) and action.mark == "verified"]
+    assert verified.record.rejected is not None

@@ -78,15 +78,21 @@ def _take_back_lost(before: RolloutRecord, members: Members) -> RolloutRecord:
     }
     if not lost:
         return before
-    # A group whose canary is lost needs canaries again.
-    closed = {node.group for node in lost.values() if node.canary}
+    canaries = [node for node in lost.values() if node.canary]
+    # A group whose canary is lost needs canaries again, and no other group begins before it has them.
+    closed = {node.group for node in canaries}
+    moved_on = bool(closed) and before.group not in closed
+    # Others were tried before any canary, because an earlier revision had left them not Ready.
+    casualties = {name for name, node in lost.items() if not node.canary and node.group not in before.open_groups}
     return replace(
         before,
-        open_groups=tuple(name for name in before.open_groups if name not in closed),
         nodes={**before.nodes, **lost},
         watched={name: node for name, node in before.watched.items() if name not in lost},
+        casualties=tuple(sorted({*before.casualties, *casualties})),
         settled=before.settled - len(lost),
-        soaked=before.soaked - sum(node.canary and node.group == before.group for node in lost.values()),
+        group=min(closed) if moved_on else before.group,
+        soaked=0 if moved_on else before.soaked - sum(node.group == before.group for node in canaries),
+        open_groups=tuple(name for name in before.open_groups if name not in closed),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from builders import DIGEST, OTHER_DIGEST
 from cilium_hybrid.api.upgrade import RolloutStrategy
+from cilium_hybrid.plan.record import RolloutRecord
 from cilium_hybrid.plan.rollout.plan import NO_ROLLOUT, RolloutStep
 from cilium_hybrid.plan.rollout.rollout import nothing_to_verify
 from unit.plan.rollout.site import CRASHING, READY, STARTED, STARTING, Site, a_site, settings
@@ -256,6 +257,37 @@ def test_22_a_canary_that_is_lost_after_its_soak_time_closes_its_group_again() -
     site.run(300)
 
     assert site.restarted == ["a", "b", "c"]
+
+
+def test_22_no_other_group_begins_while_the_canary_of_an_earlier_one_is_lost() -> None:
+    site = Site({"a": "one", "b": "two", "c": "two"}, rules=settings(maxUnavailable=2))
+    site.tick()
+    site.run(20)
+    chosen = site.plan(10).record
+    assert chosen is not None
+    site.record = replace(chosen, nodes={})
+    site.disconnect("a")
+    site.run(300)
+
+    assert chosen.group == "two"
+    assert site.restarted == ["a"]
+
+
+def test_22_a_casualty_that_is_lost_after_its_soak_time_is_one_again() -> None:
+    site = a_site("ab", rules=settings(maxUnavailable=2))
+    site.record = RolloutRecord(DIGEST, max_unavailable=2, casualties=("a",), outdated=2)
+    site.tick()
+    site.run(20)
+    chosen = site.plan(10).record
+    assert chosen is not None
+    site.record = replace(chosen, nodes={})
+    site.disconnect("a")
+    plan = site.run(300)
+
+    assert chosen.casualties == ()
+    assert site.restarted == ["a"]
+    assert plan.record is not None
+    assert plan.record.casualties == ("a",)
 
 
 def test_22_a_node_that_loses_contact_long_after_its_restart_stops_nothing() -> None:
