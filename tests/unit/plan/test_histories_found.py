@@ -328,9 +328,13 @@ def test_a_rejected_revision_whose_agents_recover_does_not_keep_the_next_minor_w
 def test_a_rejection_is_kept_while_the_versions_of_the_path_are_not_known() -> None:
     """The release that was rejected may be the next step of the path."""
     upgrade = {"rollout": {"soak": "10s"}, "preflight": {"enabled": False}}
-    core = a_failing_core(upgrade=upgrade)
+    core = an_installed_core(upgrade=upgrade)
+    core.edit(version="1.17.15-1")
+    core.perform(run_until(core, Apply))
+    assert core.observation.agent_set is not None
+    core.breaks.add(str(core.observation.agent_set.config_digest))
     core.perform(run_until(core, Rollback))
-    core.edit(version="1.19.4-1", upgrade=upgrade)
+    core.edit(version="1.19.4-1")
     evaluation = core.step(available_versions=None)
     while not isinstance(evaluation.decision.action, ListVersions):
         evaluation = core.step(available_versions=None)
