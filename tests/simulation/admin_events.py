@@ -112,6 +112,10 @@ def delete_pod(world: World, index: int) -> None:
     """Delete the agent pod of a node by hand."""
     node = node_at(world, index)
     if node is not None and node.pod is not None and world.api_up:
+        template = world.controllers.template
+        if template is not None and template.rolling and node.pod.fact.config_digest != template.digest:
+            # The next pod is what the DaemonSet controller was about to create.
+            world.ledger.replaced(node, node.pod, template)
         world.machines.delete_pod(node.pod)
 
 

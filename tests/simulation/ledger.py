@@ -71,9 +71,9 @@ class Rejection:
 class Ledger:
     """The ground truth.
 
-    `attempt` counts the releases that were applied. `first_series` is the minor version that ran first. `consumed` are
-    the values of the reconcile annotation with what they were used for. `record_lost_at` is when an admin deleted the
-    record, None once a revision has been verified since.
+    `attempt` counts the releases that were applied. `first_series` is the minor version that ran first. `handled` is
+    the value of the reconcile annotation that was handled last, and `handled_for` what was applied for it.
+    `record_lost_at` is when an admin deleted the record, None once a revision has been verified since.
     """
 
     world: "World"
@@ -83,7 +83,8 @@ class Ledger:
     limits: Limits = field(default_factory=Limits)
     first_series: str | None = None
     rejection: Rejection | None = None
-    consumed: dict[str, object] = field(default_factory=dict)
+    handled: str = ""
+    handled_for: object = None
     record_lost_at: float | None = None
     was_uninstalled: bool = False
     replaced_canaries: int = 0
@@ -167,6 +168,8 @@ class Ledger:
 
     def recorded(self, record: Record) -> None:
         """Note that the operator wrote the record, which may verify or reject a revision."""
+        if record.handled != self.handled:
+            self.handled, self.handled_for = record.handled, None
         newest = self.world.helm.newest
         if newest is not None and record.verified == newest.number and not self.is_verified(newest):
             self.verified.add((newest.release, newest.number))

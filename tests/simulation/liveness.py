@@ -184,6 +184,9 @@ def _check_in_sync(world: "World") -> None:
     if resource is None or spec is None or running is None:
         world.violated("in_sync_is_in_sync", "there is no spec or no release")
         return
+    if world.controllers.template is not None and world.controllers.template.badness is not Badness.GOOD:
+        # Whether a bad release is verified or rejected may depend on when its agents start.
+        return
     versions = frozenset(world.registry.versions)
     fresh = fresh_install(resource.spec, versions)
     if fresh.reason == Reason.POD_CIDR_OVERLAP:

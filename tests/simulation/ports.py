@@ -5,6 +5,7 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from cilium_hybrid.adapters.kube.node_leases import FORGET_AFTER
 from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import PodRef
@@ -72,6 +73,7 @@ class SimulatedCluster(Port):
     def __init__(self, process: "Process") -> None:
         super().__init__(process)
         self._renewals: Mapping[tuple[str, str], int] = {}
+        self._asked_at = 0.0
 
     async def resource(self) -> Resource | None:
         """Read the CiliumHybrid."""
@@ -151,6 +153,10 @@ class SimulatedCluster(Port):
     async def have_reported(self, nodes: Collection[tuple[str, str]]) -> bool:
         """Return whether the Leases of these nodes were renewed since the first call about them."""
         await self._read("have_reported")
+        now = self._process.clock.monotonic()
+        if now - self._asked_at > FORGET_AFTER:
+            self._renewals = {}
+        self._asked_at = now
         found = {node: self._world.machines.renewals(node[0]) for node in nodes}
         self._renewals = {node: self._renewals.get(node, number) for node, number in found.items()}
         return all(number > self._renewals[node] for node, number in found.items())

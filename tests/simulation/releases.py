@@ -28,7 +28,7 @@ def uninstalled_only_by_deletion(world: "World", write: Write) -> Iterator[str]:
 
 
 def foreign_revisions_are_left_alone(world: "World", write: Write) -> Iterator[str]:
-    """A revision of someone else is replaced only if the reconcile annotation asks for it, once for each value."""
+    """A revision of someone else is replaced only if the reconcile annotation asks for it, once for each new value."""
     newest = world.helm.newest
     if newest is None or newest.ours or newest.status == "uninstalled":
         return
@@ -40,8 +40,9 @@ def foreign_revisions_are_left_alone(world: "World", write: Write) -> Iterator[s
     use = ("resume", newest.release, newest.number)
     if not requested:
         yield f"applied over revision {newest.number}, which is someone else's"
-    elif world.ledger.consumed.setdefault(requested, use) != use:
+    elif world.ledger.handled_for not in {None, use}:
         yield f"annotation value {requested} acted twice"
+    world.ledger.handled_for = use
 
 
 def applies_over_a_readable_newest(world: "World", write: Write) -> Iterator[str]:

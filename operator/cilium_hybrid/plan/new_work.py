@@ -57,6 +57,11 @@ def _is_applied(record: Record, newest: Revision) -> bool:
     return newest.deployed and not was_unlocked(record, newest)
 
 
+def _is_rejected(record: Record, newest: Revision) -> bool:
+    """Whether the revision was rejected; no agent is restarted with it any more, so nothing is waited for."""
+    return record.rejected is not None and record.rejected.revision == newest.number
+
+
 def _keep_rejected(evaluation: SpecEvaluation, newest: Revision) -> Decision | None:
     """Do not try a release again that has failed."""
     rejected, path = evaluation.record.rejected, evaluation.upgrade_path
@@ -82,7 +87,8 @@ def _list_versions(evaluation: SpecEvaluation, newest: Revision) -> Decision | N
     path = evaluation.upgrade_path
     if not path.needs_versions:
         return None
-    if evaluation.rollout.step is RolloutStep.WAIT and is_release(newest, path.current):
+    waits = evaluation.rollout.step is RolloutStep.WAIT and is_release(newest, path.current)
+    if waits and not _is_rejected(evaluation.record, newest):
         return Decision(Nothing(), Reason.ROLLING_OUT, evaluation.rollout.message)
     ref, version = evaluation.spec.chart.ref, evaluation.spec.version
     message = f"listing the versions of {ref} to plan the upgrade to Cilium {version}"
@@ -112,7 +118,7 @@ def _wait_for_rollout(evaluation: SpecEvaluation) -> Decision:
 def _fix_before_minor(evaluation: SpecEvaluation, newest: Revision) -> Decision | None:
     """Try a change in the spec that may be the fix on the present minor first, if the present revision was rejected."""
     rejected, path = evaluation.record.rejected, evaluation.upgrade_path
-    if not path.enters_minor or rejected is None or rejected.revision != newest.number:
+    if not path.enters_minor or rejected is None or not _is_rejected(evaluation.record, newest):
         return None
     fix = not is_release(newest, path.current)
     return _apply(evaluation, path.current) if fix else _rejected(evaluation, newest, rejected)

@@ -280,6 +280,15 @@ def test_the_versions_of_the_registry_are_listed_to_plan_the_path(
     assert outcome(evaluation) == (action, reason, False)
 
 
+def test_versions_are_listed_although_the_rollout_of_a_rejected_revision_waits() -> None:
+    """It is not continued, so it would be waited for without an end."""
+    observation = rejected(cluster(VERSION, spec=UP), UP, revision=1)
+    upgrade_path = find_upgrade_path(UP, observation, Status())
+    evaluation = an_evaluation(UP, observation, upgrade_path=upgrade_path, rollout=WAITING)
+
+    assert outcome(evaluation) == (ListVersions(REF), Reason.UPGRADING, False)
+
+
 def test_an_install_waits_for_a_namespace_of_the_previous_installation() -> None:
     observation = replace(cluster(VERSION), revisions=(), secrets_namespace_terminating=True)
     decision: Decision = decide_new_work(an_evaluation(observation=observation))

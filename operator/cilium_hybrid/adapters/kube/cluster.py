@@ -210,7 +210,8 @@ class KubeCluster:
     async def have_reported(self, nodes: Collection[tuple[str, str]]) -> bool:
         """Return whether all of these nodes have reported to the API server since the first call about them.
 
-        With each node comes the UID of its agent pod: with another pod it must report again. ClusterUnavailableError.
+        With each node comes the UID of its agent pod: with another pod, or after a pause between two calls, it must
+        report again. ClusterUnavailableError.
         """
         return await self._node_leases.renewed(nodes)
 

@@ -5,6 +5,7 @@ Leases are read only while it matters: a watch of them would deliver hundreds of
 """
 
 import logging
+import time
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -12,6 +13,8 @@ from cilium_hybrid.adapters.kube.client import ApiError, KubeClient
 
 log = logging.getLogger(__name__)
 
+FORGET_AFTER: Final = 10.0
+"""Seconds without a call after which what was known of the Leases does not count any more."""
 PATH: Final = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 
 
@@ -21,15 +24,20 @@ class NodeLeases:
     def __init__(self, client: KubeClient) -> None:
         self._client = client
         self._first: Mapping[tuple[str, str], str] = {}
+        self._asked_at = 0.0
 
     async def renewed(self, nodes: Collection[tuple[str, str]]) -> bool:
         """Return whether each of these nodes has renewed its Lease since the first call about it and its agent pod.
 
-        A Lease that does not exist, or may not be read, is not renewed. ClusterUnavailableError.
+        After a pause, the next call is the first again: a node may have been away and back meanwhile. A Lease that does
+        not exist, or may not be read, is not renewed. ClusterUnavailableError.
         """
+        if time.monotonic() - self._asked_at > FORGET_AFTER:
+            self._first = {}
         now = {node: await self._renew_time(node[0]) for node in nodes}
-        self._first = {node: self._first.get(node) or time for node, time in now.items()}
-        return all(time and time != self._first[node] for node, time in now.items())
+        self._asked_at = time.monotonic()
+        self._first = {node: self._first.get(node) or renewed for node, renewed in now.items()}
+        return all(renewed and renewed != self._first[node] for node, renewed in now.items())
 
     async def _renew_time(self, name: str) -> str:
         """Return when the kubelet renewed the Lease, by its own clock; empty if that is not known."""
