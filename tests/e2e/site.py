@@ -9,6 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from cilium_hybrid.adapters.kube.lease import LEASE
 from kstatus import violations
 from testbed.cluster import Cluster
 from testbed.nodes import hybrid_name
@@ -174,6 +175,27 @@ class Site:
         address = self.operator.env["CILIUM_HYBRID_METRICS_ADDR"]
         with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as response:
             return response.status, response.read().decode()
+
+    def start_api_server(self) -> None:
+        """Start the API server again, and the operator too if the outage was longer than its Lease allows.
+
+        The kubelet would start it. An API server that has just become ready may refuse the operator's account for some
+        seconds, so the operator is certain to stay only after it has renewed its Lease.
+        """
+        self.cluster.start_api_server()
+        found = self._lease_renewal()
+        wait_until(
+            lambda: not self.operator.alive or self._lease_renewal() != found,
+            timeout=30,
+            what="the operator renews its Lease or exits",
+        )
+        if not self.operator.alive:
+            self.operator.start()
+
+    def _lease_renewal(self) -> str | None:
+        lease = self.cluster.get("lease", LEASE, NAMESPACE) or {}
+        renewal: str | None = lease.get("spec", {}).get("renewTime")
+        return renewal
 
     def install_by_hand(self) -> None:
         """Install Cilium with the commands of the AWS guide and the pool of the default spec."""

@@ -161,7 +161,7 @@ def test_deletion_waits_for_an_api_server_that_goes_away_halfway(site: Site) -> 
     _install(site, deletionPolicy="Uninstall")
     _delete(site, wait=False)
     site.cluster.stop_api_server()
-    site.cluster.start_api_server()
+    site.start_api_server()
     _wait_until_gone(site)
 
     assert _cilium_is_gone(site)

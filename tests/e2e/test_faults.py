@@ -182,10 +182,7 @@ def test_an_api_server_outage_is_survived(site: Site) -> None:
     site.wait_for("InSync", ready="True")
     site.cluster.stop_api_server()
     wait_until(lambda: "is interrupted" in site.operator.tail(200), timeout=30, what="the operator notices")
-    site.cluster.start_api_server()
-    if not site.operator.alive:
-        # The outage was longer than the Lease allows; the kubelet would restart the operator.
-        site.operator.start()
+    site.start_api_server()
     site.apply(values={"debug": {"enabled": True}})
 
     assert site.wait_for("InSync", ready="True")

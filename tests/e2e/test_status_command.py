@@ -145,7 +145,7 @@ def test_a_lost_api_server_is_reported_until_it_is_back(site: Site) -> None:
         interrupted.wait_for(lambda out: "\nReady: Unknown" in out, "the lost API server")
         interrupted.interrupt(signal.SIGINT)
         assert interrupted.wait() == 2
-        site.cluster.start_api_server()
+        site.start_api_server()
         watched.wait_for(lambda out: out.count("Ready: True InSync") == 2, "the API server is back")
         site.apply(suspend=True)
         watched.wait_for(lambda out: "\nReady: True Suspended" in out, "a later change")
