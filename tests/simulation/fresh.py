@@ -8,7 +8,8 @@ from typing import Any
 
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.plan.values import CONFIG_DIGEST
-from simulation.objects import Values
+from simulation.objects import Badness, Values
+from simulation.registry import Registry
 from simulation.world import World
 
 SECONDS = 600.0
@@ -25,15 +26,16 @@ class Installed:
     reason: str
 
 
-def fresh_install(spec: Mapping[str, Any], versions: frozenset[str]) -> Installed:
-    """Return what a fresh install on one node leads to, from a registry with these versions."""
-    return _install(json.dumps(spec, sort_keys=True), versions)
+def fresh_install(spec: Mapping[str, Any], registry: Registry) -> Installed:
+    """Return what a fresh install on one node leads to, from a registry with the same charts."""
+    bad_versions = frozenset(registry.bad_versions.items())
+    return _install(json.dumps(spec, sort_keys=True), frozenset(registry.versions), bad_versions)
 
 
 @lru_cache(maxsize=512)
-def _install(spec: str, versions: frozenset[str]) -> Installed:
+def _install(spec: str, versions: frozenset[str], bad_versions: frozenset[tuple[str, Badness]]) -> Installed:
     world = World(lambda _, __: ())
-    world.registry.versions = set(versions)
+    world.registry.versions, world.registry.bad_versions = set(versions), dict(bad_versions)
     world.machines.join(1, "a")
     world.users.apply(json.loads(spec))
     while world.timeline.now < SECONDS and _reason(world) != Reason.IN_SYNC:

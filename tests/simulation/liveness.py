@@ -187,11 +187,10 @@ def _check_in_sync(world: "World") -> None:
     if world.controllers.template is not None and world.controllers.template.badness is not Badness.GOOD:
         # Whether a bad release is verified or rejected may depend on when its agents start.
         return
-    versions = frozenset(world.registry.versions)
-    fresh = fresh_install(resource.spec, versions)
+    fresh = fresh_install(resource.spec, world.registry)
     if fresh.reason == Reason.POD_CIDR_OVERLAP:
         # A pool that runs may overlap with networks that the spec names later: that is a warning.
-        fresh = fresh_install({**resource.spec, "networks": {}}, versions)
+        fresh = fresh_install({**resource.spec, "networks": {}}, world.registry)
     for difference in _differences(running, fresh):
         world.violated("in_sync_equals_a_fresh_install", difference)
     pool = pool_of(running.values)

@@ -103,7 +103,7 @@ WAITS: Final[Mapping[str, Fits]] = {
     Reason.SUSPENDED: lambda _: True,
     Reason.RELEASE_LOCKED: _foreign_in_progress,
     Reason.CHART_UNAVAILABLE: _chart_is_missing,
-    Reason.POLICY_REJECTED: lambda world: bool(world.policy) or world.controllers.quota is not None,
+    Reason.POLICY_REJECTED: lambda world: bool(world.policy or world.agent_pod_refusals()),
     Reason.ROLLOUT_STALLED: _rollout_cannot_continue,
     Reason.DELETING: lambda world: any(node.stuck for node in _nodes(world)) or _foreign_in_progress(world),
     Reason.NODES_NOT_READY: _any_ill,

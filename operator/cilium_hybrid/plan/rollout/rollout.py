@@ -202,12 +202,16 @@ def _canaries(rollout: RolloutInput) -> int:
 
 def _casualty(state: _State, budget: int, *, may_restart_ill: bool) -> Sequence[Member]:
     """Return the node to try first: one that an earlier rollout restarted and did not bring back."""
+    # Some have become Ready since. Nothing is known of this configuration yet, so they are tried like canaries.
+    trying = sum(node.healthy for node in state.record.nodes.values())
+    canaries = _canaries(state.rollout)
+    may_restart_ready = budget > 0 and (not canaries or trying < canaries)
     for name in state.record.casualties:
         member, restarted = state.members[name], state.record.nodes.get(name)
         if member.outdated and (restarted is None or old_pod_stands(member, restarted)):
             if member.ill and (may_restart_ill or restarted is not None):
                 return [member]
-            if member.ready and budget > 0:
+            if member.ready and may_restart_ready:
                 return [member]
     return ()
 

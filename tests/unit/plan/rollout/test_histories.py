@@ -290,6 +290,15 @@ def test_22_a_casualty_that_is_lost_after_its_soak_time_is_one_again() -> None:
     assert plan.record.casualties == ("a",)
 
 
+def test_22_casualties_that_are_ready_again_are_tried_like_canaries() -> None:
+    """The next release may be as bad as the one that left them not Ready."""
+    site = a_site("abc", rules=settings(maxUnavailable=2, canary=1), new=lambda _: STARTED)
+    site.record = RolloutRecord(DIGEST, max_unavailable=2, casualties=("a", "b"), outdated=3)
+    site.run(100)
+
+    assert site.restarted == ["a"]
+
+
 def test_22_a_node_that_loses_contact_long_after_its_restart_stops_nothing() -> None:
     site = a_site("abc", rules=settings(soak="30s"))
     site.tick()
