@@ -289,6 +289,21 @@ def test_after_a_short_soak_time_the_canary_must_still_report_before_others_are_
     assert action.canaries == tuple((name, new_pod) for name in asked)
 
 
+@pytest.mark.parametrize(("soak", "asked"), [("30s", True), ("90s", False)])
+def test_after_a_short_soak_time_a_casualty_must_still_report_before_others_are_restarted(
+    soak: str, *, asked: bool
+) -> None:
+    core = a_failing_core(upgrade={**PAUSE, "rollout": {"soak": soak}})
+    core.settle()
+    core.breaks.clear()
+    core.edit(values=FIX)
+    core.perform(run_until(core, RestartAgents))
+    new_pod = core.observation.agents["mi-1"].uid
+    canary = run_until(core, RestartAgents)
+
+    assert canary.canaries == ((("mi-1", new_pod),) if asked else ())
+
+
 def test_agents_that_were_uninstalled_are_no_evidence_against_the_next_installation() -> None:
     """Their pods are gone because of the uninstall, not because the DaemonSet controller replaced them."""
     core = an_installed_core(("mi-1",), upgrade={"rollout": {"soak": "30s", "strategy": "RollingUpdate"}})
