@@ -9,7 +9,6 @@ from typing import Any
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.plan.values import CONFIG_DIGEST
 from simulation.objects import Badness, Values
-from simulation.registry import Registry
 from simulation.world import World
 
 SECONDS = 600.0
@@ -26,16 +25,17 @@ class Installed:
     reason: str
 
 
-def fresh_install(spec: Mapping[str, Any], registry: Registry) -> Installed:
-    """Return what a fresh install on one node leads to, from a registry with the same charts."""
-    bad_versions = frozenset(registry.bad_versions.items())
-    return _install(json.dumps(spec, sort_keys=True), frozenset(registry.versions), bad_versions)
+def fresh_install(spec: Mapping[str, Any], versions: frozenset[str]) -> Installed:
+    """Return what a fresh install on one node leads to, from a registry with these versions, with agents that work."""
+    return _install(json.dumps(spec, sort_keys=True), versions)
 
 
 @lru_cache(maxsize=512)
-def _install(spec: str, versions: frozenset[str], bad_versions: frozenset[tuple[str, Badness]]) -> Installed:
+def _install(spec: str, versions: frozenset[str]) -> Installed:
     world = World(lambda _, __: ())
-    world.registry.versions, world.registry.bad_versions = set(versions), dict(bad_versions)
+    world.registry.versions = set(versions)
+    # Agents that run work, whatever the same version or the same values would do if they were applied now.
+    world.registry.bad_versions = dict.fromkeys(versions, Badness.GOOD)
     world.machines.join(1, "a")
     world.users.apply(json.loads(spec))
     while world.timeline.now < SECONDS and _reason(world) != Reason.IN_SYNC:

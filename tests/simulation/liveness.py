@@ -129,8 +129,8 @@ def _check_end(world: "World") -> None:
         process.wake()
     world.advance(STEP)
     # An agent that crashes again and again changes the status each time.
-    changed = world.writes != writes and not _flaps(world)
-    if changed or (reason in UNCHANGING and _version(world) != version):
+    changed = world.writes != writes or (reason in UNCHANGING and _version(world) != version)
+    if changed and not _flaps(world):
         world.violated("rest_writes_nothing", _describe(world))
 
 
@@ -160,7 +160,7 @@ def _unjudged(world: "World", exits: int) -> Iterator[str]:
     if not never_settles(template.badness, ledger.limits.soak):
         # An agent that crashes after it has settled is a finding.
         return
-    if ledger.is_verified(newest) or "rollback" in newest.labels or ledger.record_lost_at is not None:
+    if not newest.readable or ledger.is_verified(newest) or "rollback" in newest.labels or ledger.record_lost_at is not None:
         return
     rejected = ledger.rejection is not None and ledger.rejection.revision == newest.number
     for name, restart in ledger.restarts.items():
@@ -187,10 +187,11 @@ def _check_in_sync(world: "World") -> None:
     if world.controllers.template is not None and world.controllers.template.badness is not Badness.GOOD:
         # Whether a bad release is verified or rejected may depend on when its agents start.
         return
-    fresh = fresh_install(resource.spec, world.registry)
+    versions = frozenset(world.registry.versions)
+    fresh = fresh_install(resource.spec, versions)
     if fresh.reason == Reason.POD_CIDR_OVERLAP:
         # A pool that runs may overlap with networks that the spec names later: that is a warning.
-        fresh = fresh_install({**resource.spec, "networks": {}}, world.registry)
+        fresh = fresh_install({**resource.spec, "networks": {}}, versions)
     for difference in _differences(running, fresh):
         world.violated("in_sync_equals_a_fresh_install", difference)
     pool = pool_of(running.values)

@@ -76,6 +76,7 @@ def members_of(rollout: RolloutInput) -> Members:
     members = {}
     for name in sorted(observation.nodes):
         node, agent = observation.nodes[name], observation.agents.get(name)
+        pod = agent or observation.unplaced_pods.get(name)
         unready = node.ready != "Unknown" and (agent is None or not agent.ready)
         members[name] = Member(
             node=node,
@@ -85,7 +86,7 @@ def members_of(rollout: RolloutInput) -> Members:
             outdated=agent is not None and agent.config_digest != rollout.digest,
             unready_for=rollout.unready_for.get(name, 0.0) if unready else None,
             own=name == rollout.own_node,
-            suspect=rollout.rebuilt and agent is not None and agent.config_digest == rollout.digest,
+            suspect=rollout.rebuilt and pod is not None and pod.config_digest == rollout.digest,
         )
     return members
 

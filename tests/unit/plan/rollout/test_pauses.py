@@ -297,6 +297,15 @@ def test_a_pod_that_does_not_fit_and_is_up_to_date_stays() -> None:
     assert a_site_with_a_pod_that_does_not_fit(DIGEST).plan().pods != (PodRef("cilium-a", "uid-a"),)
 
 
+def test_after_a_lost_record_a_new_pod_that_does_not_fit_uses_the_budget() -> None:
+    """The rollout may have restarted its node: no other one is restarted until it is back."""
+    site = a_site_with_a_pod_that_does_not_fit(DIGEST)
+    site.rebuilt, site.unready_for = True, {"a": 3600.0}
+    site.run(100)
+
+    assert site.restarted == []
+
+
 def test_no_pod_is_replaced_before_the_daemonset_has_the_new_template() -> None:
     site = a_site_with_a_pod_that_does_not_fit(OTHER_DIGEST)
     site.daemonset_updated = False
