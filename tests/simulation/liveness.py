@@ -157,10 +157,12 @@ def _unjudged(world: "World", exits: int) -> Iterator[str]:
     suspended = resource is None or resource.deleting or resource.spec.get("suspend") is True
     if newest is None or template is None or suspended or newest.status != "deployed" or not newest.ours:
         return
+    if not newest.readable:
+        return
     if not never_settles(template.badness, ledger.limits.soak):
         # An agent that crashes after it has settled is a finding.
         return
-    if not newest.readable or ledger.is_verified(newest) or "rollback" in newest.labels or ledger.record_lost_at is not None:
+    if ledger.is_verified(newest) or "rollback" in newest.labels or ledger.record_lost_at is not None:
         return
     rejected = ledger.rejection is not None and ledger.rejection.revision == newest.number
     for name, restart in ledger.restarts.items():
