@@ -21,8 +21,8 @@ QUIET_SECONDS: Final = 120.0
 """The operator rests if it did nothing for so long: longer than an agent starts and soaks."""
 QUIET_WHILE_AGENTS_FAIL: Final = 400.0
 """As above: longer than an agent takes to exit twice."""
-QUIET: Final = 2
-"""So many reconciliations in a row write nothing once the operator rests."""
+QUIET: Final = 1
+"""So many reconciliations in a row write nothing once the operator rests. It may sleep until its next attempt then."""
 
 
 def settle(world: "World") -> None:
@@ -44,10 +44,12 @@ def settle(world: "World") -> None:
 
 def _flaps(world: "World") -> bool:
     """Return whether agents crash a moment after they have settled, again and again."""
+    return _crash_late(world) and not never_settles(Badness.CRASH_LATE, world.ledger.limits.soak)
+
+
+def _crash_late(world: "World") -> bool:
     template = world.controllers.template
-    if template is None or template.badness is not Badness.CRASH_LATE:
-        return False
-    return not never_settles(template.badness, world.ledger.limits.soak)
+    return template is not None and template.badness is Badness.CRASH_LATE
 
 
 def _durations(world: "World") -> float:
@@ -130,7 +132,7 @@ def _check_end(world: "World") -> None:
     world.advance(STEP)
     # An agent that crashes again and again changes the status each time.
     changed = world.writes != writes or (reason in UNCHANGING and _version(world) != version)
-    if changed and not _flaps(world):
+    if changed and not _crash_late(world):
         world.violated("rest_writes_nothing", _describe(world))
 
 
