@@ -36,8 +36,10 @@ def _install(spec: str, versions: frozenset[str]) -> Installed:
     world.registry.versions = set(versions)
     # Agents that run work, whatever the same version or the same values would do if they were applied now.
     world.registry.bad_versions = dict.fromkeys(versions, Badness.GOOD)
-    world.machines.join(1, "a")
     world.users.apply(json.loads(spec))
+    # A pool that holds the address of a node is refused, but not once it runs.
+    world.advance(STEP)
+    world.machines.join(1, "a")
     while world.timeline.now < SECONDS and _reason(world) != Reason.IN_SYNC:
         world.advance(STEP)
     running, agent = world.helm.running, next(iter(world.machines.nodes.values())).pod
