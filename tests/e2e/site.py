@@ -155,7 +155,7 @@ class Site:
     def written(self) -> list[list[dict[str, Any]]]:
         """Return the resource after each status write by the operator, from the audit log.
 
-        Each list is a sequence of writes that no other client interrupted.
+        Each list is a sequence of writes that no other client interrupted, and of which the audit log lacks none.
         """
         runs: list[list[dict[str, Any]]] = []
         before = None
@@ -163,10 +163,12 @@ class Site:
             resource = event.get("responseObject", {})
             if resource.get("kind") != "CiliumHybrid" or event["responseStatus"]["code"] != HTTPStatus.OK:
                 continue
-            writer = (event["user"]["username"], resource["metadata"]["uid"])
+            at = event["requestReceivedTimestamp"]
+            outages = sum(killed_at < at for killed_at in self.cluster.killed_api_server_at)
+            writer = (event["user"]["username"], resource["metadata"]["uid"], outages)
             if writer[0] == USER:
                 runs += [[]] if writer != before else []
-                runs[-1].append({**resource, "at": event["requestReceivedTimestamp"]})
+                runs[-1].append({**resource, "at": at})
             before = writer
         return runs
 

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -31,6 +32,8 @@ class Cluster:
         self.folder = folder
         self.kubeconfig = folder / "kubeconfig"
         self.processes = {process.name: process for process in processes}
+        self.killed_api_server_at: list[str] = []
+        """Times as in the audit log."""
         self._port = port
         self._pki = Pki(folder / "pki")
         self._api = Api(port, self._pki.ca, self._pki.token("admin"))
@@ -221,8 +224,9 @@ class Cluster:
         self.processes["kube-apiserver"].resume()
 
     def stop_api_server(self) -> None:
-        """Kill the API server: connections are refused."""
+        """Kill the API server: connections are refused. The audit log may lack its last requests."""
         self.processes["kube-apiserver"].kill()
+        self.killed_api_server_at.append(datetime.now(UTC).isoformat(timespec="microseconds"))
 
     def start_api_server(self) -> None:
         """Restart the API server on its previous port, and wait until it is ready."""

@@ -21,6 +21,8 @@ _MOST_SEVERE_FIRST: Final = (
     UnreadyReason.NODE_DISCONNECTED,
 )
 _NOT_CAUSED_BY_CILIUM: Final = frozenset({UnreadyReason.NODE_DISCONNECTED, UnreadyReason.NODE_NOT_READY})
+_NO_NETWORK: Final = "NetworkReady=false"
+"""In the kubelet's message for a node without a CNI; source: k8s.io/kubernetes/pkg/kubelet/kubelet.go."""
 _MAX_CAUSES: Final = 3
 
 
@@ -71,7 +73,7 @@ class NodeReadiness:
 
     def grace_ends_at(self, now: datetime) -> datetime | None:
         """Return when the next grace period ends, None if no node is within one."""
-        since = [node.since for node in self.unready if node.reason not in _NOT_CAUSED_BY_CILIUM]
+        since = [node.since for node in self.unready if _may_be_joining(node)]
         ends = [moment + JOINING_GRACE for moment in (*since, *self.outdated_since.values())]
         return min((end for end in ends if end > now), default=None)
 
@@ -93,6 +95,13 @@ class NodeReadiness:
             updated=f"{self.up_to_date}/{self.total}",
             unready=self.unready[:MAX_UNREADY],
         )
+
+
+def _may_be_joining(node: UnreadyNode) -> bool:
+    """Whether the node waits for Cilium; the kubelet notices a moment after the agent is Ready that there is a CNI."""
+    return node.reason not in _NOT_CAUSED_BY_CILIUM or (
+        node.reason is UnreadyReason.NODE_NOT_READY and _NO_NETWORK in node.message
+    )
 
 
 def evaluate_nodes(observation: Observation, config_digest: str | None, since: Since, now: datetime) -> NodeReadiness:

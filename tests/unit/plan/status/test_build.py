@@ -27,6 +27,7 @@ READY, RECONCILING, STALLED = ConditionType.READY, ConditionType.RECONCILING, Co
 HEALTHY = a_healthy_observation(a_revision(), record=a_record(), nodes=2)
 SECOND = a_healthy_observation(a_revision(status="superseded"), a_revision(2), nodes=2)
 NO_NODES = a_healthy_observation(a_revision(), nodes=0)
+NO_NETWORK = "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:cni plugin"
 SETTLED = a_status(a_condition(READY, "True", Reason.IN_SYNC))
 APPLY = Apply(an_evaluation().upgrade_path.next, 2)
 
@@ -120,6 +121,15 @@ NOT_OBSERVED = replace(HEALTHY, cilium_operator=CiliumOperator(replicas=2, avail
             Phase.READY,
             None,
             id="a joining node and a disconnected one",
+        ),
+        pytest.param(
+            with_node(HEALTHY, ready="False", message=NO_NETWORK),
+            {"previous": SETTLED},
+            "True",
+            Reason.NODES_JOINING,
+            Phase.READY,
+            None,
+            id="a node whose kubelet has not noticed yet that there is a CNI",
         ),
         pytest.param(
             with_node(HEALTHY, ready="False"),
