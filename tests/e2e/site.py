@@ -155,7 +155,8 @@ class Site:
     def written(self) -> list[list[dict[str, Any]]]:
         """Return the resource after each status write by the operator, from the audit log.
 
-        Each list is a sequence of writes that no other client interrupted, and of which the audit log lacks none.
+        Each list is a sequence of writes that no other client interrupted. None is missing between them, as may be the
+        case when the API server is killed.
         """
         runs: list[list[dict[str, Any]]] = []
         before = None
@@ -181,8 +182,8 @@ class Site:
     def start_api_server(self) -> None:
         """Start the API server again, and the operator too if the outage was longer than its Lease allows.
 
-        The kubelet would start it. An API server that has just become ready may refuse the operator's account for some
-        seconds, so the operator is certain to stay only after it has renewed its Lease.
+        The kubelet would start the operator. An API server that has just become ready may refuse the operator's account
+        for some seconds, so the operator is certain to keep running only after it has renewed its Lease.
         """
         self.cluster.start_api_server()
         found = self._lease_renewal()

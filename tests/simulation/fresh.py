@@ -25,21 +25,26 @@ class Installed:
     reason: str
 
 
-def fresh_install(spec: Mapping[str, Any], versions: frozenset[str]) -> Installed:
-    """Return what a fresh install on one node leads to, from a registry with these versions, with agents that work."""
-    return _install(json.dumps(spec, sort_keys=True), versions)
+def fresh_install(spec: Mapping[str, Any], versions: frozenset[str], *, joins_later: bool = False) -> Installed:
+    """Return what a fresh install on one node leads to, from a registry with these versions, with agents that work.
+
+    `joins_later`: the node joins after the spec was applied.
+    """
+    return _install(json.dumps(spec, sort_keys=True), versions, joins_later=joins_later)
 
 
 @lru_cache(maxsize=512)
-def _install(spec: str, versions: frozenset[str]) -> Installed:
+def _install(spec: str, versions: frozenset[str], *, joins_later: bool) -> Installed:
     world = World(lambda _, __: ())
     world.registry.versions = set(versions)
-    # Agents that run work, whatever the same version or the same values would do if they were applied now.
+    # The agents work, whatever the same version or the same values would do if they were applied now.
     world.registry.bad_versions = dict.fromkeys(versions, Badness.GOOD)
+    if not joins_later:
+        world.machines.join(1, "a")
     world.users.apply(json.loads(spec))
-    # A pool that holds the address of a node is refused, but not once it runs.
-    world.advance(STEP)
-    world.machines.join(1, "a")
+    if joins_later:
+        world.advance(STEP)
+        world.machines.join(1, "a")
     while world.timeline.now < SECONDS and _reason(world) != Reason.IN_SYNC:
         world.advance(STEP)
     running, agent = world.helm.running, next(iter(world.machines.nodes.values())).pod

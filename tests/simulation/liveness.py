@@ -21,8 +21,8 @@ QUIET_SECONDS: Final = 120.0
 """The operator rests if it did nothing for so long: longer than an agent starts and soaks."""
 QUIET_WHILE_AGENTS_FAIL: Final = 400.0
 """As above: longer than an agent takes to exit twice."""
-QUIET: Final = 1
-"""So many reconciliations in a row write nothing once the operator rests. It may sleep until its next attempt then."""
+QUIET: Final = 2
+"""So many reconciliations in a row write nothing once the operator rests."""
 
 
 def settle(world: "World") -> None:
@@ -126,14 +126,18 @@ def _check_end(world: "World") -> None:
         world.violated(violation)
     if reason == Reason.IN_SYNC:
         _check_in_sync(world)
-    writes, version = world.writes, _version(world)
+    writes, version, exits = world.writes, _version(world), _exits(world)
     for process in world.processes:
         process.wake()
     world.advance(STEP)
-    # An agent that crashes again and again changes the status each time.
     changed = world.writes != writes or (reason in UNCHANGING and _version(world) != version)
-    if changed and not _crash_late(world):
+    # An agent that crashes again and again changes the status each time.
+    if changed and not (_crash_late(world) and _exits(world) != exits):
         world.violated("rest_writes_nothing", _describe(world))
+
+
+def _exits(world: "World") -> int:
+    return sum(pod.exits for node in world.machines.nodes.values() for pod in node.pods)
 
 
 def _pools_that_run(world: "World") -> Iterator[str]:
@@ -194,8 +198,8 @@ def _check_in_sync(world: "World") -> None:
     versions = frozenset(world.registry.versions)
     fresh = fresh_install(resource.spec, versions)
     if fresh.reason == Reason.POD_CIDR_OVERLAP:
-        # A pool that runs may overlap with networks that the spec names later: that is a warning.
-        fresh = fresh_install({**resource.spec, "networks": {}}, versions)
+        # A pool that runs may overlap with nodes that join later, or networks that the spec names later: a warning.
+        fresh = fresh_install({**resource.spec, "networks": {}}, versions, joins_later=True)
     for difference in _differences(running, fresh):
         world.violated("in_sync_equals_a_fresh_install", difference)
     pool = pool_of(running.values)

@@ -148,20 +148,24 @@ def a_bad_release_stops_at_its_canaries(world: "World", write: Write) -> Iterato
     if template is None or not (never_settles(template.badness, soak) or _cuts_uplink(template.badness, soak)):
         return
     canaries = ledger.healthy_restarts.get(ledger.attempt, ())
-    restarted = [*(name for name in canaries if not _is_in_an_outage(world, name)), write.pod.node]
+    restarted = [*(name for name in canaries if not _is_in_an_outage(world, name, write.pod.node)), write.pod.node]
     allowed = ledger.limits.canary + ledger.replaced_canaries
     if len(set(restarted)) > allowed:
         yield f"{template.badness}: restarted {', '.join(restarted)}; {allowed} canaries are allowed"
 
 
-def _is_in_an_outage(world: "World", name: str) -> bool:
-    """Whether a restarted node and another one of its zone have lost contact. Other zones continue meanwhile."""
-    node = world.machines.nodes.get(name)
-    if node is None or node.ready != "Unknown":
+def _is_in_an_outage(world: "World", name: str, restarted_now: str) -> bool:
+    """Whether a restarted node has lost contact, as has another of its zone since, while another zone continues."""
+    node, now = world.machines.nodes.get(name), world.machines.nodes.get(restarted_now)
+    restart = world.ledger.restarts.get(name)
+    if node is None or now is None or restart is None or node.ready != "Unknown" or node.zone == now.zone:
         return False
     restarted = world.ledger.healthy_restarts.get(world.ledger.attempt, ())
-    others = (other for other in world.machines.nodes.values() if other.name not in restarted)
-    return any(other.zone == node.zone and other.ready == "Unknown" for other in others)
+    others = (other for other in world.machines.nodes.values() if other.labelled and other.name not in restarted)
+    return any(
+        other.zone == node.zone and other.unreachable_since is not None and other.unreachable_since >= restart.at
+        for other in others
+    )
 
 
 def rejects_only_with_evidence(world: "World", write: Write) -> Iterator[str]:

@@ -226,7 +226,7 @@ class Cluster:
     def stop_api_server(self) -> None:
         """Kill the API server: connections are refused. The audit log may lack its last requests."""
         self.processes["kube-apiserver"].kill()
-        self.killed_api_server_at.append(datetime.now(UTC).isoformat(timespec="microseconds"))
+        self.killed_api_server_at.append(datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"))
 
     def start_api_server(self) -> None:
         """Restart the API server on its previous port, and wait until it is ready."""

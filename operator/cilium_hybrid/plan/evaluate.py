@@ -26,6 +26,7 @@ from cilium_hybrid.plan.observation import Observation, Revision
 from cilium_hybrid.plan.record import Record, RestartedNode, RolloutRecord
 from cilium_hybrid.plan.recording import known_record
 from cilium_hybrid.plan.release import is_release, released_digest
+from cilium_hybrid.plan.rollout.persistence import without_choice
 from cilium_hybrid.plan.rollout.plan import NO_ROLLOUT, RolloutInput, RolloutPlan
 from cilium_hybrid.plan.rollout.rollout import plan_rollout
 from cilium_hybrid.plan.rollout.timers import advance_timers, healthy_outdated, still_replaced
@@ -252,7 +253,13 @@ def _with_failure(evaluation: Evaluation) -> Evaluation:
     decision = evaluation.decision
     key = failure_key(evaluation, decision.action)
     failure = evaluation.input.failure_of(key)
-    return replace(evaluation, failure_key=key, failure=failure, decision=attempt(evaluation, decision, failure))
+    attempted = attempt(evaluation, decision, failure)
+    evaluation = replace(evaluation, failure_key=key, failure=failure, decision=attempted)
+    if isinstance(decision.action, RestartAgents) and attempted is not decision:
+        # Nothing is restarted until the next attempt, which chooses again.
+        plan, record = evaluation.rollout, evaluation.observation.record
+        return replace(evaluation, rollout=_recorded(plan, without_choice(plan.record, decision.action.pods, record)))
+    return evaluation
 
 
 def _check_preflight(evaluation: Evaluation, spec: Spec, path: UpgradePath) -> PreflightCheck:

@@ -5,7 +5,7 @@ It can be killed at any point: the next reconciliation continues from what is in
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from cilium_hybrid.plan.evaluate import evaluate
 from cilium_hybrid.plan.inputs import Evaluation, Failure, ReconcileInput, Resource, Since
 from cilium_hybrid.plan.observation import Difference, Lookups, Observation, Revision
 from cilium_hybrid.plan.record import Record, RestartedNode, RolloutRecord
+from cilium_hybrid.plan.rollout.persistence import without_choice
 from cilium_hybrid.plan.status.events import status_events
 from cilium_hybrid.plan.upgrade.preflight import PreflightProgress
 from cilium_hybrid.plan.validate import LookupRequest, lookup_request
@@ -128,13 +129,7 @@ class Memory:
 
     def forget_choice(self, action: RestartAgents, record: Record | None) -> None:
         """Forget which agents were chosen to be restarted, unless they are in the record: nothing was done."""
-        if self.rollout is None:
-            return
-        chosen = {pod.uid for pod in action.pods}
-        known = {} if record is None or record.rollout is None else record.rollout.nodes
-        recorded = {node.pod_uid for node in known.values()}
-        kept = {name: node for name, node in self.rollout.nodes.items() if node.pod_uid not in chosen - recorded}
-        self.rollout = replace(self.rollout, nodes=kept)
+        self.rollout = without_choice(self.rollout, action.pods, record)
 
 
 class Reconciler:

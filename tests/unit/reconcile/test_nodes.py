@@ -83,6 +83,20 @@ def test_a_not_ready_node_is_not_reported_as_joining() -> None:
     assert world.ready == at_once
 
 
+def test_a_node_whose_kubelet_detects_no_cni_is_joining_for_two_minutes() -> None:
+    message = "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady"
+    world = an_installed_world()
+    world.cluster.nodes[NODE] = a_node(ready="False", message=message)
+    due = world.settle()
+    at_once = world.ready
+    world.clock.advance(minutes=2)
+    world.settle()
+
+    assert due is not None
+    assert (at_once.status, at_once.reason) == ("True", Reason.NODES_JOINING)
+    assert (world.ready.status, world.ready.reason) == ("True", Reason.IN_SYNC)
+
+
 def test_a_joining_node_takes_precedence_over_a_disconnected_one() -> None:
     world = an_installed_world()
     world.cluster.nodes[OTHER_NODE] = a_node(OTHER_NODE, ready="Unknown")

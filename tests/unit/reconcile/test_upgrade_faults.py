@@ -12,7 +12,7 @@ from cilium_hybrid.api.status import PlanPhase
 from cilium_hybrid.ports import ClusterUnavailableError
 from unit.upgraded import a_world_with_preflight, a_world_with_steps, reconcile_until, run_upgrade, upgrade
 from unit.upgrading import LAST, NEXT, PATCH
-from unit.world import OTHER_NODE, World
+from unit.world import OTHER_NODE, World, an_installed_world
 
 UNCHANGED = [(1, "deployed", True)]
 
@@ -255,3 +255,22 @@ def test_a_path_with_too_many_steps_for_the_status_is_refused() -> None:
     world.reconcile()
 
     assert world.status.observed_generation == 2
+
+
+def test_a_restart_that_is_refused_names_no_node_as_restarted() -> None:
+    """Otherwise the choice would be forgotten and made again each minute, with two writes of the status."""
+    world = an_installed_world()
+    world.cluster.agent_pod_rejected = ["exceeded quota: agents"]
+    world.cluster.edit(a_raw_spec(values={"debug": {"enabled": True}}))
+    world.settle()
+    world.cluster.start_operator()
+    world.settle()
+    before = len(world.cluster.written)
+    for _ in range(60):
+        world.clock.advance(seconds=15)
+        world.settle()
+    written = world.cluster.written[before:]
+
+    assert world.ready.reason is Reason.POLICY_REJECTED
+    assert written
+    assert [status["rollout"]["current"] for status in written] == [[]] * len(written)

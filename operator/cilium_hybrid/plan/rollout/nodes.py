@@ -76,7 +76,8 @@ def members_of(rollout: RolloutInput) -> Members:
     members = {}
     for name in sorted(observation.nodes):
         node, agent = observation.nodes[name], observation.agents.get(name)
-        pod = agent or observation.unplaced_pods.get(name)
+        # On the way back, a pod that does not fit must not keep the others from returning.
+        pod = agent or (observation.unplaced_pods.get(name) if rollout.judged else None)
         unready = node.ready != "Unknown" and (agent is None or not agent.ready)
         members[name] = Member(
             node=node,

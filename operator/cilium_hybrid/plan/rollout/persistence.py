@@ -1,9 +1,11 @@
-"""When the state of a rollout is worth a write of the record."""
+"""What of the state of a rollout is kept, and when it is worth a write of the record."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from cilium_hybrid.plan.record import RestartedNode, RolloutRecord, UpdatedOperator
+from cilium_hybrid.plan.actions import PodRef
+from cilium_hybrid.plan.record import Record, RestartedNode, RolloutRecord, UpdatedOperator
 
 _MINUTE: Final = 60.0
 _ENOUGH: Final = 2
@@ -26,6 +28,17 @@ def persisted(record: RolloutRecord) -> RolloutRecord:
         updated=0,
         outdated=0,
     )
+
+
+def without_choice(
+    rollout: RolloutRecord | None, pods: Sequence[PodRef], record: Record | None
+) -> RolloutRecord | None:
+    """Return the state without the agents that were chosen to be restarted, unless they are in the record."""
+    if rollout is None:
+        return None
+    known = {} if record is None or record.rollout is None else record.rollout.nodes
+    undone = {pod.uid for pod in pods} - {node.pod_uid for node in known.values()}
+    return replace(rollout, nodes={name: node for name, node in rollout.nodes.items() if node.pod_uid not in undone})
 
 
 def _node(node: RestartedNode) -> RestartedNode:

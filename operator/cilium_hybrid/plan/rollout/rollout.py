@@ -4,7 +4,7 @@ The Cilium operator is updated first. Then, group by group: the canaries, their 
 a rollout is its record, which says what was restarted; what to do next is derived from it and from the cluster.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -162,7 +162,7 @@ def _choose(state: _State, pauses: Pauses) -> Choice:
     budget = allowed - len(unavailable_members(members, record, state.deadline))
     may_restart_ill = not is_restart_in_flight(members, record, state.deadline)
     if record.casualties:
-        return Choice(record, _casualty(state, budget, may_restart_ill=may_restart_ill))
+        return Choice(record, _casualty(state, budget, pauses.away, may_restart_ill=may_restart_ill))
     if not rollout.may_start:
         return Choice(record)
     standing = [members[name] for name, node in record.nodes.items() if old_pod_stands(members[name], node)]
@@ -200,10 +200,13 @@ def _canaries(rollout: RolloutInput) -> int:
     return 1 if rollout.rebuilt else rollout.settings.canary
 
 
-def _casualty(state: _State, budget: int, *, may_restart_ill: bool) -> Sequence[Member]:
-    """Return the node to try first: one that an earlier rollout restarted and did not bring back."""
-    # Some have become Ready since. Nothing is known of this configuration yet, so they are tried like canaries.
-    trying = sum(node.healthy for node in state.record.nodes.values())
+def _casualty(state: _State, budget: int, away: Collection[str], *, may_restart_ill: bool) -> Sequence[Member]:
+    """Return the node to try first: one that an earlier rollout restarted and did not bring back.
+
+    Casualties whose agents have become Ready since are tried like canaries: nothing is known of this configuration yet.
+    A group that has lost contact does not delay the others.
+    """
+    trying = sum(node.healthy and node.group not in away for node in state.record.nodes.values())
     canaries = _canaries(state.rollout)
     may_restart_ready = budget > 0 and (not canaries or trying < canaries)
     for name in state.record.casualties:
@@ -211,9 +214,14 @@ def _casualty(state: _State, budget: int, *, may_restart_ill: bool) -> Sequence[
         if member.outdated and (restarted is None or old_pod_stands(member, restarted)):
             if member.ill and (may_restart_ill or restarted is not None):
                 return [member]
-            if member.ready and may_restart_ready:
+            if member.ready and may_restart_ready and (may_restart_ill or not _has_exited(member)):
                 return [member]
     return ()
+
+
+def _has_exited(member: Member) -> bool:
+    """Whether a casualty that is Ready may be so for a moment only: its agent keeps exiting."""
+    return member.agent is not None and member.agent.exits > 0
 
 
 def _restart(state: _State, choice: Choice) -> RolloutPlan:
@@ -238,8 +246,7 @@ def _as_restarted(state: _State, choice: Choice, member: Member) -> RestartedNod
     if before is not None:
         # The first deletion may have happened, unseen: what is known of the node must be older than the new pod.
         return before
-    # An agent that keeps exiting is Ready for a moment now and then.
-    crashed = member.name in choice.record.casualties and member.agent is not None and member.agent.exits > 0
+    crashed = member.name in choice.record.casualties and _has_exited(member)
     healthy = member.ready and not crashed
     restarted = restarted_node(state.rollout.observation, member.node, member.agent, healthy=healthy)
     away = 0 if group is None else group.disconnected

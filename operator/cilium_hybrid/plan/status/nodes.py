@@ -98,10 +98,8 @@ class NodeReadiness:
 
 
 def _may_be_joining(node: UnreadyNode) -> bool:
-    """Whether the node waits for Cilium; the kubelet notices a moment after the agent is Ready that there is a CNI."""
-    return node.reason not in _NOT_CAUSED_BY_CILIUM or (
-        node.reason is UnreadyReason.NODE_NOT_READY and _NO_NETWORK in node.message
-    )
+    """Whether the node waits for Cilium. The kubelet detects the CNI only a moment after the agent is Ready."""
+    return node.reason not in _NOT_CAUSED_BY_CILIUM or _NO_NETWORK in node.message
 
 
 def evaluate_nodes(observation: Observation, config_digest: str | None, since: Since, now: datetime) -> NodeReadiness:

@@ -299,6 +299,28 @@ def test_22_casualties_that_are_ready_again_are_tried_like_canaries() -> None:
     assert site.restarted == ["a"]
 
 
+def test_22_casualties_whose_agents_have_exited_are_tried_one_at_a_time() -> None:
+    site = a_site("abcd", rules=settings(maxUnavailable=3, canary=1), new=lambda _: STARTED)
+    for name in "abc":
+        site.agent(name, exits=1)
+    site.record = RolloutRecord(DIGEST, max_unavailable=3, casualties=("a", "b", "c"), outdated=4)
+    site.run(100)
+
+    assert site.restarted == ["a"]
+
+
+def test_22_a_casualty_whose_zone_is_away_does_not_delay_those_of_other_zones() -> None:
+    site = a_site("", rules=settings(maxUnavailable=3, canary=1), new=lambda name: STARTED if name == "a" else READY)
+    for name, zone in zip("abcdef", "xyxyxy", strict=True):
+        site.join(name, zone, digest=OTHER_DIGEST)
+    site.record = RolloutRecord(DIGEST, max_unavailable=3, casualties=("a", "b"), outdated=6)
+    site.tick(10)
+    site.disconnect("a", "c", "e")
+    site.run(3600)
+
+    assert site.restarted == ["a", "b"]
+
+
 def test_22_a_node_that_loses_contact_long_after_its_restart_stops_nothing() -> None:
     site = a_site("abc", rules=settings(soak="30s"))
     site.tick()

@@ -306,6 +306,15 @@ def test_after_a_lost_record_a_new_pod_that_does_not_fit_uses_the_budget() -> No
     assert site.restarted == []
 
 
+def test_on_the_way_back_a_new_pod_that_does_not_fit_delays_nobody() -> None:
+    site = a_site_with_a_pod_that_does_not_fit(DIGEST)
+    site.rebuilt, site.unready_for = True, {"a": 3600.0}
+    site.judged, site.rolling_back = False, True
+    site.run(100)
+
+    assert site.restarted == ["b"]
+
+
 def test_no_pod_is_replaced_before_the_daemonset_has_the_new_template() -> None:
     site = a_site_with_a_pod_that_does_not_fit(OTHER_DIGEST)
     site.daemonset_updated = False

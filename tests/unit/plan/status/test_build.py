@@ -129,7 +129,7 @@ NOT_OBSERVED = replace(HEALTHY, cilium_operator=CiliumOperator(replicas=2, avail
             Reason.NODES_JOINING,
             Phase.READY,
             None,
-            id="a node whose kubelet has not noticed yet that there is a CNI",
+            id="a node whose kubelet has not detected the CNI yet",
         ),
         pytest.param(
             with_node(HEALTHY, ready="False"),
