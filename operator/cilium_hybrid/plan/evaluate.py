@@ -50,7 +50,7 @@ def evaluate(reconcile_input: ReconcileInput) -> Evaluation:
     else:
         evaluation = _with_rollout(_validate(evaluation))
         evaluation = replace(evaluation, decision=decide(evaluation))
-    evaluation = _with_failure(_with_recorded_rollout(evaluation))
+    evaluation = _with_recorded_rollout(_with_failure(evaluation))
     nodes = node_readiness(evaluation)
     return replace(
         evaluation,
@@ -216,7 +216,7 @@ def _may_start(evaluation: Evaluation) -> bool:
 
 
 def _with_recorded_rollout(evaluation: Evaluation) -> Evaluation:
-    """Remember of the rollout what the record of the action says."""
+    """Remember of the rollout what the record of the action says; an action that has to wait records nothing."""
     match evaluation.decision.action:
         case WriteRecord(record=record) | MarkRevision(record=record) | Rollback(record=record):
             return replace(evaluation, rollout=_recorded(evaluation.rollout, record.rollout))

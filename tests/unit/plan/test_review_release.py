@@ -1,10 +1,11 @@
 """Histories of releases, records and requests, with an interruption at any step."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from builders import a_node, an_agent, an_observation
+from builders import NOW, a_node, an_agent, an_observation
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.plan.actions import (
     Apply,
@@ -13,8 +14,10 @@ from cilium_hybrid.plan.actions import (
     Rollback,
 )
 from cilium_hybrid.plan.observation import AgentSet, PreflightObservation
-from unit.plan.cores import DEBUG, FIX, a_failing_core, an_installed_core, applied, run_until
+from unit.plan.cores import DEBUG, FIX, a_failing_core, an_installed_core, applied, kinds, run_until
 from unit.plan.stepping import Core
+
+PAUSE = {"preflight": {"enabled": False}, "rollout": {"soak": "30s"}, "onFailure": "Pause"}
 
 
 def test_a_request_does_not_let_the_operator_install_over_another_cilium() -> None:
@@ -160,3 +163,22 @@ def test_a_lost_record_at_any_step_of_a_failing_rollout_takes_no_second_node(sta
             if agent.config_digest == broken:
                 exits += 1
                 core.break_agent(name, exits)
+
+
+def test_an_agent_that_exits_while_the_fix_is_refused_does_not_have_the_record_written_each_time() -> None:
+    """What the next revision must not be blamed for is forgotten when it is applied, not at each attempt."""
+    core = a_failing_core(upgrade=PAUSE)
+    core.settle()
+    assert core.reason == Reason.ROLLOUT_STALLED
+    core.edit(values=FIX)
+    while not isinstance((evaluation := core.evaluate()).decision.action, Apply):
+        core.perform(evaluation.decision.action)
+    core.fail(evaluation, Reason.POLICY_REJECTED, NOW + timedelta(days=1))
+    core.actions.clear()
+    for exits in range(4, 30):
+        core.break_agent("mi-1", exits)
+        core.step()
+        core.step()
+
+    assert core.reason == Reason.POLICY_REJECTED
+    assert kinds(core.actions).count("WriteRecord") <= 1
