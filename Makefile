@@ -70,10 +70,17 @@ simulate-mutants: setup ## Put known faults back one by one, and check that the 
 
 .PHONY: test
 test: check tools ## Run the checks and all tests that CI runs
+	@$(BIN)/python -m testbed.site.programs --optional 1.18
 	$(BIN)/pytest $(PARALLEL)
 
+.PHONY: test-site
+test-site: tools ## Run the tests on real nodes, with Cilium itself (needs root, a kernel with BTF and clang)
+	@$(BIN)/python -m testbed.site.programs
+	REAL_NODES=required $(BIN)/pytest tests/real -m "" -s
+
 .PHONY: test-all
-test-all: check tools simulate-mutants ## Run test, the long tests, test-image, simulate-mutants and the tests of the charts in CILIUM_CHARTS=
+test-all: check tools simulate-mutants ## Run test, the long tests, test-site, test-image, simulate-mutants and the tests of the charts in CILIUM_CHARTS=
+	@$(BIN)/python -m testbed.site.programs
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT \
 	  && $(BIN)/python -m image.build "$$folder" && IMAGE_FOLDER="$$folder" $(BIN)/pytest $(PARALLEL) -m ""
 

@@ -79,8 +79,13 @@ def folder() -> Path:
     for path in sorted(TOOLS.glob("*/*")):
         digest.update(f"{path.relative_to(TOOLS)}\0".encode())
         digest.update(path.read_bytes())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "cilium-hybrid-operator" / "testbed" / digest.hexdigest()[:16]
+    return cache() / digest.hexdigest()[:16]
+
+
+def cache() -> Path:
+    """Return the directory in the user's cache that has a directory for each set of versions."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "cilium-hybrid-operator" / "testbed"
 
 
 def _provided(name: str) -> Path | None:
@@ -101,19 +106,19 @@ def _cached(name: str) -> Path | None:
 
 
 def _build(names: list[str]) -> dict[str, Path]:
-    go = shutil.which("go")
-    if go is None:
-        raise BuildError(f"cannot build {', '.join(names)}: go not found on PATH; install Go")
-    with _build_lock(folder()):
+    with build_lock(folder()):
         built = {}
         for position, name in enumerate(names, start=1):
             # Another process may have built it while this one waited for the lock.
-            built[name] = _cached(name) or _build_one(go, name, f"{position} of {len(names)}")
+            built[name] = _cached(name) or build(BUILT[name], folder() / name, f"{position} of {len(names)}")
         return built
 
 
-def _build_one(go: str, name: str, position: str) -> Path:
-    tool, target = BUILT[name], folder() / name
+def build(tool: Tool, target: Path, position: str) -> Path:
+    """Build a program and return its path; `position` is for the progress messages. Needs `build_lock`."""
+    go, name = shutil.which("go"), target.name
+    if go is None:
+        raise BuildError(f"cannot build {name}: go not found on PATH; install Go")
     unfinished = target.with_suffix(f".{os.getpid()}")
     log = target.with_suffix(".log")
     flags = ["-trimpath", "-ldflags", tool.link, "-o", str(unfinished), "-tags", tool.tags]
@@ -122,19 +127,19 @@ def _build_one(go: str, name: str, position: str) -> Path:
     settings = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
     started = time.monotonic()
     with log.open("wb") as output:
-        build = subprocess.Popen(
+        compiler = subprocess.Popen(
             command, cwd=TOOLS / tool.module, env=os.environ | settings, stdout=output, stderr=output
         )
         try:
             while True:
                 _log(f"building {name} ({position}), {time.monotonic() - started:.0f} s")
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    build.wait(PROGRESS_EVERY)
+                    compiler.wait(PROGRESS_EVERY)
                     break
         finally:
-            build.kill()
-            build.wait()
-    if build.returncode != 0:
+            compiler.kill()
+            compiler.wait()
+    if compiler.returncode != 0:
         unfinished.unlink(missing_ok=True)
         raise BuildError(f"go build of {name} failed:\n{log.read_text(errors='replace')[-3000:]}")
     # A rename is atomic, so no process ever starts an incomplete binary.
@@ -144,7 +149,7 @@ def _build_one(go: str, name: str, position: str) -> Path:
 
 
 @contextlib.contextmanager
-def _build_lock(directory: Path) -> Iterator[None]:
+def build_lock(directory: Path) -> Iterator[None]:
     """Let one process build at a time; concurrent builds would only compile the same packages twice."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("w") as lock:

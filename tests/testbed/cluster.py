@@ -16,6 +16,7 @@ from testbed import binaries, control_plane, nodes
 from testbed.api import MERGE_PATCH, STRATEGIC_PATCH, Api
 from testbed.pki import USERS, Pki
 from testbed.processes import Process, end_recorded, record, recorded, run, wait_until
+from testbed.site.real_nodes import RealNodes, real_node
 
 START_LIMIT = 60.0
 MAX_NESTING = 50_000
@@ -34,6 +35,7 @@ class Cluster:
         self.processes = {process.name: process for process in processes}
         self.killed_api_server_at: list[str] = []
         """Times as in the audit log."""
+        self.site: RealNodes | None = None
         self._port = port
         self._pki = Pki(folder / "pki")
         self._api = Api(port, self._pki.ca, self._pki.token("admin"))
@@ -50,21 +52,25 @@ class Cluster:
         cilium: bool = True,
         eks: bool = True,
         detached: bool = False,
+        real: int = 0,
+        minors: Sequence[str] = (),
     ) -> Self:
         """Start a cluster and wait until it works; a detached one outlives this process.
 
         `cilium` starts the stand-in for Cilium, `eks` creates the DaemonSets of EKS, which take minutes on thousands
-        of nodes.
+        of nodes. With `real` nodes, which need root, Cilium itself runs instead, in the given minor versions.
         """
         folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         stores, port = control_plane.start_stores(folder, Pki(folder / "pki"), detached=detached)
         cluster = cls(folder, port, stores)
         try:
-            cluster._start_controllers(cilium=cilium, detached=detached)
+            cluster._start_controllers(cilium=cilium and not real, detached=detached)
             cluster._add_nodes(hybrid, cloud)
+            if real:
+                cluster._add_real_nodes(real, minors, detached=detached)
             if eks:
-                cluster._add_eks(hybrid, cloud)
+                cluster._add_eks(hybrid + real, cloud)
         except BaseException:
             cluster.stop()
             raise
@@ -195,7 +201,10 @@ class Cluster:
 
     def disconnect(self, node: str) -> None:
         """Disconnect a node: it becomes Unknown and its pods not Ready, and nothing changes on it until `reconnect`."""
-        self._patch_metadata(node, labels={nodes.KUBELET: None})
+        if self.site is not None and node in self.site.machines:
+            self.site.machines[node].cut_off()
+        else:
+            self._patch_metadata(node, labels={nodes.KUBELET: None})
         # What the node-lifecycle controller does after its grace period.
         unknown = {"status": {"conditions": nodes.unknown_conditions()}}
         self._api.request("PATCH", f"/api/v1/nodes/{node}/status", unknown, kind=STRATEGIC_PATCH)
@@ -205,7 +214,10 @@ class Cluster:
 
     def reconnect(self, node: str) -> None:
         """Undo `disconnect`: the kubelet applies the changes that were made meanwhile."""
-        self._patch_metadata(node, labels={nodes.KUBELET: nodes.CONNECTED})
+        if self.site is not None and node in self.site.machines:
+            self.site.machines[node].plug_in()
+        else:
+            self._patch_metadata(node, labels={nodes.KUBELET: nodes.CONNECTED})
 
     def reboot(self, node: str) -> None:
         """Reboot a node: it has another boot ID, and the containers of its pods were restarted (exit code 255)."""
@@ -270,6 +282,16 @@ class Cluster:
             "every node has a lease",
             len(initial),
         )
+
+    def _add_real_nodes(self, count: int, minors: Sequence[str], *, detached: bool) -> None:
+        """Boot machines and register their nodes."""
+        self.site = RealNodes.start(self.folder, self._pki, self._api, self._port, minors, detached=detached)
+        for number in range(1, count + 1):
+            self._register(real_node(number))
+            self.site.add(nodes.hybrid_name(number), nodes.hybrid_address(number))
+        self.processes |= {process.name: process for process in self.site.processes}
+        if detached:
+            record(self.folder, list(self.processes.values()))
 
     def _add_eks(self, hybrid: int, cloud: int) -> None:
         """Create the DaemonSets of EKS and wait until their pods run, which needs every component of the cluster."""

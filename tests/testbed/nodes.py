@@ -12,9 +12,10 @@ CNI = "testbed/cni"
 CNI_INSTALLED = "installed"
 # Annotation that injects a fault into the node's agent: crash, never-ready or pull.
 AGENT_FAULT = "testbed/agent"
-# Label of a node whose kubelet is connected; kwok simulates only these kubelets.
+# Label of a node whose kubelet is connected; kwok simulates only these kubelets. That of a real node is a process.
 KUBELET = "testbed/kubelet"
 CONNECTED = "connected"
+REAL = "real"
 
 NO_CNI = (
     "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
@@ -51,6 +52,7 @@ def node(
     kernel: str = "6.8.0",
     labels: Mapping[str, str] | None = None,
     taints: Sequence[Mapping[str, str]] = (),
+    kubelet: str = CONNECTED,
 ) -> dict[str, Any]:
     """Return a node as its kubelet would register it."""
     standard = {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": name}
@@ -62,7 +64,7 @@ def node(
         "kind": "Node",
         "metadata": {
             "name": name,
-            "labels": standard | own | ({ZONE: zone} if zone else {}) | {KUBELET: CONNECTED} | dict(labels or {}),
+            "labels": standard | own | ({ZONE: zone} if zone else {}) | {KUBELET: kubelet} | dict(labels or {}),
             "annotations": annotations,
         },
         "spec": {"providerID": provider, "taints": [dict(taint) for taint in taints]},
@@ -96,19 +98,26 @@ def is_ready(item: Mapping[str, Any]) -> bool:
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
+def internal_address(item: Mapping[str, Any]) -> str:
+    """Return the InternalIP of a node."""
+    return next(str(entry["address"]) for entry in item["status"]["addresses"] if entry["type"] == "InternalIP")
+
+
 def unknown_conditions() -> list[dict[str, str]]:
     """Return the conditions that the node-lifecycle controller sets if a kubelet stops reporting."""
     kinds = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
     return [_condition(kind, "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.") for kind in kinds]
 
 
+def ready_condition(*, ready: bool) -> dict[str, str]:
+    """Return condition Ready of a node with a container network, or without."""
+    if ready:
+        return _condition("Ready", "True", "KubeletReady", "kubelet is posting ready status")
+    return _condition("Ready", "False", "KubeletNotReady", NO_CNI)
+
+
 def _status(name: str, *, ready: bool, address: str, kernel: str) -> dict[str, Any]:
     size = {"cpu": "32", "memory": "256Gi", "pods": "110", "ephemeral-storage": "100Gi"}
-    state = (
-        _condition("Ready", "True", "KubeletReady", "kubelet is posting ready status")
-        if ready
-        else _condition("Ready", "False", "KubeletNotReady", NO_CNI)
-    )
     return {
         "capacity": size,
         "allocatable": size,
@@ -117,7 +126,7 @@ def _status(name: str, *, ready: bool, address: str, kernel: str) -> dict[str, A
             _condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "enough memory"),
             _condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "enough disk"),
             _condition("PIDPressure", "False", "KubeletHasSufficientPID", "enough process ids"),
-            state,
+            ready_condition(ready=ready),
         ],
         "nodeInfo": {
             "architecture": "amd64",

@@ -16,6 +16,8 @@ USERS = {
     "kubelets": "testbed:kubelets",
     "cilium": "testbed:cilium",
 }
+# At these addresses, the machines of a site reach the API server: the ClusterIP of Service `kubernetes` and the router.
+SITE_ADDRESSES = ("10.250.0.1", "10.200.255.254")
 
 
 class Pki:
@@ -53,9 +55,8 @@ class Pki:
     def _create(self) -> None:
         ca = trustme.CA()
         ca.cert_pem.write_to_path(self.ca)
-        ca.issue_cert("127.0.0.1", "localhost", "kubernetes.default.svc").private_key_and_cert_chain_pem.write_to_path(
-            self.certificate
-        )
+        server = ca.issue_cert("127.0.0.1", "localhost", "kubernetes.default.svc", *SITE_ADDRESSES)
+        server.private_key_and_cert_chain_pem.write_to_path(self.certificate)
         key = ec.generate_private_key(ec.SECP256R1())
         self.account_key.write_bytes(
             key.private_bytes(

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Self
+from urllib.parse import quote
 
 import aiohttp
 
@@ -96,26 +97,29 @@ class KubeClient:
                 raise RequestError(response.status, await response.text())
             return await response.json()
 
-    async def follow(self, path: str, store: Store, *, labels: str = "", served: asyncio.Event | None = None) -> None:
+    async def follow(
+        self, path: str, store: Store, *, labels: str = "", fields: str = "", served: asyncio.Event | None = None
+    ) -> None:
         """Keep `store` up to date until cancelled; wait for `served` whenever the resource does not exist."""
+        selectors = f"labelSelector={quote(labels)}&fieldSelector={quote(fields)}"
         while True:
             try:
                 if served is not None:
                     await served.wait()
-                version = await self._list(path, store, labels)
+                version = await self._list(path, store, selectors)
                 if version is None and served is not None:
                     served.clear()
                 elif version is not None:
-                    await self._watch(path, store, labels, version)
+                    await self._watch(path, store, selectors, version)
             except TRANSIENT_ERRORS as error:
                 log.info("%s: %r", path, error)
             await asyncio.sleep(RETRY)
 
-    async def _list(self, path: str, store: Store, labels: str) -> str | None:
+    async def _list(self, path: str, store: Store, selectors: str) -> str | None:
         found: set[str] = set()
         token = ""
         while True:
-            page = await self.request("GET", f"{path}?limit={PAGE}&labelSelector={labels}&continue={token}")
+            page = await self.request("GET", f"{path}?limit={PAGE}&{selectors}&continue={token}")
             if page is None:
                 return None
             for item in page["items"]:
@@ -129,8 +133,8 @@ class KubeClient:
         version: str = page["metadata"]["resourceVersion"]
         return version
 
-    async def _watch(self, path: str, store: Store, labels: str, version: str) -> None:
-        query = f"{path}?watch=true&labelSelector={labels}&resourceVersion={version}"
+    async def _watch(self, path: str, store: Store, selectors: str, version: str) -> None:
+        query = f"{path}?watch=true&{selectors}&resourceVersion={version}"
         async with self._session.get(
             self._server + query, timeout=aiohttp.ClientTimeout(total=None, sock_connect=10)
         ) as stream:

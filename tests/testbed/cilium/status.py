@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-from testbed.nodes import AGENT_FAULT
+from testbed.nodes import AGENT_FAULT, internal_address
 
 Object = dict[str, Any]
 
@@ -70,7 +70,7 @@ def status(
         {"type": "ContainersReady", "status": str(ready), **reason},
         {"type": "Ready", "status": str(ready), **reason},
     ]
-    address = next(entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP")
+    address = internal_address(node)
     return {
         "phase": "Pending" if state is State.PULL else "Running",
         "startTime": old.get("startTime", now),

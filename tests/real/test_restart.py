@@ -1,0 +1,40 @@
+"""From the install to an update of every agent, with real packets. The tests build on each other, in order."""
+
+import pytest
+
+from real.site import NODES, RealSite
+from testbed.processes import wait_until
+
+MINORS = ("1.18",)
+
+
+@pytest.fixture(scope="module")
+def installed(site: RealSite) -> RealSite:
+    site.apply(version=site.version("1.18"))
+    site.wait_for("InSync", ready="True", timeout=120)
+    return site
+
+
+def test_one_manifest_makes_real_nodes_ready(installed: RealSite) -> None:
+    status = installed.status()
+
+    assert status["nodes"]["summary"] == "2/2"
+    assert installed.cluster.ready_nodes() == 4
+    blocks = installed.cluster.objects("ciliumnodes.cilium.io")
+    assert {block["metadata"]["name"] for block in blocks} == set(NODES)
+
+
+def test_no_packet_is_lost_while_every_agent_is_updated(installed: RealSite) -> None:
+    across = installed.start_flow("across", NODES[0], NODES[1])
+    within = installed.start_flow("within", NODES[0], NODES[0])
+    before = installed.agents()
+    installed.apply(version=installed.version("1.18"), values={"debug": {"enabled": True}})
+    installed.wait_for("InSync", ready="True", timeout=120)
+    ended_at = across.report().sent
+    wait_until(lambda: across.report().sent > ended_at + 50, timeout=10, what="traffic goes on after the update")
+
+    assert installed.restarted(before) == set(NODES)
+    for flow in (across, within):
+        report = flow.report()
+        assert (report.lost, report.stream_broken) == (0, ""), report
+        assert report.sent > 200, report

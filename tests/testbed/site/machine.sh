@@ -1,0 +1,34 @@
+# Run by `unshare --net --mount`: makes the root of a machine, and keeps its namespaces as long as this process runs.
+# The machine sees the files of this computer; what it writes stays in memory and is lost with it.
+# Arguments: a folder for its root, then folders of this computer that it shares, the first one also as /site.
+set -e
+folder=$1
+shift
+mount --make-rprivate /
+mount -t tmpfs -o mode=755 tmpfs "$folder"
+mkdir "$folder/upper" "$folder/work" "$folder/root"
+mount -t overlay -o "lowerdir=/,upperdir=$folder/upper,workdir=$folder/work" overlay "$folder/root"
+mkdir "$folder/root/site"
+mount --bind "$1" "$folder/root/site"
+for shared; do
+  mkdir -p "$folder/root$shared"
+  # A folder that another process changes may not be read through an overlay.
+  mount --bind "$shared" "$folder/root$shared"
+done
+cd "$folder/root"
+mount -t proc proc proc
+mount --rbind /dev dev
+mount -t sysfs sysfs sys
+mount -t bpf bpf sys/fs/bpf
+mount -t tmpfs -o mode=755 tmpfs run
+mkdir -p run/cilium/cgroupv2 var/lib/cilium/bpf etc/cni/net.d opt/cni/bin host
+mount -t cgroup2 cgroup2 run/cilium/cgroupv2
+ln -sfn /proc host/proc
+ln -sfn /etc host/etc
+ln -sfn /opt host/opt
+mkdir .before
+pivot_root . .before
+umount -l /.before
+rmdir /.before
+ip link set lo up
+exec sleep infinity
