@@ -86,10 +86,12 @@ def _rests(world: "World") -> bool:
     leader = world.leader
     if leader is None or leader.busy or leader.quiet < QUIET or not world.api_up or world.timeline.outages:
         return False
-    failing = not world.controllers.operator_current or any(
-        not pod.ready for node in world.machines.nodes.values() for pod in node.pods if node.reachable
-    )
-    if world.timeline.now - world.acted_at < (QUIET_WHILE_AGENTS_FAIL if failing else QUIET_SECONDS):
+    nodes = [node for node in world.machines.nodes.values() if node.labelled and node.reachable]
+    failing = not world.controllers.operator_current or any(not pod.ready for node in nodes for pod in node.pods)
+    failing = failing or (world.helm.running is not None and any(not node.pods for node in nodes))
+    # At the deadline, a node whose agent fails is set aside.
+    while_failing = max(QUIET_WHILE_AGENTS_FAIL, world.ledger.limits.deadline + QUIET_SECONDS)
+    if world.timeline.now - world.acted_at < (while_failing if failing else QUIET_SECONDS):
         return False
     if 0 <= world.timeline.now - world.timeline.outage_ended_at < QUIET_SECONDS:
         return False

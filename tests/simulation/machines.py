@@ -50,8 +50,10 @@ class Machines(Agents):
 
     def disconnect(self, node: Node, cut_by: str = "") -> None:
         """Cut the uplink of a node; its pods keep running."""
+        # An agent that cuts off its node during an outage of the site does so all the same.
+        node.cut_by = cut_by or ("" if node.linked else node.cut_by)
         if node.linked:
-            node.linked, node.cut_by = False, cut_by
+            node.linked = False
             self._lost(node)
 
     def renewals(self, name: str) -> int:

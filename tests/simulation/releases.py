@@ -46,10 +46,15 @@ def foreign_revisions_are_left_alone(world: "World", write: Write) -> Iterator[s
 
 
 def applies_over_a_readable_newest(world: "World", write: Write) -> Iterator[str]:
-    """Nothing is applied while the newest revision cannot be read."""
-    newest = world.helm.newest
-    if write.kind == "apply" and newest is not None and not newest.readable and newest.status != "uninstalled":
-        yield f"applied although revision {newest.number} cannot be read"
+    """Nothing is applied while the newest or the deployed revision is seen to be unreadable."""
+    if write.kind != "apply":
+        return
+    newest, observed = world.helm.newest, write.process.observed
+    running = world.helm.running
+    for revision in (newest, running if running is not None and running.status == "deployed" else None):
+        shown = None if revision is None else observed.payloads.get(revision.number)
+        if revision is not None and shown is not None and not shown.readable and revision.status != "uninstalled":
+            yield f"applied although revision {revision.number} cannot be read"
 
 
 def a_helm_that_may_still_run_is_waited_for(world: "World", write: Write) -> Iterator[str]:

@@ -13,6 +13,7 @@ class ReleaseClass(StrEnum):
 
     It is ours if its label carries its own number: Helm writes labels together with the revision, and copies them to
     those that others make later. NOT_OWNED: the operator has no part in the installation.
+    UNREADABLE: the newest revision cannot be read, or the deployed one, so that it is not known what runs.
     """
 
     NONE = "None"
@@ -49,8 +50,7 @@ def classify(observation: Observation) -> ReleaseClass:
     newest = observation.newest
     if newest is None:
         return ReleaseClass.NONE
-    payload = observation.payloads.get(newest.number)
-    if payload is not None and not payload.readable:
+    if unreadable_revision(observation) is not None:
         return ReleaseClass.UNREADABLE
     if newest.status == _UNINSTALLED:
         return ReleaseClass.UNINSTALLED
@@ -58,6 +58,16 @@ def classify(observation: Observation) -> ReleaseClass:
         return ReleaseClass.NOT_OWNED
     whose = "Ours" if newest.managed else "Foreign"
     return ReleaseClass(f"{whose}{_status(newest)}")
+
+
+def unreadable_revision(observation: Observation) -> int | None:
+    """Return the number of the newest or the deployed revision, if it cannot be read: what runs is not known then."""
+    deployed = next((found for found in reversed(installation(observation)) if found.status == "deployed"), None)
+    for revision in (observation.newest, deployed):
+        payload = None if revision is None else observation.payloads.get(revision.number)
+        if revision is not None and payload is not None and not payload.readable:
+            return revision.number
+    return None
 
 
 def installation(observation: Observation) -> Sequence[Revision]:

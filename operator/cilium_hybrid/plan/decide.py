@@ -21,7 +21,7 @@ from cilium_hybrid.plan.actions import (
     StartPreflight,
     WriteRecord,
 )
-from cilium_hybrid.plan.classify import ReleaseClass
+from cilium_hybrid.plan.classify import ReleaseClass, unreadable_revision
 from cilium_hybrid.plan.in_flight import LOCKED_AFTER, decide_in_flight
 from cilium_hybrid.plan.inputs import Evaluation, Failure, SpecEvaluation
 from cilium_hybrid.plan.new_work import decide_new_work
@@ -142,7 +142,8 @@ def _not_ours(evaluation: Evaluation) -> Decision | None:
         return None
     if release is ReleaseClass.UNREADABLE:
         message = (
-            f"Secret kube-system/sh.helm.release.v1.cilium.v{newest.number} cannot be decoded, so Helm cannot change "
+            f"Secret kube-system/sh.helm.release.v1.cilium.v{unreadable_revision(evaluation.observation)} cannot be "
+            "decoded, so Helm cannot change "
             "release cilium; restore the Secret, or delete it if an earlier revision runs"
         )
         return Decision(Nothing(), Reason.RELEASE_LOCKED, message, stalled=True)

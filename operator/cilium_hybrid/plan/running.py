@@ -74,9 +74,9 @@ def last_managed(observation: Observation) -> Revision | None:
 def running(observation: Observation, wanted: Iterable[str] = ()) -> Running:
     """Return the versions, pools and mask that a new spec must not contradict; `wanted` are the pools of a spec.
 
-    The pools that run are those of `cilium-config`, those of the last deployed revision, those of the record while Helm
-    applies them or if `cilium-config` is missing, and any other known pool from which a CiliumNode has a block. Each is
-    named once, in this order and in canonical form. If only CiliumNodes are left of Cilium, none runs.
+    The pools that run are those of `cilium-config`, those of the last deployed revision, those of the record while the
+    operator's Helm applies them or if `cilium-config` is missing, and any other known pool from which a CiliumNode has
+    a block. Each is named once, in this order and in canonical form. If only CiliumNodes are left of Cilium, none runs.
     """
     deployed = last_deployed(observation)
     sources = [(_CONFIG_MAP, observation.pool), _released(observation, deployed), _recorded(observation, deployed)]
@@ -128,7 +128,7 @@ def _recorded(observation: Observation, deployed: Revision | None) -> tuple[str,
     record, newest = observation.record, observation.newest
     if record is None or newest is None or not observation.installed:
         return _RECORD, None
-    in_flight = newest.status.startswith("pending") or newest.status == "uninstalling"
+    in_flight = newest.managed and (newest.status.startswith("pending") or newest.status == "uninstalling")
     ran = deployed is not None or record.verified is not None
     if in_flight or (ran and (observation.pool is None or not observation.pool.pod_cidrs)):
         return _RECORD, PoolConfig(record.pod_cidrs, record.mask_size)

@@ -204,6 +204,13 @@ def test_an_announced_pool_runs_only_while_helm_may_apply_it(status: str, expect
     assert pools(observation, POOL, OTHER) == expected
 
 
+def test_an_announced_pool_does_not_run_because_someone_elses_helm_does() -> None:
+    """Or it would be said to run, and could not be removed from the spec, as long as their operation is pending."""
+    foreign = a_foreign_revision(2, status="pending-upgrade")
+
+    assert pools(an_observation(a_revision(), foreign, pool=ONE_POOL, record=APPLYING), POOL, OTHER) == (POOL,)
+
+
 @pytest.mark.parametrize(
     ("block", "expected"),
     [
