@@ -21,6 +21,8 @@ mount --rbind /dev dev
 mount -t sysfs sysfs sys
 mount -t bpf bpf sys/fs/bpf
 mount -t tmpfs -o mode=755 tmpfs run
+mkdir run/proc
+mount -t proc proc run/proc
 mkdir -p run/cilium/cgroupv2 var/lib/cilium/bpf etc/cni/net.d opt/cni/bin host
 mount -t cgroup2 cgroup2 run/cilium/cgroupv2
 ln -sfn /proc host/proc

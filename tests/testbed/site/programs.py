@@ -29,7 +29,8 @@ PACKAGES = {
 # The agent compiles its BPF programs with these.
 COMPILERS = ("clang", "llc")
 COMPILER_VERSION = "19"
-COMMANDS = ("ip", "iptables", "ipset", "nsenter", "unshare", "ping")
+COMMANDS = ("bpftool", "ip", "iptables", "ipset", "modprobe", "nsenter", "unshare")
+PACKAGES_OF_COMMANDS = "bpftool iproute2 iptables ipset kmod util-linux"
 BTF = Path("/sys/kernel/btf/vmlinux")
 
 
@@ -64,7 +65,7 @@ def missing() -> str | None:
     wanted = [f"{name}-{COMPILER_VERSION}" for name in COMPILERS] + list(COMMANDS)
     absent = [name for name in wanted if shutil.which(name) is None]
     if absent:
-        packages = f"clang-{COMPILER_VERSION} llvm-{COMPILER_VERSION} iproute2 iptables ipset util-linux iputils-ping"
+        packages = f"clang-{COMPILER_VERSION} llvm-{COMPILER_VERSION} {PACKAGES_OF_COMMANDS}"
         return f"real nodes need {', '.join(absent)}: apt-get install {packages}"
     return None
 

@@ -86,7 +86,7 @@ async def start(arguments: argparse.Namespace) -> None:
             if node is not None:
                 break
             await asyncio.sleep(RETRY)
-        images = Images({minor: Path(folder) for minor, folder in programs.items()})
+        images = Images({minor: Path(folder) for minor, folder in programs.items()}, arguments.folder)
         await Kubelet(Machine(client, node, images, arguments.folder)).run()
 
 

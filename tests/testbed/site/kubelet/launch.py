@@ -15,8 +15,14 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 _LOG_BYTES, _LOG_LINES = 2048, 80
 """What a kubelet takes of the log with `terminationMessagePolicy: FallbackToLogsOnError`."""
-# A container has its own mounts; the folders are pairs of source and target, up to `--`.
-_WITH_MOUNTS = 'while [ "$1" != -- ]; do mkdir -p "$2"; mount --bind "$1" "$2"; shift 2; done; shift; exec "$@"'
+# A container has its own mounts; the folders are pairs of source and target, up to `--`. A folder that stands for /proc
+# lacks the process itself.
+_WITH_MOUNTS = """
+while [ "$1" != -- ]; do mkdir -p "$2"; mount --bind "$1" "$2"; shift 2; done
+shift
+[ -e /proc/$$ ] || ln -s /run/proc/$$ /proc/$$
+exec "$@"
+"""
 
 
 @dataclass(frozen=True, slots=True)
