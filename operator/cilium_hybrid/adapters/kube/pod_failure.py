@@ -15,6 +15,9 @@ _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
 _TIMESTAMP: Final = re.compile(r'(?:time=)?"?\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)"?\s*')
 _DURATION: Final = re.compile(r"\b(?:\d+h)?(?:\d+m)?\d+(?:\.\d+)?(?:ms|s)\b")
 _FATAL: Final = re.compile(r"fatal|panic", re.IGNORECASE)
+# Fields of a line of Cilium's log.
+_LOG_FIELD: Final = re.compile(r'(?:^|\s)(msg|error)="((?:[^"\\]|\\.)*)"')
+_DID_NOT_START: Final = re.compile(r"^(?:(?:unable to run agent|failed to start|daemon creation failed): )+")
 # Every connection has another source port.
 _SOURCE_PORT: Final = re.compile(r"(?<=:)\d+(?=->)")
 _PULL_ERROR: Final = re.compile(r"\b(?:ErrImagePull|RegistryUnavailable|SignatureValidationFailed)\b")
@@ -153,4 +156,12 @@ def _termination_message(container: Raw) -> str:
     if not lines:
         return f"{terminated.get('reason') or 'Error'}, exit code {terminated['exitCode']}"
     # The message may be the end of the log: the line with the cause is near its end.
-    return next((line for line in reversed(lines) if _FATAL.search(line)), lines[-1])
+    return _cause(next((line for line in reversed(lines) if _FATAL.search(line)), lines[-1]))
+
+
+def _cause(line: str) -> str:
+    """Return what a line of a log says, without what every fatal line of Cilium says before it."""
+    fields = {name: text.replace('\\"', '"') for name, text in _LOG_FIELD.findall(line)}
+    if not fields.get("msg"):
+        return line
+    return _DID_NOT_START.sub("", ": ".join(filter(None, (fields["msg"], fields.get("error")))))

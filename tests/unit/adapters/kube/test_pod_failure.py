@@ -184,7 +184,20 @@ def test_the_pull_error_is_kept_while_the_kubelet_reports_only_the_image(reporte
 @pytest.mark.parametrize(
     ("log", "message"),
     [
-        pytest.param(LOG, 'level=fatal msg="kernel too old"', id="fatal line"),
+        pytest.param(LOG, "kernel too old", id="fatal line"),
+        pytest.param(
+            'time=2026-03-01T11:00:01Z level=fatal msg="unable to run agent: failed to start: daemon creation failed: '
+            "unable to initialize BPF masquerade support: BPF masquerade requires NodePort "
+            '(--enable-node-port=\\"true\\")"'
+            " subsys=daemon",
+            'unable to initialize BPF masquerade support: BPF masquerade requires NodePort (--enable-node-port="true")',
+            id="what every fatal line says",
+        ),
+        pytest.param(
+            'level=fatal msg="Incorrect config-map flag value" error="option mtu: unable to cast \\"abc\\""',
+            'Incorrect config-map flag value: option mtu: unable to cast "abc"',
+            id="with an error",
+        ),
         pytest.param("one\ntwo\n\n", "two", id="last line"),
         pytest.param("panic: nil\ngoroutine 1", "panic: nil", id="panic"),
     ],
