@@ -1,6 +1,6 @@
 """The end of a history: actors and faults stop, and the operator must come to rest with a reason that fits."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,8 +48,9 @@ def _flaps(world: "World") -> bool:
 
 
 def _crash_late(world: "World") -> bool:
-    template = world.controllers.template
-    return template is not None and template.badness is Badness.CRASH_LATE
+    running = [pod.template for node in world.machines.nodes.values() for pod in node.pods]
+    templates = (*running, world.controllers.template)
+    return any(found is not None and found.badness is Badness.CRASH_LATE for found in templates)
 
 
 def _durations(world: "World") -> float:
@@ -128,18 +129,19 @@ def _check_end(world: "World") -> None:
         world.violated(violation)
     if reason == Reason.IN_SYNC:
         _check_in_sync(world)
-    writes, version, exits = world.writes, _version(world), _exits(world)
+    writes, version, agents = world.writes, _version(world), _agents(world)
     for process in world.processes:
         process.wake()
     world.advance(STEP)
     changed = world.writes != writes or (reason in UNCHANGING and _version(world) != version)
     # An agent that crashes again and again changes the status each time.
-    if changed and not (_crash_late(world) and _exits(world) != exits):
+    if changed and not (_crash_late(world) and _agents(world) != agents):
         world.violated("rest_writes_nothing", _describe(world))
 
 
-def _exits(world: "World") -> int:
-    return sum(pod.exits for node in world.machines.nodes.values() for pod in node.pods)
+def _agents(world: "World") -> Sequence[tuple[int, bool]]:
+    """Return the exits of each agent, and whether it is Ready."""
+    return [(pod.exits, pod.ready) for node in world.machines.nodes.values() for pod in node.pods]
 
 
 def _pools_that_run(world: "World") -> Iterator[str]:

@@ -107,7 +107,9 @@ WAITS: Final[Mapping[str, Fits]] = {
     Reason.ROLLOUT_STALLED: _rollout_cannot_continue,
     Reason.DELETING: lambda world: any(node.stuck for node in _nodes(world)) or _foreign_in_progress(world),
     Reason.NODES_NOT_READY: _any_ill,
-    Reason.DELETION_BLOCKED: lambda world: (newest := _newest(world)) is not None and not newest.readable,
+    Reason.DELETION_BLOCKED: lambda world: any(
+        found is not None and not found.readable for found in (_newest(world), world.helm.running)
+    ),
     Reason.NODES_DISCONNECTED: lambda world: not any(node.ready != "Unknown" for node in _nodes(world)),
 }
 """Reasons other than Ready and Stalled with which the operator may wait for ever, and when they fit."""

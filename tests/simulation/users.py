@@ -20,6 +20,7 @@ class Users:
         self.resource: Resource | None = None
         self.removed = 0
         self._version = 0
+        self.requests: set[str] = set()
 
     def apply(self, spec: Mapping[str, Any]) -> None:
         """Create the resource, or replace its spec, as `kubectl apply` does."""
@@ -38,6 +39,7 @@ class Users:
         """Set the reconcile annotation."""
         if self.resource is not None and self.resource.requested != value:
             self._put(replace(self.resource, requested=value))
+            self.requests.add(value)
 
     def delete(self) -> None:
         """Delete the resource: it stays while it has finalizers."""

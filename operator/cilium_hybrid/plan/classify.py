@@ -13,7 +13,7 @@ class ReleaseClass(StrEnum):
 
     It is ours if its label carries its own number: Helm writes labels together with the revision, and copies them to
     those that others make later. NOT_OWNED: the operator has no part in the installation.
-    UNREADABLE: the newest revision cannot be read, or the deployed one, so that it is not known what runs.
+    UNREADABLE: the newest revision cannot be read, or it is ours and the deployed one below it cannot.
     """
 
     NONE = "None"
@@ -50,7 +50,8 @@ def classify(observation: Observation) -> ReleaseClass:
     newest = observation.newest
     if newest is None:
         return ReleaseClass.NONE
-    if unreadable_revision(observation) is not None:
+    unreadable = unreadable_revision(observation)
+    if unreadable == newest.number or (unreadable is not None and newest.managed):
         return ReleaseClass.UNREADABLE
     if newest.status == _UNINSTALLED:
         return ReleaseClass.UNINSTALLED

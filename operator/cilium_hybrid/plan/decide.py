@@ -140,9 +140,11 @@ def _not_ours(evaluation: Evaluation) -> Decision | None:
     newest, release = evaluation.observation.newest, evaluation.release
     if newest is None:
         return None
-    if release is ReleaseClass.UNREADABLE:
+    resumed = release in _FOREIGN_SETTLED and evaluation.record.resumed == newest.number
+    unreadable = unreadable_revision(evaluation.observation)
+    if release is ReleaseClass.UNREADABLE or (resumed and unreadable is not None):
         message = (
-            f"Secret kube-system/sh.helm.release.v1.cilium.v{unreadable_revision(evaluation.observation)} cannot be "
+            f"Secret kube-system/sh.helm.release.v1.cilium.v{unreadable} cannot be "
             "decoded, so Helm cannot change "
             "release cilium; restore the Secret, or delete it if an earlier revision runs"
         )
@@ -153,7 +155,7 @@ def _not_ours(evaluation: Evaluation) -> Decision | None:
             "operator and is not changed; uninstall it, or delete this CiliumHybrid"
         )
         return Decision(Nothing(), Reason.RELEASE_NOT_OWNED, message, stalled=True)
-    if not release.foreign or (release in _FOREIGN_SETTLED and evaluation.record.resumed == newest.number):
+    if not release.foreign or resumed:
         return None
     return _foreign(evaluation)
 

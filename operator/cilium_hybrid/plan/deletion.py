@@ -3,7 +3,7 @@
 from cilium_hybrid.api.conditions import Reason
 from cilium_hybrid.api.v1alpha1 import DeletionPolicy
 from cilium_hybrid.plan.actions import Decision, EndPreflight, Nothing, RemoveFinalizer, Uninstall
-from cilium_hybrid.plan.classify import ReleaseClass
+from cilium_hybrid.plan.classify import ReleaseClass, unreadable_revision
 from cilium_hybrid.plan.inputs import Evaluation, Resource
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.rules.text import list_names
@@ -48,8 +48,9 @@ def _uninstall(evaluation: Evaluation) -> Decision:
     newest = evaluation.observation.newest
     number = 0 if newest is None else newest.number
     if evaluation.release is ReleaseClass.UNREADABLE:
+        unreadable = unreadable_revision(evaluation.observation)
         message = (
-            f"Secret kube-system/sh.helm.release.v1.cilium.v{number} cannot be decoded, so Helm cannot uninstall "
+            f"Secret kube-system/sh.helm.release.v1.cilium.v{unreadable} cannot be decoded, so Helm cannot uninstall "
             "Cilium; restore the Secret, or set spec.deletionPolicy to Retain"
         )
         return Decision(Nothing(), Reason.DELETION_BLOCKED, message)

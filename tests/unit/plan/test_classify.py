@@ -45,9 +45,14 @@ def test_the_class_of_each_status(status: str, ours: ReleaseClass, foreign: Rele
             an_observation(a_foreign_revision(), payloads=UNREADABLE), ReleaseClass.UNREADABLE, id="foreign, unreadable"
         ),
         pytest.param(
-            an_observation(a_revision(1), a_foreign_revision(2, status="failed"), payloads=UNREADABLE),
+            an_observation(a_revision(1), a_revision(2, status="failed"), payloads=UNREADABLE),
             ReleaseClass.UNREADABLE,
-            id="the deployed one is unreadable, below one that failed",
+            id="the deployed one is unreadable, below one of ours that failed",
+        ),
+        pytest.param(
+            an_observation(a_revision(1), a_foreign_revision(2, status="pending-upgrade"), payloads=UNREADABLE),
+            ReleaseClass.FOREIGN_PENDING,
+            id="the deployed one is unreadable, below a foreign one, which is left alone",
         ),
         pytest.param(
             an_observation(a_revision(1, status="superseded"), a_revision(2), payloads=UNREADABLE),

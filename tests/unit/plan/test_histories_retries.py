@@ -59,6 +59,23 @@ def test_an_unreadable_revision_stops_everything_and_names_the_secret() -> None:
     assert "sh.helm.release.v1.cilium.v1" in decision.message
 
 
+def test_a_request_does_not_resume_over_a_deployed_revision_that_cannot_be_read() -> None:
+    core = an_installed_core()
+    core.foreign(2, version="1.19.4-1")
+    core.foreign(3, status="failed", version="1.19.4-1")
+    core.observation = replace(
+        core.observation, payloads={**core.observation.payloads, 2: ReleasePayload(readable=False)}
+    )
+    core.change(2, status="deployed")
+    core.requested = "resume"
+    core.actions.clear()
+    core.settle()
+
+    assert applied(core) == []
+    assert core.reason == Reason.RELEASE_LOCKED
+    assert "sh.helm.release.v1.cilium.v2" in str(core.status["conditions"])
+
+
 @pytest.mark.parametrize("restarted", [False, True], ids=["the same process", "after a restart"])
 def test_a_request_retries_a_rejected_release_once(restarted: bool) -> None:
     core = a_failing_core()
