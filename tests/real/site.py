@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from testbed.site.traffic import Report
 
 NODES = (hybrid_name(1), hybrid_name(2))
 START_LIMIT = 60.0
+# In numbers, of which the stream carries 50 a second.
+STREAM_BEHIND = 250
 
 
 @dataclass
@@ -30,8 +32,11 @@ class Flow:
     file: Path
 
     def report(self) -> Report:
-        """Return what was sent and lost so far."""
-        return Report(**json.loads(self.file.read_text()))
+        """Return what was sent and lost so far; a stream that does not continue is a broken one."""
+        report = Report(**json.loads(self.file.read_text()))
+        if not report.stream_broken and report.stream_sent - report.stream_received > STREAM_BEHIND:
+            return replace(report, stream_broken=f"{report.stream_received} of {report.stream_sent} came back")
+        return report
 
 
 class RealSite(Site):
@@ -80,8 +85,10 @@ class RealSite(Site):
     def start_flow(self, name: str, source: str, target: str, *, rate: float = 50.0) -> Flow:
         """Send packets from a pod of one node to a pod of another, or of the same."""
         address = self.start_pod(f"{name}-server", target, sys.executable, "-m", "testbed.site.traffic", "serve")
+        # Each machine has the folder of the cluster as /site.
         file = self.cluster.folder / f"traffic-{name}.json"
-        words = [sys.executable, "-m", "testbed.site.traffic", "send", address, str(file), "--rate", str(rate)]
+        words = [sys.executable, "-m", "testbed.site.traffic", "send", address, f"/site/{file.name}"]
+        words += ["--rate", str(rate)]
         self.start_pod(f"{name}-client", source, *words)
         flow = Flow(name, file)
         wait_until(
@@ -104,5 +111,7 @@ def start_real_site(folder: Path, minors: Sequence[str], *, real: int = 2, hybri
         env = {"SSL_CERT_FILE": str(registry.ca_file), **PLAIN_LOG}
         site = RealSite(cluster, registry, operator(cluster, env=env))
         site.operator.start()
-        yield site
-        site.operator.stop()
+        try:
+            yield site
+        finally:
+            site.operator.stop()

@@ -30,8 +30,9 @@ def _release(site: RealSite, flows: dict[str, Flow], values: dict[str, Any], **r
 
     def rolled_back() -> dict[str, Any] | None:
         touched.update(site.restarted(before))
-        found = site.condition("Ready")
-        return found if found is not None and found["reason"] == "RolledBack" else None
+        found, generation = site.condition("Ready"), site.resource()["metadata"]["generation"]
+        current = found is not None and found["observedGeneration"] == generation
+        return found if found is not None and current and found["reason"] == "RolledBack" else None
 
     rules = {"rollout": {"soak": "1s", **rollout}}
     site.apply(version=site.version("1.18"), values=values, upgrade=rules)

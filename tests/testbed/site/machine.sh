@@ -1,4 +1,4 @@
-# Run by `unshare --net --mount`: makes the root of a machine, and keeps its namespaces as long as this process runs.
+# Run by `unshare --net --mount --pid --fork`: makes the root of a machine, and is its first process.
 # The machine sees the files of this computer; what it writes stays in memory and is lost with it.
 # Arguments: a folder for its root, then folders of this computer that it shares, the first one also as /site.
 set -e
@@ -25,6 +25,16 @@ mkdir run/proc
 mount -t proc proc run/proc
 mkdir -p run/cilium/cgroupv2 var/lib/cilium/bpf etc/cni/net.d opt/cni/bin host
 mount -t cgroup2 cgroup2 run/cilium/cgroupv2
+# What this computer has of a CNI is not the machine's.
+for own in etc/cni/net.d opt/cni/bin var/lib/cilium; do
+  mount -t tmpfs -o mode=755 tmpfs "$own"
+done
+mkdir var/lib/cilium/bpf
+# Settings that have no namespace stay as they are.
+for global in proc/sys/kernel run/proc/sys/kernel; do
+  mount --bind "$global" "$global"
+  mount -o remount,bind,ro "$global"
+done
 ln -sfn /proc host/proc
 ln -sfn /etc host/etc
 ln -sfn /opt host/opt

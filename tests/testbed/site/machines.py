@@ -46,7 +46,9 @@ class Machine:
         self._port = f"port-{name[-4:]}"
         self._shared = folder
         self._folder = folder / f"machine-{name}"
-        argv = ["unshare", "--net", "--mount", "sh", str(HERE / "machine.sh"), str(self._folder)]
+        # With its first process, the kernel ends every process of the machine.
+        argv = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]
+        argv += ["sh", str(HERE / "machine.sh"), str(self._folder)]
         self._argv = argv
         self.process = Process(f"machine-{name}", argv, folder, detached=detached)
 
@@ -90,7 +92,8 @@ class Machine:
     def enter(self) -> list[str]:
         """Return the start of a command line that runs in the machine."""
         namespaces = f"/proc/{pid(self.process)}/ns"
-        return ["nsenter", f"--net={namespaces}/net", f"--mount={namespaces}/mnt", "--"]
+        inside = (f"--net={namespaces}/net", f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children")
+        return ["nsenter", *inside, "--"]
 
     def run(self, *command: str, env: Mapping[str, str] | None = None, stdin: str | None = None) -> str:
         """Run a command in the machine and return its output; raise `CommandError` with its stderr."""

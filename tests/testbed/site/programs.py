@@ -60,6 +60,9 @@ def missing() -> str | None:
     """Return why real nodes cannot run on this machine, and how to get what is missing; None if they can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "real nodes need root on Linux, to create network namespaces and load BPF programs"
+    namespaces = ["unshare", "--net", "--mount", "--pid", "--fork", "true"]
+    if subprocess.run(namespaces, capture_output=True, check=False).returncode != 0:
+        return "real nodes need the rights to create namespaces: run outside of a container, or in a privileged one"
     if not BTF.exists():
         return f"real nodes need a kernel with BTF ({BTF} does not exist): use Linux 5.10 or later with BTF"
     wanted = [f"{name}-{COMPILER_VERSION}" for name in COMPILERS] + list(COMMANDS)

@@ -56,7 +56,9 @@ class RealNodes:
         """Boot a machine and start its kubelet; its Node has to exist before the kubelet does something."""
         machine = Machine(name, address, self._folder, self._router, detached=self._detached)
         self.machines[name] = machine
-        machine.start([binaries.cache()], self._port)
+        # They may be on another file system than the root of this computer.
+        needed = [binaries.cache(), TESTS, Path(sys.prefix), Path(sys.base_prefix)]
+        machine.start(needed, self._port)
         argv = [*machine.enter(), sys.executable, "-m", "testbed.site.kubelet", "--node", name]
         argv += ["--kubeconfig", str(self._folder / "kubeconfig-machines"), "--folder", f"/site/{name}"]
         argv += ["--programs", *(f"{minor}={found.folder}" for minor, found in self.programs.items())]

@@ -107,7 +107,12 @@ class Sender(asyncio.DatagramProtocol):
 
 
 async def send(host: str, rate: float, file: Path) -> None:
-    """Send until cancelled, and write the report to a file again and again."""
+    """Send until cancelled, and write the report to a file again and again.
+
+    A sender that was started again does not send: what the first one has lost would be forgotten.
+    """
+    if file.exists():  # noqa: ASYNC240 # nothing runs yet
+        raise SystemExit(f"{file} exists")
     sender = Sender()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(sender.send(host, rate))

@@ -28,6 +28,7 @@ class Kubelet:
         self._pods = Store(self._pod_changed)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._running: dict[str, Pod] = {}
+        self._ending: set[str] = set()
         self._ended = asyncio.TaskGroup()
 
     async def run(self) -> None:
@@ -49,8 +50,9 @@ class Kubelet:
             return
         key = f"{name}/{uid}"
         if "deletionTimestamp" in pod["metadata"]:
-            task = self._tasks.pop(key, None)
-            self._ended.create_task(self._end(pod, task))
+            if key not in self._ending:
+                self._ending.add(key)
+                self._ended.create_task(self._end(pod, self._tasks.pop(key, None)))
         elif key in self._running:
             self._running[key].observe(pod)
         elif key not in self._tasks:
@@ -59,7 +61,13 @@ class Kubelet:
 
     async def _run(self, key: str) -> None:
         try:
-            await self._running[key].run()
+            while True:
+                try:
+                    await self._running[key].run()
+                except Exception:
+                    # What one pod cannot do does not end the others.
+                    log.exception("%s", key)
+                    await asyncio.sleep(RETRY)
         except asyncio.CancelledError:
             log.info("%s has ended", key)
         finally:

@@ -69,6 +69,8 @@ class Container:
             await self._back_off(pause)
             pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
             self.state.restarts += 1
+        self.state.ready = True
+        self._changed()
 
     def skip(self) -> None:
         """Report an init container as completed without running it: what it does has been done to the machine."""
@@ -96,7 +98,7 @@ class Container:
         ended |= {"startedAt": started_at, "finishedAt": _now()}
         if code != 0 and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             ended["message"] = running.last_words()
-        self.state.started, self.state.ready = False, code == 0
+        self.state.started, self.state.ready = False, False
         self.state.last = {"terminated": ended}
         self._report({"terminated": ended})
         return code

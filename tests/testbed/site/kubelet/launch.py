@@ -17,6 +17,7 @@ _LOG_BYTES, _LOG_LINES = 2048, 80
 """What a kubelet takes of the log with `terminationMessagePolicy: FallbackToLogsOnError`."""
 # A container has its own mounts; the folders are pairs of source and target, up to `--`. A folder that stands for /proc
 # lacks the process itself.
+_EMPTY_TMP = "mount -t tmpfs tmpfs /tmp"
 _WITH_MOUNTS = """
 while [ "$1" != -- ]; do mkdir -p "$2"; mount --bind "$1" "$2"; shift 2; done
 shift
@@ -27,19 +28,24 @@ exec "$@"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run: the network of a process (None for that of the machine), folders to mount, environment and words."""
+    """What to run: words and environment, folders to mount, and the network of a process (None for the machine's).
+
+    `private_tmp`: with an empty /tmp, as an image has it.
+    """
 
     words: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     mounts: Mapping[str, str] = field(default_factory=dict)
     network_of: int | None = None
+    private_tmp: bool = False
 
     def argv(self) -> list[str]:
         """Return the command line."""
         network = [] if self.network_of is None else ["nsenter", f"--net=/proc/{self.network_of}/ns/net", "--"]
         mounts = [word for target, source in sorted(self.mounts.items()) for word in (source, target)]
-        private = ["unshare", "--mount", "--propagation", "slave", "--", "sh", "-ec", _WITH_MOUNTS, "sh"]
-        return [*network, *private, *mounts, "--", *self.words]
+        private = ["unshare", "--mount", "--propagation", "slave", "--", "sh", "-ec"]
+        script = _EMPTY_TMP + _WITH_MOUNTS if self.private_tmp else _WITH_MOUNTS
+        return [*network, *private, script, "sh", *mounts, "--", *self.words]
 
 
 class Running:

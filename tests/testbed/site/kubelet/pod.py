@@ -6,10 +6,11 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from testbed.cilium.kube import STRATEGIC_PATCH, TRANSIENT_ERRORS, KubeClient
+from testbed.cilium.kube import STRATEGIC_PATCH, TRANSIENT_ERRORS, KubeClient, RequestError
 from testbed.cilium.status import contains
 from testbed.nodes import internal_address
 from testbed.site.kubelet.container import Container
@@ -90,7 +91,12 @@ class Pod:
         body = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.object["metadata"]["uid"]}}
 
         async def request() -> None:
-            await self._machine.client.request("DELETE", self._path, body)
+            try:
+                await self._machine.client.request("DELETE", self._path, body)
+            except RequestError as error:
+                # Another pod has the name already.
+                if error.status != HTTPStatus.CONFLICT:
+                    raise
 
         await self._retry(request)
 
@@ -131,7 +137,8 @@ class Pod:
         mounts = {**self._volumes.mounts(spec), **machine.images.mounts(spec["image"])}
         words = [expand(word, env) for word in (*spec.get("command", ()), *spec.get("args", ()))]
         # Without images, the command of an image is not known.
-        command = Command(words or ("sleep", "infinity"), env, mounts, self._sandbox.pid)
+        words = words or ["sleep", "infinity"]
+        command = Command(words, env, mounts, self._sandbox.pid, private_tmp=programs is not None)
         return await Running.start(command, self._log(spec["name"]))
 
     def _probes(self, spec: Object, running: Running) -> dict[str, Probe]:

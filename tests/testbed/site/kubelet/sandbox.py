@@ -39,6 +39,8 @@ class Sandbox:
             raise SandboxError("cni plugin not initialized")
         words = ["unshare", "--net", "sh", "-c", "ip link set lo up && exec sleep infinity"]
         self._holder = await Running.start(Command(words), self._log)
+        while _network(str(self.pid)) == _network("self"):  # noqa: ASYNC110 # until unshare has run
+            await asyncio.sleep(0.01)
         result = await self._call("ADD", configuration)
         self.address = str(result["ips"][0]["address"]).partition("/")[0]
 
@@ -97,6 +99,10 @@ async def network_becomes(*, ready: bool) -> None:
     """Wait until the machine has a CNI configuration, or has none any more."""
     while (cni_configuration() is not None) != ready:  # noqa: ASYNC110 # a kubelet polls the runtime as well
         await asyncio.sleep(0.5)
+
+
+def _network(process: str) -> Path:
+    return Path(f"/proc/{process}/ns/net").readlink()
 
 
 def _reason(output: str) -> str:
