@@ -15,7 +15,7 @@ def real_nodes_can_run() -> None:
     if (problem := programs.missing()) is None:
         return
     if os.environ.get("REAL_NODES") == "required":
-        pytest.fail(problem)
+        pytest.fail(problem, pytrace=False)
     pytest.skip(problem)
 
 

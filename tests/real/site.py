@@ -16,7 +16,7 @@ from testbed.processes import wait_until
 from testbed.registry import Registry
 from testbed.site import programs
 from testbed.site.real_nodes import TESTS, RealNodes
-from testbed.site.traffic import Report
+from testbed.site.traffic import LOST_AFTER, Report
 
 NODES = (hybrid_name(1), hybrid_name(2))
 START_LIMIT = 60.0
@@ -37,6 +37,13 @@ class Flow:
         if not report.stream_broken and report.stream_sent - report.stream_received > STREAM_BEHIND:
             return replace(report, stream_broken=f"{report.stream_received} of {report.stream_sent} came back")
         return report
+
+    def settle(self) -> Report:
+        """Return the report once it counts everything that was sent before this call."""
+        until = self.report().elapsed + LOST_AFTER + 1
+        what = f"what {self.name} has sent is counted"
+        wait_until(lambda: self.report().elapsed > until, timeout=START_LIMIT, what=what)
+        return self.report()
 
 
 class RealSite(Site):

@@ -26,7 +26,7 @@ CLIENT = """
 import socket, sys, time
 while True:
     try:
-        socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=0.5).close()
+        socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3])).close()
         print("reached", flush=True)
     except OSError:
         print("refused", flush=True)
@@ -35,9 +35,11 @@ while True:
 pytestmark = pytest.mark.real
 
 
-def _client(site: RealSite, name: str, address: str, port: int, **labels: str) -> Callable[[], list[str]]:
-    """Start a pod that connects again and again; return what its log says."""
-    words = (sys.executable, "-c", CLIENT, address, str(port))
+def _client(
+    site: RealSite, name: str, address: str, port: int, *, patience: float = 5.0, **labels: str
+) -> Callable[[], list[str]]:
+    """Start a pod that connects again and again, each time for so many seconds; return what its log says."""
+    words = (sys.executable, "-c", CLIENT, address, str(port), str(patience))
     site.start_pod(name, NODES[1], *words, labels=labels)
     log = site.cluster.folder / NODES[1] / "logs" / f"{name}-main.log"
     return lambda: log.read_text().split()
@@ -53,7 +55,7 @@ def server(site: RealSite) -> str:
 
 def test_a_policy_is_enforced_before_during_and_after_an_update(site: RealSite, server: str) -> None:
     friend = _client(site, "friend", server, PORT, friend="yes")
-    stranger = _client(site, "stranger", server, PORT)
+    stranger = _client(site, "stranger", server, PORT, patience=0.5)
     wait_until(lambda: "reached" in stranger() and "reached" in friend(), timeout=30, what="both clients connect")
     site.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(POLICY))
     wait_until(lambda: stranger()[-3:] == ["refused"] * 3, timeout=30, what="the policy is enforced")

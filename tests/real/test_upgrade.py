@@ -1,7 +1,7 @@
 """Upgrades over two minor versions under traffic: by the operator in both strategies, and by hand as in the guide."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from chart.rendering import AWS_VALUES
-from real.site import NODES, Flow, RealSite, start_real_site
+from real.site import NODES, RealSite, start_real_site
 from testbed.nodes import is_ready
 from testbed.processes import wait_until
 from testbed.site.traffic import GAP
@@ -46,19 +46,14 @@ class Measurement:
 
     @contextmanager
     def step(self, versions: str) -> Iterator[None]:
-        """Measure what happens in this block, and the second after it."""
+        """Measure what is sent in this block."""
         before, began = {flow.name: flow.report() for flow in self._flows}, time.time()
         yield
         for flow in self._flows:
-            self._settle(flow)
-            then, now = before[flow.name], flow.report()
+            then, now = before[flow.name], flow.settle()
             sent, lost = now.sent - then.sent, now.lost - then.lost
             gap = max((seconds for ended_at, seconds in now.gaps if ended_at >= began), default=GAP)
             self.steps.append(Step(flow.name, versions, sent, lost, gap, now.stream_broken))
-
-    def _settle(self, flow: Flow) -> None:
-        sent = flow.report().sent
-        wait_until(lambda: flow.report().sent > sent + 100, timeout=20, what=f"{flow.name} continues")
 
 
 def _until_all_run(site: RealSite, version: str) -> None:
@@ -70,13 +65,13 @@ def _until_all_run(site: RealSite, version: str) -> None:
     )
 
 
-def _by_operator(site: RealSite, measured: Callable[[], Measurement], strategy: str) -> Measurement:
+def _by_operator(site: RealSite, strategy: str) -> Measurement:
     versions = [site.version(minor) for minor in MINORS]
     rules = {"rollout": {"soak": "1s", "strategy": strategy}}
     site.apply(version=versions[0], upgrade=rules)
     site.wait_for("InSync", ready="True", timeout=120)
     site.wait_until_verified()
-    measurement = measured()
+    measurement = Measurement(site)
     with measurement.step(f"{MINORS[0]} → {MINORS[1]}"):
         site.apply(version=versions[-1], upgrade=rules)
         _until_all_run(site, versions[1])
@@ -85,7 +80,7 @@ def _by_operator(site: RealSite, measured: Callable[[], Measurement], strategy: 
     return measurement
 
 
-def _by_hand(site: RealSite, measured: Callable[[], Measurement]) -> Measurement:
+def _by_hand(site: RealSite) -> Measurement:
     """Install and upgrade with the commands and the values of the guide."""
     site.operator.stop()
     values = site.cluster.folder / "values.yaml"
@@ -99,7 +94,7 @@ def _by_hand(site: RealSite, measured: Callable[[], Measurement]) -> Measurement
 
     helm("install", versions[0])
     wait_until(lambda: site.cluster.ready_nodes() == len(NODES) + 2, timeout=60, what="every node is ready")
-    measurement = measured()
+    measurement = Measurement(site)
     for number in (1, 2):
         with measurement.step(f"{MINORS[number - 1]} → {MINORS[number]}"):
             helm("upgrade", versions[number])
@@ -110,10 +105,7 @@ def _by_hand(site: RealSite, measured: Callable[[], Measurement]) -> Measurement
 @pytest.mark.parametrize("way", ["Gated", "RollingUpdate", "by hand"])
 def test_an_upgrade_under_traffic(way: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with start_real_site(tmp_path, MINORS) as site:
-        if way == "by hand":
-            measurement = _by_hand(site, lambda: Measurement(site))
-        else:
-            measurement = _by_operator(site, lambda: Measurement(site), way)
+        measurement = _by_hand(site) if way == "by hand" else _by_operator(site, way)
 
     with capsys.disabled():
         print(f"\n{way}:", *measurement.steps, sep="\n  ")  # noqa: T201 # the table is the result

@@ -48,9 +48,8 @@ def _flaps(world: "World") -> bool:
 
 
 def _crash_late(world: "World") -> bool:
-    running = [pod.template for node in world.machines.nodes.values() for pod in node.pods]
-    templates = (*running, world.controllers.template)
-    return any(found is not None and found.badness is Badness.CRASH_LATE for found in templates)
+    template = world.controllers.template
+    return template is not None and template.badness is Badness.CRASH_LATE
 
 
 def _durations(world: "World") -> float:
@@ -134,8 +133,10 @@ def _check_end(world: "World") -> None:
         process.wake()
     world.advance(STEP)
     changed = world.writes != writes or (reason in UNCHANGING and _version(world) != version)
-    # An agent that crashes again and again changes the status each time.
-    if changed and not (_crash_late(world) and _agents(world) != agents):
+    # An agent that crashes again and again, also an outdated one, changes the status each time.
+    pods = [pod for node in world.machines.nodes.values() for pod in node.pods]
+    crash_late = any(pod.template.badness is Badness.CRASH_LATE for pod in pods)
+    if changed and not (crash_late and _agents(world) != agents):
         world.violated("rest_writes_nothing", _describe(world))
 
 

@@ -285,11 +285,15 @@ class Cluster:
 
     def _add_real_nodes(self, count: int, minors: Sequence[str], *, detached: bool) -> None:
         """Boot machines and register their nodes."""
-        self.site = RealNodes.start(self.folder, self._pki, self._api, self._port, minors, detached=detached)
-        for number in range(1, count + 1):
-            self._register(real_node(number))
-            self.site.add(nodes.hybrid_name(number), nodes.hybrid_address(number))
-        self.processes |= {process.name: process for process in self.site.processes}
+        self.site = RealNodes(self.folder, self._port, minors, detached=detached)
+        try:
+            self.site.start(self._pki, self._api)
+            for number in range(1, count + 1):
+                self._register(real_node(number))
+                self.site.add(nodes.hybrid_name(number), nodes.hybrid_address(number))
+        finally:
+            # Those that have started end with the cluster, also after an error.
+            self.processes |= {process.name: process for process in self.site.processes}
         if detached:
             record(self.folder, list(self.processes.values()))
 

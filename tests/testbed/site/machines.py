@@ -1,6 +1,6 @@
-"""Machines of a site: network and mount namespaces, on one network with a router."""
+"""Machines of a site: network, mount and PID namespaces, on one network with a router."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from testbed.pki import SITE_ADDRESSES
@@ -22,7 +22,13 @@ class Router:
     def start(self) -> None:
         """Start the network."""
         self.process.start()
-        _wait_for_namespace(self.process, "net")
+        own = Path("/proc/self/ns/net").readlink()
+        wait_until(
+            lambda: Path(f"/proc/{pid(self.process)}/ns/net").readlink() != own,
+            timeout=START_LIMIT,
+            what="the network of the site exists",
+            needs=[self.process],
+        )
         for command in (
             ("ip", "link", "set", "lo", "up"),
             ("ip", "link", "add", BRIDGE, "type", "bridge"),
@@ -73,11 +79,9 @@ class Machine:
             ("ip", "link", "set", "eth0", "up"),
             ("ip", "route", "add", "default", "via", ROUTER_ADDRESS),
             ("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"),
-            *(
-                f"iptables -t nat -A {chain} -d {SERVICE_ADDRESS} -p tcp --dport 443 -j DNAT "
-                f"--to-destination {ROUTER_ADDRESS}:{api_server_port}".split()
-                for chain in ("OUTPUT", "PREROUTING")
-            ),
+            # Only for the machine's own processes: Cilium balances the Services of pods.
+            f"iptables -t nat -A OUTPUT -d {SERVICE_ADDRESS} -p tcp --dport 443 -j DNAT "
+            f"--to-destination {ROUTER_ADDRESS}:{api_server_port}".split(),
         ):
             self.run(*command)
 
@@ -95,9 +99,9 @@ class Machine:
         inside = (f"--net={namespaces}/net", f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children")
         return ["nsenter", *inside, "--"]
 
-    def run(self, *command: str, env: Mapping[str, str] | None = None, stdin: str | None = None) -> str:
+    def run(self, *command: str) -> str:
         """Run a command in the machine and return its output; raise `CommandError` with its stderr."""
-        return run([*self.enter(), *command], env=env or {}, stdin=stdin)
+        return run([*self.enter(), *command], env={})
 
     @property
     def root(self) -> Path:
@@ -110,14 +114,3 @@ def pid(process: Process) -> int:
     if process.identity is None:
         raise RuntimeError(f"{process.name} was not started")
     return process.identity.pid
-
-
-def _wait_for_namespace(process: Process, kind: str) -> None:
-    """Wait until a process has left this computer's namespace of a kind."""
-    own = Path(f"/proc/self/ns/{kind}").readlink()
-    wait_until(
-        lambda: Path(f"/proc/{pid(process)}/ns/{kind}").readlink() != own,
-        timeout=START_LIMIT,
-        what=f"{process.name} has its own network",
-        needs=[process],
-    )

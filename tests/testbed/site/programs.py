@@ -16,6 +16,7 @@ from pathlib import Path
 
 from testbed import binaries
 from testbed.binaries import BuildError, Tool
+from testbed.processes import CommandError, run
 
 MODULES = Path(__file__).parent / "modules"
 MODULE = "github.com/cilium/cilium"
@@ -26,6 +27,8 @@ PACKAGES = {
     "cilium-cni": "plugins/cilium-cni",
     "cilium-health-responder": "cilium-health/responder",
 }
+LINK = f"-s -w -X {MODULE}/pkg/version.ciliumVersion="
+TAGS = "ipam_provider_operator"
 # The agent compiles its BPF programs with these.
 COMPILERS = ("clang", "llc")
 COMPILER_VERSION = "19"
@@ -95,7 +98,8 @@ def cached(minor: str) -> Programs:
     found = re.search(rf"{re.escape(MODULE)} v([0-9.]+)", (module / "go.mod").read_text())
     if found is None:
         raise BuildError(f"{module}/go.mod requires no version of {MODULE}")
-    digest = hashlib.sha256(f"{platform.machine()} {sorted(PACKAGES.items())}".encode())
+    settings = (platform.machine(), sorted(PACKAGES.items()), LINK, TAGS, COMPILER_VERSION)
+    digest = hashlib.sha256(str(settings).encode())
     for path in sorted(module.iterdir()):
         digest.update(path.read_bytes())
     version = found[1]
@@ -103,14 +107,13 @@ def cached(minor: str) -> Programs:
 
 
 def _build(programs: Programs, module: Path) -> None:
-    link = f"-s -w -X {MODULE}/pkg/version.ciliumVersion={programs.version}"
     with binaries.build_lock(programs.folder):
         if programs.chart.exists():
             return
         for position, (name, package) in enumerate(PACKAGES.items(), start=1):
             target = programs.folder / name
             if not target.exists():
-                tool = Tool(str(module), f"{MODULE}/{package}", link, "ipam_provider_operator")
+                tool = Tool(str(module), f"{MODULE}/{package}", f"{LINK}{programs.version}", TAGS)
                 binaries.build(tool, target, f"Cilium {programs.version}: {position} of {len(PACKAGES)}")
         for name in COMPILERS:
             (programs.folder / name).unlink(missing_ok=True)
@@ -126,22 +129,23 @@ def _build(programs: Programs, module: Path) -> None:
 
 def _source(module: Path) -> Path:
     """Return the folder of Cilium's module in Go's module cache."""
-    found = subprocess.run(
-        ["go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", MODULE],
-        cwd=module,
-        env=os.environ | {"GOWORK": "off", "GOFLAGS": ""},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return Path(found.stdout.strip())
+    env = {"GOWORK": "off", "GOFLAGS": "-mod=readonly"}
+    try:
+        # Built programs may be all that is left of it.
+        run(["go", "-C", module, "mod", "download", MODULE], env=env)
+        return Path(run(["go", "-C", module, "list", "-m", "-f", "{{.Dir}}", MODULE], env=env).strip())
+    except CommandError as error:
+        raise BuildError(str(error)) from None
 
 
 def _package(chart: Path, programs: Programs) -> None:
     unfinished = programs.folder / "chart"
     shutil.rmtree(unfinished, ignore_errors=True)
     helm = binaries.ensure("helm")["helm"]
-    subprocess.run([helm, "package", chart, "--destination", unfinished], capture_output=True, check=True)
+    try:
+        run([helm, "package", chart, "--destination", unfinished], env={})
+    except CommandError as error:
+        raise BuildError(str(error)) from None
     (unfinished / programs.chart.name).rename(programs.chart)
     unfinished.rmdir()
 

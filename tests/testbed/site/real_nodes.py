@@ -4,7 +4,6 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
 
 from testbed import binaries, nodes
 from testbed.api import Api
@@ -22,6 +21,7 @@ class RealNodes:
     """The machines of a cluster by node name, with their kubelets."""
 
     def __init__(self, folder: Path, port: int, minors: Sequence[str], *, detached: bool) -> None:
+        """The API server's port is the same in the site."""
         self.machines: dict[str, Machine] = {}
         self.programs: Mapping[str, Programs] = {minor: ensure(minor) for minor in minors}
         self.kubelets: dict[str, Process] = {}
@@ -31,19 +31,16 @@ class RealNodes:
         self._router = Router(folder, detached=detached)
         self._forwarder: Process | None = None
 
-    @classmethod
-    def start(cls, folder: Path, pki: Pki, api: Api, port: int, minors: Sequence[str], *, detached: bool) -> Self:
-        """Start the network of a site; the API server's port is the same in it."""
-        site = cls(folder, port, minors, detached=detached)
-        site._router.start()
-        argv = [sys.executable, "-m", "testbed.site.forwarder", "--address", ROUTER_ADDRESS, "--port", str(port)]
-        argv += ["--network-of", str(pid(site._router.process))]
-        site._forwarder = Process("forwarder", argv, folder, {"PYTHONPATH": str(TESTS)}, detached=detached).start()
-        pki.write_kubeconfig(
-            folder / "kubeconfig-machines", server=f"https://{ROUTER_ADDRESS}:{port}", token=pki.token("kubelets")
-        )
-        _serve_api_server(api, port)
-        return site
+    def start(self, pki: Pki, api: Api) -> None:
+        """Start the network of the site."""
+        self._router.start()
+        argv = [sys.executable, "-m", "testbed.site.forwarder", "--address", ROUTER_ADDRESS, "--port", str(self._port)]
+        argv += ["--network-of", str(pid(self._router.process))]
+        env = {"PYTHONPATH": str(TESTS)}
+        self._forwarder = Process("forwarder", argv, self._folder, env, detached=self._detached).start()
+        server, token = f"https://{ROUTER_ADDRESS}:{self._port}", pki.token("kubelets")
+        pki.write_kubeconfig(self._folder / "kubeconfig-machines", server=server, token=token)
+        _serve_api_server(api, self._port)
 
     @property
     def processes(self) -> list[Process]:

@@ -24,11 +24,12 @@ _NUMBER = struct.Struct("!Q")
 class Report:
     """What was sent and lost so far, datagrams of the last second left out.
 
-    `gaps` are the times without an answer of at least `GAP` seconds, and when they ended. `stream_sent` and
-    `stream_received` are numbers that went through the TCP connection and came back; `stream_broken` is why it ended,
-    empty if it has not.
+    `elapsed` are the seconds since the start. `gaps` are the times without an answer of at least `GAP` seconds, with
+    the time at which each ended. `stream_sent` and `stream_received` are numbers that went through the TCP connection
+    and came back; `stream_broken` is why it ended, empty if it has not.
     """
 
+    elapsed: float = 0.0
     sent: int = 0
     lost: int = 0
     gaps: list[tuple[float, float]] = field(default_factory=list)
@@ -61,16 +62,21 @@ class Sender(asyncio.DatagramProtocol):
         self._answered_at = start = loop.time()
         number = 0
         while True:
-            self._pending[number] = loop.time()
-            transport.sendto(_NUMBER.pack(number))
-            self._count_lost(loop.time())
-            number += 1
+            due_at = start + number / rate
             # The rate stays the same after a delay of this process.
-            await asyncio.sleep(max(0.0, start + number / rate - loop.time()))
+            await asyncio.sleep(max(0.0, due_at - loop.time()))
+            now = loop.time()
+            if now - due_at > GAP:
+                # Answers have arrived that this process has had no time to read.
+                self._pending = {sent: sent_at + now - due_at for sent, sent_at in self._pending.items()}
+            self._count_lost(now)
+            self.report.elapsed = now - start
+            self._pending[number] = now
+            transport.sendto(_NUMBER.pack(number))
+            number += 1
 
-    async def stream(self, host: str, rate: float) -> None:
-        """Send numbers through one connection until it breaks or this is cancelled."""
-        reader, writer = await asyncio.open_connection(host, PORT)
+    async def stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rate: float) -> None:
+        """Send numbers through a connection until it breaks or this is cancelled."""
 
         async def receive() -> None:
             while True:
@@ -113,14 +119,23 @@ async def send(host: str, rate: float, file: Path) -> None:
     """
     if file.exists():  # noqa: ASYNC240 # nothing runs yet
         raise SystemExit(f"{file} exists")
-    sender = Sender()
+    sender, (reader, writer) = Sender(), await _connect(host)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(sender.send(host, rate))
-        tasks.create_task(sender.stream(host, rate))
+        tasks.create_task(sender.stream(reader, writer, rate))
         while True:
             unfinished = file.with_suffix(".new")
             unfinished.write_text(json.dumps(asdict(sender.report)))
             unfinished.replace(file)
+            await asyncio.sleep(REPORT_EVERY)
+
+
+async def _connect(host: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to a server, which may still be starting."""
+    while True:
+        try:
+            return await asyncio.open_connection(host, PORT)
+        except OSError:
             await asyncio.sleep(REPORT_EVERY)
 
 

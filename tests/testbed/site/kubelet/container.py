@@ -41,7 +41,6 @@ class Container:
     def __init__(self, spec: Object, pod: str, grace: float, launch: Launch, changed: Callable[[], None]) -> None:
         self.spec = spec
         self.state = ContainerState()
-        self.running: Running | None = None
         self._pod = pod
         self._grace = grace
         self._launch = launch
@@ -92,7 +91,6 @@ class Container:
             prober.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await prober
-            self.running = None
             await running.end(self._grace)
         ended: Object = {"exitCode": code, "reason": "Completed" if code == 0 else "Error"}
         ended |= {"startedAt": started_at, "finishedAt": _now()}
@@ -106,7 +104,7 @@ class Container:
     async def _start(self) -> Running:
         while True:
             try:
-                self.running = await self._launch()
+                return await self._launch()
             except ImageError as error:
                 image = self.spec["image"]
                 self._report({"waiting": {"reason": "ErrImagePull", "message": str(error)}})
@@ -114,8 +112,6 @@ class Container:
                 message = f'Back-off pulling image "{image}": ErrImagePull: {error}'
                 self._report({"waiting": {"reason": "ImagePullBackOff", "message": message}})
                 await asyncio.sleep(PULL_PAUSE)
-            else:
-                return self.running
 
     async def _back_off(self, pause: float) -> None:
         self.state.ready = False

@@ -19,7 +19,7 @@ from testbed.site.kubelet.images import Images
 from testbed.site.kubelet.launch import Command, Running, run
 from testbed.site.kubelet.pod_status import pod_status
 from testbed.site.kubelet.probes import Probe, http_succeeds, probe
-from testbed.site.kubelet.sandbox import Sandbox, SandboxError
+from testbed.site.kubelet.sandbox import Sandbox, SandboxError, network_becomes
 from testbed.site.kubelet.volumes import Volumes, environment, expand
 
 Object = dict[str, Any]
@@ -64,7 +64,7 @@ class Pod:
         self._containers = [self._container(spec, grace) for spec in pod["spec"]["containers"]]
 
     async def run(self) -> None:
-        """Start the pod, and report its status until cancelled; then end it and delete it."""
+        """Start the pod, and report its status until cancelled; then end it."""
         reporter = asyncio.create_task(self._report())
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +108,8 @@ class Pod:
         if self.object["spec"].get("hostNetwork"):
             self._address = internal_address(self._machine.node)
             return
+        # A kubelet creates no sandbox before the network is configured.
+        await network_becomes(ready=True)
         while True:
             try:
                 await self._sandbox.connect()
@@ -151,8 +153,10 @@ class Pod:
                     found[kind] = probe(spec[kind], partial(http_succeeds, request, self._address, limit))
                 case {"exec": {"command": words}}:
                     found[kind] = probe(spec[kind], partial(_exec_succeeds, running.pid, words, limit))
-                case _:
+                case None:
                     pass
+                case other:
+                    raise NotImplementedError(f"{kind} {other}")
         return found
 
     def _port(self, spec: Object, port: int | str) -> int:

@@ -16,11 +16,15 @@ def pod_status(
     old = pod.get("status", {})
     initialized = all(container.state.ready for container in init)
     ready = initialized and all(container.state.ready for container in containers)
-    unready = {} if ready else {"reason": "ContainersNotReady"}
-    conditions = [
+    # Without the null, a strategic merge would keep the reason.
+    unready = {"reason": None if ready else "ContainersNotReady"}
+    conditions: list[Object] = [
         {"type": "PodReadyToStartContainers", "status": str(bool(address))},
-        {"type": "Initialized", "status": str(initialized)}
-        | ({} if initialized else {"reason": "ContainersNotInitialized"}),
+        {
+            "type": "Initialized",
+            "status": str(initialized),
+            "reason": None if initialized else "ContainersNotInitialized",
+        },
         {"type": "ContainersReady", "status": str(ready)} | unready,
         {"type": "Ready", "status": str(ready)} | unready,
     ]
