@@ -4,8 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.site import Site
+from e2e.site import LIMIT, Site
 from testbed.processes import CommandError, wait_until
+
+LEASES_RENEWED_AFTER = 90.0
+"""Seconds: kwok renews no Lease until its watch of Leases is back, whose back-off reaches 60 s after an outage."""
 
 
 @pytest.fixture(autouse=True)
@@ -185,7 +188,7 @@ def test_an_api_server_outage_is_survived(site: Site) -> None:
     site.start_api_server()
     site.apply(values={"debug": {"enabled": True}})
 
-    assert site.wait_for("InSync", ready="True")
+    assert site.wait_for("InSync", ready="True", timeout=LEASES_RENEWED_AFTER + LIMIT)
     assert site.revisions() == [(1, "superseded"), (2, "deployed")]
 
 

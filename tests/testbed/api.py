@@ -64,6 +64,14 @@ class Api:
                 return None
             raise
 
+    def delete(self, path: str, options: Any = None) -> None:
+        """Delete an object unless it is gone already."""
+        try:
+            self.request("DELETE", path, options)
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+
     def close(self) -> None:
         """Close all connections; a later request opens a new one."""
         for connection in self._connections:

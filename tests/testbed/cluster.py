@@ -185,7 +185,7 @@ class Cluster:
         """Delete a node and its pods; Kubernetes would delete the pods a minute later."""
         self._api.request("DELETE", f"/api/v1/nodes/{name}")
         for path in self._pods_on(name):
-            self._api.request("DELETE", path, {"gracePeriodSeconds": 0})
+            self._api.delete(path, {"gracePeriodSeconds": 0})
 
     def break_agent(self, node: str, how: AgentFault) -> None:
         """Make the current and every later agent pod on this node fail in this way."""

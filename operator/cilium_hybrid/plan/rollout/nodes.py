@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cilium_hybrid.plan.observation import AgentPod, HybridNode, Observation
+from cilium_hybrid.plan.observation import AgentPod, HybridNode, Observation, UnplacedAgent
 from cilium_hybrid.plan.record import RestartedNode
 from cilium_hybrid.plan.rollout.plan import RolloutInput
 from cilium_hybrid.rules.text import list_names
@@ -87,9 +87,17 @@ def members_of(rollout: RolloutInput) -> Members:
             outdated=agent is not None and agent.config_digest != rollout.digest,
             unready_for=rollout.unready_for.get(name, 0.0) if unready else None,
             own=name == rollout.own_node,
-            suspect=rollout.rebuilt and pod is not None and pod.config_digest == rollout.digest,
+            suspect=rollout.rebuilt and _may_have_been_restarted(rollout, node, pod),
         )
     return members
+
+
+def _may_have_been_restarted(rollout: RolloutInput, node: HybridNode, pod: AgentPod | UnplacedAgent | None) -> bool:
+    """Whether the rollout may have restarted the agent, as far as the pod shows that is or is not there."""
+    if pod is not None and pod.config_digest != rollout.digest:
+        return False
+    # The new agent may be why the node does not report. On the way back that is no reason to wait.
+    return rollout.judged if node.ready == "Unknown" else pod is not None
 
 
 def old_pod_stands(member: Member, restarted: RestartedNode) -> bool:

@@ -371,6 +371,62 @@ def test_22_a_lost_record_in_mid_rollout_restarts_one_node_at_a_time() -> None:
     assert (first.step, site.restarted) == (RolloutStep.RESTART, ["d"])
 
 
+def _a_canary_is_away_and_the_record_lost(*, restarted: bool) -> Site:
+    """The record is lost before the canary is Unknown, as a node whose kernel panics is only after 40 seconds."""
+    site = a_site("abc")
+    if restarted:
+        site.tick()
+    site.record, site.rebuilt, site.restarted = None, True, []
+    site.disconnect("a")
+    return site
+
+
+def test_22_a_canary_that_is_away_after_a_lost_record_uses_the_budget_until_it_is_back() -> None:
+    site = _a_canary_is_away_and_the_record_lost(restarted=True)
+    site.run(700)
+    stalled = site.tick(10)
+    away = list(site.restarted)
+    site.reconnect("a")
+    site.agent("a", **READY)
+    site.run(100)
+
+    assert (away, stalled.step) == ([], RolloutStep.STALLED)
+    assert "waiting for a (node does not report to the API server)" in stalled.message
+    assert site.restarted == ["b", "c"]
+
+
+def test_22_a_canary_that_is_away_after_a_lost_record_may_be_deleted() -> None:
+    site = _a_canary_is_away_and_the_record_lost(restarted=True)
+    site.run(100)
+    site.delete("a")
+    site.run(100)
+
+    assert site.restarted == ["b", "c"]
+
+
+def test_22_the_agent_of_a_canary_that_is_away_may_still_be_terminating_when_the_record_is_lost() -> None:
+    site = _a_canary_is_away_and_the_record_lost(restarted=False)
+    site.terminating["a"] = frozenset({site.agents.pop("a").uid})
+    site.run(100)
+
+    assert site.restarted == []
+
+
+def test_22_a_node_that_no_rollout_has_restarted_may_be_away_after_a_lost_record() -> None:
+    site = _a_canary_is_away_and_the_record_lost(restarted=False)
+    site.run(100)
+
+    assert site.restarted == ["b", "c"]
+
+
+def test_22_on_the_way_back_a_node_that_is_away_after_a_lost_record_delays_nobody() -> None:
+    site = _a_canary_is_away_and_the_record_lost(restarted=True)
+    site.judged, site.rolling_back = False, True
+    site.run(100)
+
+    assert site.restarted == ["b", "c"]
+
+
 def test_22_a_crash_between_record_and_deletion_restarts_the_node_that_was_recorded() -> None:
     site = a_site("bcd")
     plan = site.plan()
