@@ -68,6 +68,8 @@ class Machines(Agents):
         """Restore the uplink; an agent that cut it will do so again."""
         if not node.linked:
             node.linked = True
+            if node.cut_by and node.ready != "Unknown":
+                node.healed_unseen_at = self._timeline.now
             self._found(node)
             if node.cut_by and any(pod.uid == node.cut_by for pod in node.pods):
                 self._timeline.after(8, self.disconnect, node, node.cut_by)

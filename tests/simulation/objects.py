@@ -160,6 +160,8 @@ class Node:
     sandbox_failures: int = 0
     cut_by: str = ""
     """UID of the pod whose agent cut the uplink, empty if none did."""
+    healed_unseen_at: float | None = None
+    """When the uplink was restored although the API server had not noticed that it was cut."""
 
     @property
     def reachable(self) -> bool:

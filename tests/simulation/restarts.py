@@ -148,10 +148,18 @@ def a_bad_release_stops_at_its_canaries(world: "World", write: Write) -> Iterato
     if template is None or not (never_settles(template.badness, soak) or _cuts_uplink(template.badness, soak)):
         return
     canaries = ledger.healthy_restarts.get(ledger.attempt, ())
+    if any(_was_healed_unseen(world, name) for name in canaries):
+        return
     restarted = [*(name for name in canaries if not _is_in_an_outage(world, name, write.pod.node)), write.pod.node]
     allowed = ledger.limits.canary + ledger.replaced_canaries
     if len(set(restarted)) > allowed:
         yield f"{template.badness}: restarted {', '.join(restarted)}; {allowed} canaries are allowed"
+
+
+def _was_healed_unseen(world: "World", name: str) -> bool:
+    """Whether a person restored the uplink of a restarted node before the API server knew that its agent had cut it."""
+    node, restart = world.machines.nodes.get(name), world.ledger.restarts.get(name)
+    return node is not None and restart is not None and (node.healed_unseen_at or 0.0) > restart.at
 
 
 def _is_in_an_outage(world: "World", name: str, restarted_now: str) -> bool:

@@ -111,13 +111,15 @@ class MarkRevision:
     """Label a revision of the operator's as verified or rejected, and write the record, which says the same.
 
     The payload of a verified revision is kept in Secret cilium-hybrid-verified. `nodes` are those with the evidence
-    against a rejected revision: they and their agent pods are read afresh first, since a watch may lag.
+    against a rejected revision: they and their agent pods are read afresh first, since a watch may lag. `canaries` are
+    those of a verified one that must still report, as in `RestartAgents`.
     """
 
     revision: int
     mark: Literal["verified", "rejected"]
     record: Record
     nodes: tuple[str, ...] = ()
+    canaries: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

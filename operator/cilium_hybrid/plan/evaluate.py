@@ -218,6 +218,9 @@ def _may_start(evaluation: Evaluation) -> bool:
 def _with_recorded_rollout(evaluation: Evaluation) -> Evaluation:
     """Remember of the rollout what the record of the action says; an action that has to wait records nothing."""
     match evaluation.decision.action:
+        case MarkRevision(canaries=canaries) if canaries:
+            # It may have to wait for them, and the rollout continues until then.
+            return evaluation
         case WriteRecord(record=record) | MarkRevision(record=record) | Rollback(record=record):
             return replace(evaluation, rollout=_recorded(evaluation.rollout, record.rollout))
         case Apply(record=record) | RestartAgents(record=record) | Unlock(record=record) if record is not None:

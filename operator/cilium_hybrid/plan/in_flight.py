@@ -3,6 +3,7 @@
 An interrupted Helm is unlocked, restarted agents are judged, repaired or taken back, and the record is kept up to date.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -168,9 +169,13 @@ def _verify(evaluation: Evaluation, newest: Revision) -> Decision | None:
         verified_version=newest.chart_version,
         rejected=rejected,
         rebuilt=False,
+        rollout=None,
     )
     message = f"revision {newest.number} (Cilium {newest.chart_version}) runs on every connected node; recording it"
-    return Decision(MarkRevision(newest.number, "verified", updated), _reason(evaluation, newest), message)
+    # Nodes that are away and return later are not judged, so what is verified must not rest on a lost canary.
+    canaries = _settled_canaries(evaluation.rollout.record)
+    action = MarkRevision(newest.number, "verified", updated, canaries=canaries)
+    return Decision(action, _reason(evaluation, newest), _once_reported(message, canaries))
 
 
 def _restart(evaluation: Evaluation, newest: Revision) -> Decision | None:
@@ -178,11 +183,15 @@ def _restart(evaluation: Evaluation, newest: Revision) -> Decision | None:
     if plan.step is not RolloutStep.RESTART:
         return None
     canaries = _settled_canaries(plan.record)
-    message = _message(evaluation, newest)
-    if canaries:
-        message = f"{message} once every canary has renewed its Lease ({list_names([name for name, _ in canaries])})"
+    message = _once_reported(_message(evaluation, newest), canaries)
     action = RestartAgents(plan.pods, _present(evaluation), plan.first, canaries)
     return Decision(action, _reason(evaluation, newest), message)
+
+
+def _once_reported(message: str, canaries: Sequence[tuple[str, str]]) -> str:
+    if not canaries:
+        return message
+    return f"{message} once every canary has renewed its Lease ({list_names([name for name, _ in canaries])})"
 
 
 def _settled_canaries(rollout: RolloutRecord | None) -> tuple[tuple[str, str], ...]:

@@ -85,6 +85,8 @@ class RolloutRecord:
     `max_unavailable` is the budget in nodes. `idle_for`: since the last progress. `steady_for`: since when at least
     one node has run this configuration and no restarted node was unsettled; None while that is not so. `updated`
     and `outdated` are the highest and the lowest count of such nodes so far, from which progress is seen.
+    `suspects_ready_for`: after the record was lost, since when every node that may have been restarted has been Ready,
+    until that is long enough; None without such a node, or while one is not Ready.
     """
 
     config_digest: str
@@ -100,6 +102,7 @@ class RolloutRecord:
     cilium_operator: UpdatedOperator = UpdatedOperator()
     idle_for: float = 0.0
     steady_for: float | None = None
+    suspects_ready_for: float | None = None
     updated: int = 0
     outdated: int = 0
 

@@ -143,7 +143,9 @@ def _without_times(rollout: RolloutRecord) -> RolloutRecord:
         for name, node in rollout.nodes.items()
     }
     operator = replace(rollout.cilium_operator, exits=0, ignored_exits=0, image_failing_for=None)
-    still = replace(rollout, nodes=nodes, cilium_operator=operator, idle_for=0.0, steady_for=None)
+    still = replace(
+        rollout, nodes=nodes, cilium_operator=operator, idle_for=0.0, steady_for=None, suspects_ready_for=None
+    )
     return persisted(still)
 
 

@@ -163,7 +163,8 @@ class Executor:
 
     async def _change_release(self, action: MarkRevision | Uninstall | Unlock) -> None:
         match action:
-            case MarkRevision(revision=revision, mark=mark, record=record, nodes=nodes):
+            case MarkRevision(revision=revision, mark=mark, record=record, nodes=nodes, canaries=canaries):
+                await self._require_reports(canaries)
                 if nodes:
                     # A watch that lags could hide that the node rebooted, or that its agent is Ready by now.
                     await self._cluster.require_fresh(nodes)
@@ -180,14 +181,17 @@ class Executor:
                 assert_never(unknown)
 
     async def _restart_agents(self, action: RestartAgents) -> None:
-        if action.canaries and not await self._cluster.have_reported(action.canaries):
-            raise InProgressError
+        await self._require_reports(action.canaries)
         if action.first and (rejected := await self._cluster.dry_run_agent_pod()):
             message = f"the API server would reject a new agent pod: {first_and_count(rejected)}"
             raise PolicyRejectedError(f"{message}; no agent was restarted; fix the quota or the admission policy")
         if action.record is not None:
             await self._cluster.write_record(action.record)
         await self._cluster.delete_agent_pods(action.pods)
+
+    async def _require_reports(self, canaries: Sequence[tuple[str, str]]) -> None:
+        if canaries and not await self._cluster.have_reported(canaries):
+            raise InProgressError
 
     async def _apply(self, action: Apply) -> Failure | None:
         desired = action.desired_release

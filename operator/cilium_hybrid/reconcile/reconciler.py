@@ -16,6 +16,7 @@ from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import (
     Apply,
     EndPreflight,
+    MarkRevision,
     Nothing,
     RemoveFinalizer,
     RestartAgents,
@@ -203,6 +204,9 @@ class Reconciler:
         result = await self._executor.execute(action, resource, attempts)
         if isinstance(action, RestartAgents) and result is not None:
             self._memory.forget_choice(action, self._cluster.observe().record)
+        if isinstance(action, MarkRevision) and result is None:
+            # The rollout has ended, which was not certain while canaries still had to report.
+            self._memory.rollout = action.record.rollout
         if isinstance(result, InProgress):
             return self._clock.now() + IN_PROGRESS_INTERVAL
         self._memory.keep_failure(evaluation.failure_key, result)

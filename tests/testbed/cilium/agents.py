@@ -1,4 +1,4 @@
-"""The Cilium agents: request a pod CIDR block, become ready and install the CNI, or fail with an injected fault."""
+"""The Cilium agents: install the CNI, request a pod CIDR block and become ready, or fail with an injected fault."""
 
 from testbed.cilium import crds, status
 from testbed.cilium.cluster_state import NODES, PODS, ClusterState, pod_cidrs
@@ -6,6 +6,9 @@ from testbed.cilium.container_starts import ContainerStarts
 from testbed.cilium.kube import MERGE_PATCH, KubeClient, Object, Queue
 from testbed.cilium.status import State
 from testbed.nodes import CNI, CNI_INSTALLED, is_ready
+
+_FINDS_CRDS = (None, State.NEVER_READY)
+"""The faults with which an agent still runs as far as to the CRDs."""
 
 
 class Agents:
@@ -27,20 +30,25 @@ class Agents:
         ):
             return
         state = status.fault(node, pod)
+        if state in _FINDS_CRDS:
+            await self._install_cni(node)
         if state is None:
             # A ready agent stays ready without its CiliumNode, and creates it again.
             has_block = await self._has_block(node)
-            state = State.READY if has_block or is_ready(pod) else State.STARTING
+            ready = is_ready(pod) or (has_block and self._starts.probed(pod, f"node/{name}"))
+            state = State.READY if ready else State.STARTING
         restarts = self._starts.restarts(pod, f"node/{name}") if state is State.CRASH else status.restarts(pod)
         expected = status.status(pod, node, state, restarts)
         if not status.contains(pod["status"], expected):
             path = f"{PODS}/{pod['metadata']['name']}/status"
             response = await self._client.request("PATCH", path, {"status": expected}, kind=MERGE_PATCH)
             self._cluster.agents.put_response(response)
-        if state is State.READY and node["metadata"].get("annotations", {}).get(CNI) != CNI_INSTALLED:
-            # The agent writes the CNI configuration; the kubelet then reports the node as Ready.
+
+    async def _install_cni(self, node: Object) -> None:
+        """Write the CNI configuration once the CRDs are served; the kubelet then reports the node as Ready."""
+        if self._cluster.crds_served.is_set() and node["metadata"].get("annotations", {}).get(CNI) != CNI_INSTALLED:
             patch = {"metadata": {"annotations": {CNI: CNI_INSTALLED}}}
-            await self._client.request("PATCH", f"{NODES}/{name}", patch, kind=MERGE_PATCH)
+            await self._client.request("PATCH", f"{NODES}/{node['metadata']['name']}", patch, kind=MERGE_PATCH)
 
     async def _has_block(self, node: Object) -> bool:
         """Whether the node has a block; an agent requests it by creating its CiliumNode."""

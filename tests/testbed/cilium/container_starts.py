@@ -6,6 +6,7 @@ from testbed.cilium import status
 from testbed.cilium.kube import Object, Queue
 
 START_TAKES = 0.5
+PROBED_AFTER = 1.0
 CRASH_BACKOFF = (1.0, 2.0, 4.0, 8.0)
 
 
@@ -19,8 +20,15 @@ class ContainerStarts:
 
     def started(self, pod: Object, key: str) -> bool:
         """Whether the containers have started; if not, requeue the key for that time."""
+        return self._is_over(pod, key, START_TAKES)
+
+    def probed(self, pod: Object, key: str) -> bool:
+        """Whether the containers' startup probes have run, before which no pod is ready; if not, requeue the key."""
+        return self._is_over(pod, key, PROBED_AFTER)
+
+    def _is_over(self, pod: Object, key: str, seconds: float) -> bool:
         now = asyncio.get_running_loop().time()
-        remaining = self._first_seen.setdefault(pod["metadata"]["uid"], now) + START_TAKES - now
+        remaining = self._first_seen.setdefault(pod["metadata"]["uid"], now) + seconds - now
         if remaining > 0:
             self._queue.add_after(key, remaining)
         return remaining <= 0

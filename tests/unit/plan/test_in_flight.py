@@ -155,6 +155,18 @@ def test_a_verified_revision_is_marked_once(record: Any, marked: bool) -> None:
         assert (after.verified, after.verified_version, after.rebuilt) == (2, VERSION, False)
 
 
+def test_a_revision_is_verified_once_canaries_that_settled_a_moment_ago_have_reported() -> None:
+    canary = replace(STATE.nodes["mi-1"], canary=True, new_pod_uid="new")
+    settled = replace(STATE, nodes={}, watched={"mi-1": canary})
+    decision = decide_in_flight(facing(RolloutPlan(RolloutStep.DONE, record=settled, verified=True)))
+
+    assert decision is not None
+    assert isinstance(decision.action, MarkRevision)
+    assert decision.action.canaries == (("mi-1", "new"),)
+    assert decision.action.record.rollout is None
+    assert decision.message.endswith("recording it once every canary has renewed its Lease (mi-1)")
+
+
 @pytest.mark.parametrize(
     ("digest", "kept"), [(REVISIONS[1].spec_digest, True), ("sha256:x", False)], ids=["still asked for", "not any more"]
 )

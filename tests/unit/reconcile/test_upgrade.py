@@ -89,6 +89,24 @@ def test_a_minor_upgrade_runs_step_by_step() -> None:
     ]
 
 
+def test_a_revision_is_verified_once_its_last_canaries_have_reported() -> None:
+    world = a_world_with_steps()
+    upgrade(world, PATCH, upgrade={"rollout": {"canary": 2, "maxUnavailable": 2, "soak": "5s"}})
+    world.cluster.silent = {OTHER_NODE}
+    reconcile_until(world, lambda: len(world.cluster.deleted_pods) == 2)
+    started = world.clock.now()
+    reconcile_until(world, lambda: (world.clock.now() - started).total_seconds() >= 30)
+    silent = world.cluster.records[-1].verified
+    world.cluster.silent = set()
+    run_upgrade(world)
+
+    assert (silent, world.cluster.records[-1].verified) == (1, 2)
+    assert (world.clock.now() - started).total_seconds() < 60
+    assert world.cluster.records[-1].rollout is None
+    assert world.status.rollout is None
+    assert world.ready.reason is Reason.IN_SYNC
+
+
 def test_nothing_changes_after_the_upgrade() -> None:
     world = a_world_with_steps()
     upgrade(world, NEXT)

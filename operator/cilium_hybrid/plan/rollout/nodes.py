@@ -96,8 +96,8 @@ def _may_have_been_restarted(rollout: RolloutInput, node: HybridNode, pod: Agent
     """Whether the rollout may have restarted the agent, as far as the pod shows that is or is not there."""
     if pod is not None and pod.config_digest != rollout.digest:
         return False
-    # The new agent may be why the node does not report. On the way back that is no reason to wait.
-    return rollout.judged if node.ready == "Unknown" else pod is not None
+    # The restart may be why there is no agent, or why the node does not report; on the way back they delay nobody.
+    return rollout.judged if pod is None or node.ready == "Unknown" else True
 
 
 def old_pod_stands(member: Member, restarted: RestartedNode) -> bool:

@@ -39,10 +39,20 @@ def advance(rollout: RolloutInput, digest: str, members: Members) -> tuple[Rollo
         casualties=tuple(sorted({*_still_lost(before, members), *_lost_to_another(before, members)})),
         replaced=(*before.replaced, *_lost_canaries(before, members)),
         cilium_operator=_update_of_operator(before.cilium_operator, rollout),
+        suspects_ready_for=_suspects_ready_for(rollout, before, members),
         updated=updated,
         outdated=outdated,
     )
-    return replace(record, idle_for=0.0 if progressed else _idle_for(record, rollout.elapsed)), progressed
+    return replace(record, idle_for=0.0 if progressed else _idle_for(rollout, record)), progressed
+
+
+def must_wait_for_suspects(rollout: RolloutInput, record: RolloutRecord) -> bool:
+    """Whether the nodes that may have been restarted before the record was lost have not been Ready for long enough.
+
+    They may be canaries, and one whose agent is Ready now may fail before its soak time ends. Those that are not Ready
+    use the budget.
+    """
+    return record.suspects_ready_for is not None and record.suspects_ready_for < _suspects_soak(rollout)
 
 
 def settle(rollout: RolloutInput, record: RolloutRecord) -> RolloutRecord:
@@ -215,10 +225,25 @@ def _lost_canaries(before: RolloutRecord, members: Members) -> Iterator[str]:
             yield node.group
 
 
-def _idle_for(record: RolloutRecord, elapsed: float) -> float:
+def _suspects_ready_for(rollout: RolloutInput, before: RolloutRecord, members: Members) -> float | None:
+    if not (rollout.rebuilt and rollout.judged):
+        return None
+    if before.suspects_ready_for is not None and not must_wait_for_suspects(rollout, before):
+        # From now on it is known what was restarted.
+        return before.suspects_ready_for
+    suspects = [member for member in members.values() if member.suspect]
+    ready = bool(suspects) and all(member.ready for member in suspects)
+    return since(ready, before.suspects_ready_for, rollout.elapsed)
+
+
+def _suspects_soak(rollout: RolloutInput) -> float:
+    return max(duration(rollout.settings.soak).total_seconds(), NOTICED_AFTER)
+
+
+def _idle_for(rollout: RolloutInput, record: RolloutRecord) -> float:
     """A soak time may be longer than the deadline, and is not a lack of progress."""
     soaking = any(node.ready_for is not None for node in record.nodes.values())
-    return record.idle_for if soaking else record.idle_for + elapsed
+    return record.idle_for if soaking or must_wait_for_suspects(rollout, record) else record.idle_for + rollout.elapsed
 
 
 def _update_of_operator(before: UpdatedOperator, rollout: RolloutInput) -> UpdatedOperator:

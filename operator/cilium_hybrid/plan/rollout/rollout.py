@@ -29,7 +29,7 @@ from cilium_hybrid.plan.rollout.nodes import (
 from cilium_hybrid.plan.rollout.operator_deployment import waiting_for_operator
 from cilium_hybrid.plan.rollout.pauses import Pauses, pauses_of
 from cilium_hybrid.plan.rollout.plan import NO_ROLLOUT, RolloutInput, RolloutPlan, RolloutStep
-from cilium_hybrid.plan.rollout.progress import advance, settle
+from cilium_hybrid.plan.rollout.progress import advance, must_wait_for_suspects, settle
 from cilium_hybrid.plan.rollout.report import counted, findings_of, names_of, status_of
 from cilium_hybrid.plan.rollout.timers import restarted_node
 from cilium_hybrid.plan.rollout.verification import Remaining, advance_verification, remaining_of
@@ -87,7 +87,9 @@ def plan_rollout(rollout: RolloutInput) -> RolloutPlan:
     findings = findings_of(rollout, record, members, deadline)
     over = plan.step is RolloutStep.DONE and not rollout.judged and not record.nodes
     if over or (verified and plan.step in {RolloutStep.DONE, RolloutStep.WAIT}):
-        return RolloutPlan(RolloutStep.DONE, findings=findings, verified=verified)
+        # What was watched last must be known to report before the revision is marked as verified.
+        kept = record if verified and record.watched else None
+        return RolloutPlan(RolloutStep.DONE, record=kept, findings=findings, verified=verified)
     return replace(plan, findings=findings, verified=verified, recheck_in=_recheck_in(rollout, record))
 
 
@@ -163,7 +165,7 @@ def _choose(state: _State, pauses: Pauses) -> Choice:
     may_restart_ill = not is_restart_in_flight(members, record, state.deadline)
     if record.casualties:
         return Choice(record, _casualty(state, budget, pauses.away, may_restart_ill=may_restart_ill))
-    if not rollout.may_start:
+    if not rollout.may_start or must_wait_for_suspects(rollout, record):
         return Choice(record)
     standing = [members[name] for name, node in record.nodes.items() if old_pod_stands(members[name], node)]
     if standing:
@@ -285,6 +287,8 @@ def _awaited(state: _State, record: RolloutRecord) -> str | None:
     if not _restarts_agents(state.rollout):
         names = names_of(state.remaining.members, canaries=False)
         return f"waiting for the DaemonSet controller to restart {names}"
+    if must_wait_for_suspects(state.rollout, record):
+        return "soaking every updated node again, because the record of this rollout was lost"
     return f"waiting to restart {names_of(state.remaining.members or soaking, canaries=False)}"
 
 

@@ -365,10 +365,59 @@ def test_22_a_lost_record_in_mid_rollout_restarts_one_node_at_a_time() -> None:
     waiting = site.tick(10)
     for name in "abc":
         site.agent(name, **READY)
-    first = site.tick(10)
+    site.run(70)
 
     assert waiting.step is RolloutStep.WAIT
-    assert (first.step, site.restarted) == (RolloutStep.RESTART, ["d"])
+    assert site.restarted == ["d"]
+
+
+def test_22_updated_nodes_soak_again_after_a_lost_record_since_they_may_be_canaries() -> None:
+    site = a_site("abc", rules=settings(soak="3m"))
+    site.tick()
+    site.record, site.rebuilt, site.restarted = None, True, []
+    site.run(170)
+    soaking = site.tick(5)
+    site.disconnect("a")
+    site.run(100)
+    site.reconnect("a")
+    site.agent("a", **READY)
+    site.run(170)
+    before = list(site.restarted)
+    site.run(20)
+
+    assert "soaking every updated node again, because the record of this rollout was lost" in soaking.message
+    assert (before, site.restarted) == ([], ["b"])
+
+
+def test_22_updated_nodes_soak_again_for_as_long_as_a_lost_node_may_seem_ready() -> None:
+    site = a_site("abc", rules=settings(soak="0s"))
+    site.tick()
+    site.record, site.rebuilt, site.restarted = None, True, []
+    site.run(50)
+    before = list(site.restarted)
+    site.run(30)
+
+    assert before == []
+    assert site.restarted[0] == "b"
+
+
+def test_22_a_soak_time_after_a_lost_record_is_not_a_lack_of_progress() -> None:
+    site = a_site("abc", rules=settings(soak="30m", progressDeadline="10m"))
+    site.tick()
+    site.record, site.rebuilt = None, True
+    site.run(1200)
+
+    assert site.last is not None
+    assert site.last.step is RolloutStep.WAIT
+
+
+def test_22_updated_nodes_soak_once_after_a_lost_record() -> None:
+    site = a_site("abcdef", rules=settings(soak="1m"))
+    site.tick()
+    site.record, site.rebuilt, site.restarted = None, True, []
+    site.run(190)
+
+    assert site.restarted == ["b", "c", "d", "e", "f"]
 
 
 def _a_canary_is_away_and_the_record_lost(*, restarted: bool) -> Site:
@@ -410,6 +459,19 @@ def test_22_the_agent_of_a_canary_that_is_away_may_still_be_terminating_when_the
     site.run(100)
 
     assert site.restarted == []
+
+
+def test_22_a_canary_without_an_agent_uses_the_budget_after_a_lost_record_however_long_it_had_none() -> None:
+    site = _a_canary_is_away_and_the_record_lost(restarted=False)
+    site.reconnect("a")
+    del site.agents["a"]
+    site.unready_for = {"a": 3600.0}
+    site.run(100)
+    without = list(site.restarted)
+    site.create("a", **READY)
+    site.run(100)
+
+    assert (without, site.restarted) == ([], ["b", "c"])
 
 
 def test_22_a_node_that_no_rollout_has_restarted_may_be_away_after_a_lost_record() -> None:

@@ -34,7 +34,9 @@ def test_a_configuration_is_verified_when_the_last_restarted_node_has_settled() 
 
     assert (last.step, last.verified, last.record is None) == (RolloutStep.DONE, False, False)
     assert (soaking.step, soaking.verified) == (RolloutStep.DONE, False)
-    assert (end.step, end.verified, end.record) == (RolloutStep.DONE, True, None)
+    assert (end.step, end.verified) == (RolloutStep.DONE, True)
+    assert end.record is not None, "they must still be seen to report"
+    assert (end.record.nodes, set(end.record.watched)) == ({}, {"b", "c"})
 
 
 def test_evidence_still_counts_during_the_soak_time_of_the_last_node() -> None:
