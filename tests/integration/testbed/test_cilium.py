@@ -42,9 +42,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster.start(tmp_path_factory.mktemp("cluster"), hybrid=2, cloud=1) as cluster:
         cluster.apply(CILIUM)
         wait_until(
-            lambda: cluster.ready_nodes() == 3,
+            lambda: cluster.ready_nodes() == 3 and agent_ready(cluster, FIRST) and agent_ready(cluster, SECOND),
             timeout=30,
-            what="every node is ready",
+            what="every node and agent is ready",
             needs=list(cluster.processes.values()),
         )
         yield cluster
@@ -205,7 +205,8 @@ def test_a_cilium_operator_uses_an_appended_cidr_after_its_restart(cluster: Clus
     cluster.add_node(THIRD)
     wait_until(lambda: THIRD in blocks(cluster) and error(cluster, THIRD), timeout=15, what="an error")
     assert error(cluster, THIRD) == "allocator full"
-    assert not is_ready(cluster.get("node", THIRD))
+    assert is_ready(cluster.get("node", THIRD)), "the CNI configuration is installed before the node has a block"
+    assert not agent_ready(cluster, THIRD)
 
     patch = {"data": {"cluster-pool-ipv4-cidr": "10.100.0.0/25 10.101.0.0/25"}}
     cluster.kubectl("patch", "configmap", "cilium-config", "-n", "kube-system", "--type=merge", "-p", json.dumps(patch))
@@ -213,7 +214,7 @@ def test_a_cilium_operator_uses_an_appended_cidr_after_its_restart(cluster: Clus
     wait_until(lambda: THIRD in blocks(cluster) and error(cluster, THIRD), timeout=15, what="the same error again")
 
     cluster.kubectl("rollout", "restart", "deployment/cilium-operator", "-n", "kube-system")
-    wait_until(lambda: cluster.ready_nodes() == 4, timeout=20, what="the third node is ready")
+    wait_until(lambda: agent_ready(cluster, THIRD), timeout=20, what="the third agent is ready")
     assert blocks(cluster) == before | {THIRD: ["10.101.0.0/26"]}
     assert error(cluster, THIRD) is None
 
