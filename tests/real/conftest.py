@@ -21,6 +21,7 @@ def real_nodes_can_run() -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[RealSite]:
-    """A site for the minor versions in `MINORS` of the test module."""
-    with start_real_site(tmp_path_factory.mktemp("real"), request.module.MINORS) as started:
+    """A site for the minor versions in `MINORS` of the test module, beside as many simulated nodes as `SIMULATED`."""
+    simulated = getattr(request.module, "SIMULATED", 0)
+    with start_real_site(tmp_path_factory.mktemp("real"), request.module.MINORS, hybrid=simulated) as started:
         yield started

@@ -21,6 +21,7 @@ from testbed.site.real_nodes import RealNodes, real_node
 START_LIMIT = 60.0
 MAX_NESTING = 50_000
 TOKEN_DURATION = "24h"
+PODS = "/api/v1/namespaces/kube-system/pods"
 DAEMON_SETS = "/apis/apps/v1/namespaces/kube-system/daemonsets"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 AgentFault = Literal["crash", "never-ready", "pull"]
@@ -58,15 +59,16 @@ class Cluster:
         """Start a cluster and wait until it works; a detached one outlives this process.
 
         `cilium` starts the stand-in for Cilium, `eks` creates the DaemonSets of EKS, which take minutes on thousands
-        of nodes. With `real` nodes, which need root, Cilium itself runs instead, in the given minor versions.
+        of nodes. With `real` nodes, which need root and come first, Cilium itself runs on them, in the given minor
+        versions, and the stand-in only on the simulated ones.
         """
         folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         stores, port = control_plane.start_stores(folder, Pki(folder / "pki"), detached=detached)
         cluster = cls(folder, port, stores)
         try:
-            cluster._start_controllers(cilium=cilium and not real, detached=detached)
-            cluster._add_nodes(hybrid, cloud)
+            cluster._start_controllers(cilium=cilium, beside_cilium=bool(real), detached=detached)
+            cluster._add_nodes(range(real + 1, real + hybrid + 1), cloud, operator_free=bool(real))
             if real:
                 cluster._add_real_nodes(real, minors, detached=detached)
             if eks:
@@ -252,23 +254,24 @@ class Cluster:
             needs=[server],
         )
 
-    def _start_controllers(self, *, cilium: bool, detached: bool) -> None:
+    def _start_controllers(self, *, cilium: bool, beside_cilium: bool, detached: bool) -> None:
         """Start everything except etcd and the API server."""
         for client in USERS:
             path = self.kubeconfig if client == "admin" else self.folder / f"kubeconfig-{client}"
             self._pki.write_kubeconfig(path, server=self.server, token=self._pki.token(client))
         processes = control_plane.controllers(self.folder, self._pki, detached=detached)
         if cilium:
-            processes.append(control_plane.cilium(self.folder, detached=detached))
+            processes.append(control_plane.cilium(self.folder, beside_cilium=beside_cilium, detached=detached))
         self.processes |= {process.name: process.start() for process in processes}
         if detached:
             record(self.folder, list(self.processes.values()))
 
-    def _add_nodes(self, hybrid: int, cloud: int) -> None:
-        """Register the nodes, and wait until kwok renews their leases and ServiceAccounts exist."""
-        initial = [
-            nodes.node(nodes.hybrid_name(n), hybrid=True, address=nodes.hybrid_address(n)) for n in range(1, hybrid + 1)
-        ]
+    def _add_nodes(self, hybrid: Sequence[int], cloud: int, *, operator_free: bool) -> None:
+        """Register the nodes, and wait until kwok renews their leases and ServiceAccounts exist.
+
+        `operator_free`: no hybrid node of them may run Cilium's operator, which is a real process.
+        """
+        initial = [nodes.node(nodes.hybrid_name(n), hybrid=True, address=nodes.hybrid_address(n)) for n in hybrid]
         initial += [
             nodes.node(nodes.cloud_name(n), hybrid=False, address=nodes.cloud_address(n)) for n in range(1, cloud + 1)
         ]
@@ -282,6 +285,8 @@ class Cluster:
             "every node has a lease",
             len(initial),
         )
+        for number in hybrid if operator_free else ():
+            self._api.request("POST", PODS, nodes.pod_that_repels_cilium_operator(nodes.hybrid_name(number)))
 
     def _add_real_nodes(self, count: int, minors: Sequence[str], *, detached: bool) -> None:
         """Boot machines and register their nodes."""

@@ -102,9 +102,10 @@ def controllers(folder: Path, pki: Pki, *, detached: bool) -> list[Process]:
     ]
 
 
-def cilium(folder: Path, *, detached: bool) -> Process:
+def cilium(folder: Path, *, beside_cilium: bool, detached: bool) -> Process:
     """Return the process of the stand-in for Cilium, not started yet."""
     argv = [sys.executable, "-m", "testbed.cilium", "--kubeconfig", str(folder / "kubeconfig-cilium")]
+    argv += ["--beside-cilium"] if beside_cilium else []
     return Process("cilium", argv, folder, {"PYTHONPATH": str(HERE.parent)}, detached=detached)
 
 

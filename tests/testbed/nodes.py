@@ -72,6 +72,21 @@ def node(
     }
 
 
+def pod_that_repels_cilium_operator(node: str) -> dict[str, Any]:
+    """Return a pod that keeps Cilium's operator off a node: its replicas never share a node with such a label."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"no-operator-{node}", "labels": {"io.cilium/app": "operator"}},
+        "spec": {
+            "nodeName": node,
+            "hostNetwork": True,
+            "tolerations": [{"operator": "Exists"}],
+            "containers": [{"name": "none", "image": "registry.example/none"}],
+        },
+    }
+
+
 def new_boot_id() -> str:
     """Return the ID of another boot, in the format of Linux."""
     return str(uuid.uuid4())

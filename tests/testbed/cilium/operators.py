@@ -102,16 +102,20 @@ class Operators:
         elif name in self._cluster.cilium_nodes.objects:
             await self._client.request("DELETE", f"{crds.CILIUM_NODES}/{name}")
 
-    async def find_crds(self) -> None:
-        """Find the CRDs that an earlier run of this program has created."""
+    async def find_crds(self, *, wait: bool) -> None:
+        """Find the CRDs that an earlier run of this program has created, or wait until Cilium itself creates them."""
         while True:
             try:
-                if await self._client.request("GET", f"{crds.CILIUM_NODES}?limit=1") is not None:
-                    self._cluster.crds_served.set()
+                served = await self._client.request("GET", f"{crds.CILIUM_NODES}?limit=1") is not None
             except TRANSIENT_ERRORS:
                 await asyncio.sleep(RETRY)
-            else:
+                continue
+            if served:
+                self._cluster.crds_served.set()
+                self._cluster.requeue_all()
+            if served or not wait:
                 return
+            await asyncio.sleep(RETRY)
 
     async def _create_crds(self) -> None:
         for crd in crds.crds():
