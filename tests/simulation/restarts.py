@@ -148,7 +148,7 @@ def a_bad_release_stops_at_its_canaries(world: "World", write: Write) -> Iterato
     if template is None or not (never_settles(template.badness, soak) or _cuts_uplink(template.badness, soak)):
         return
     canaries = ledger.healthy_restarts.get(ledger.attempt, ())
-    if any(_was_healed_unseen(world, name) for name in canaries):
+    if _cuts_uplink(template.badness, soak) and any(_was_healed_unseen(world, name) for name in canaries):
         return
     restarted = [*(name for name in canaries if not _is_in_an_outage(world, name, write.pod.node)), write.pod.node]
     allowed = ledger.limits.canary + ledger.replaced_canaries

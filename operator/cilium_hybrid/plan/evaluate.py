@@ -186,6 +186,7 @@ def _with_rollout(evaluation: Evaluation) -> Evaluation:
             judged=record.verified != newest.number and newest.rolled_back_to is None,
             rolling_back=rolling_back,
             rebuilt=record.rebuilt,
+            lost=record.rebuilt and observation.record is None,
         )
     )
     return replace(evaluation, rollout=plan)
@@ -288,6 +289,9 @@ def _counts_time(evaluation: Evaluation) -> bool:
         return True
     if newest is not None and rejected is not None and rejected.revision == newest.number:
         return False
+    if isinstance(evaluation.decision.action, MarkRevision):
+        # What it waits for is waited for only so long.
+        return True
     return not evaluation.violations or reason is Reason.ROLLING_BACK
 
 

@@ -144,7 +144,7 @@ def _verify_before_minor(evaluation: SpecEvaluation, newest: Revision) -> Decisi
     if evaluation.rollout.step is not RolloutStep.DONE:
         return _wait_for_rollout(evaluation)
     rollout = evaluation.rollout.record
-    settling = rollout is not None and any(node.healthy for node in rollout.nodes.values())
+    settling = rollout is not None and any(node.awaited for node in rollout.nodes.values())
     if settling or (rollout is not None and rollout.steady_for is not None):
         message = f"waiting for Cilium {newest.chart_version} to be verified before Cilium {path.next.chart_version}"
         return Decision(Nothing(), Reason.ROLLING_OUT, message)

@@ -22,8 +22,10 @@ class RestartedNode:
     """A node whose agent a rollout restarts, as it was when its agent was restarted, until the new agent has settled.
 
     `pod_uid` is the UID of the agent pod that the restart ends: while that pod still stands or terminates, the restart
-    has not happened. `healthy`: the node was connected and its agent Ready. `away`: how many nodes of its group were
-    disconnected and outdated. `sandbox_failing`: the network of pods on the node could not be set up even before.
+    has not happened. `healthy`: the node was connected and its agent Ready. `suspect`: the record was lost, and the
+    rollout may have restarted the node before; it is awaited like a healthy one, but is no evidence. `away`: how many
+    nodes of its group were disconnected and outdated. `sandbox_failing`: the network of pods on the node could not be
+    set up even before.
 
     Times are in elapsed seconds. `elapsed`: since the restart was chosen, and from the creation of the new pod on since
     then. `connected_for`: how long the node has been connected since the new pod was created; None while it is not.
@@ -56,6 +58,12 @@ class RestartedNode:
     sandbox_failures: int = 0
     last_sandbox_failures: int = 0
     sandbox_quiet_for: float = 0.0
+    suspect: bool = False
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the rollout must bring the node back."""
+        return self.healthy or self.suspect
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +93,6 @@ class RolloutRecord:
     `max_unavailable` is the budget in nodes. `idle_for`: since the last progress. `steady_for`: since when at least
     one node has run this configuration and no restarted node was unsettled; None while that is not so. `updated`
     and `outdated` are the highest and the lowest count of such nodes so far, from which progress is seen.
-    `suspects_ready_for`: after the record was lost, since when every node that may have been restarted has been Ready,
-    until that is long enough; None without such a node, or while one is not Ready.
     """
 
     config_digest: str
@@ -102,7 +108,6 @@ class RolloutRecord:
     cilium_operator: UpdatedOperator = UpdatedOperator()
     idle_for: float = 0.0
     steady_for: float | None = None
-    suspects_ready_for: float | None = None
     updated: int = 0
     outdated: int = 0
 

@@ -77,11 +77,13 @@ def is_recorded(observation: Observation, record: Record, *, progressing: bool) 
 def retried(record: Record, value: str) -> Record:
     """Return the record after a person asked for a retry: what failed before is no longer held against a revision.
 
-    The restarted nodes stay known, so that the same nodes are tried again and no others.
+    The restarted nodes stay known, so that the same nodes are tried again and no others. Those that may have been
+    restarted before the record was lost are not waited for any more.
     """
     rollout = record.rollout
     if rollout is not None:
-        rollout = replace(without_evidence(rollout), replaced=(), idle_for=0.0)
+        nodes = {name: node for name, node in rollout.nodes.items() if not node.suspect}
+        rollout = replace(without_evidence(replace(rollout, nodes=nodes)), replaced=(), idle_for=0.0)
     return replace(record, handled=value, rejected=None, rollout=rollout)
 
 
@@ -143,9 +145,7 @@ def _without_times(rollout: RolloutRecord) -> RolloutRecord:
         for name, node in rollout.nodes.items()
     }
     operator = replace(rollout.cilium_operator, exits=0, ignored_exits=0, image_failing_for=None)
-    still = replace(
-        rollout, nodes=nodes, cilium_operator=operator, idle_for=0.0, steady_for=None, suspects_ready_for=None
-    )
+    still = replace(rollout, nodes=nodes, cilium_operator=operator, idle_for=0.0, steady_for=None)
     return persisted(still)
 
 

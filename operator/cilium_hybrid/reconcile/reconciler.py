@@ -208,6 +208,7 @@ class Reconciler:
             # The rollout has ended, which was not certain while canaries still had to report.
             self._memory.rollout = action.record.rollout
         if isinstance(result, InProgress):
+            await self._write_status(evaluation)
             return self._clock.now() + IN_PROGRESS_INTERVAL
         self._memory.keep_failure(evaluation.failure_key, result)
         if result is not None:

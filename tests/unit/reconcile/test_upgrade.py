@@ -107,6 +107,20 @@ def test_a_revision_is_verified_once_its_last_canaries_have_reported() -> None:
     assert world.ready.reason is Reason.IN_SYNC
 
 
+def test_a_mistake_in_the_spec_does_not_prolong_the_wait_for_a_canary() -> None:
+    world = a_world_with_steps()
+    upgrade(world, PATCH, upgrade={"rollout": {"canary": 2, "maxUnavailable": 2, "soak": "5s"}})
+    world.cluster.silent = {OTHER_NODE}
+    reconcile_until(world, lambda: len(world.cluster.deleted_pods) == 2)
+    started = world.clock.now()
+    reconcile_until(world, lambda: (world.clock.now() - started).total_seconds() >= 10)
+    upgrade(world, "9.9.9")
+    reconcile_until(world, lambda: world.ready.reason is Reason.VERSION_UNSUPPORTED)
+
+    assert world.cluster.records[-1].verified == 2
+    assert (world.clock.now() - started).total_seconds() <= 62
+
+
 def test_nothing_changes_after_the_upgrade() -> None:
     world = a_world_with_steps()
     upgrade(world, NEXT)

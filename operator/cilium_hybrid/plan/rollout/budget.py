@@ -25,9 +25,9 @@ def allowed_unavailable(record: RolloutRecord, members: Members, settings: Rollo
 def unavailable_members(members: Members, record: RolloutRecord, progress_deadline: float) -> Sequence[Member]:
     """Return the nodes that are unavailable.
 
-    These are the nodes that were or may have been restarted and are not Ready, connected or not, and the other
-    connected nodes whose agent is not Ready and that are not set aside. A node whose restart was chosen is one of them
-    although its old pod still stands and is Ready: the pod may be gone already, unseen.
+    These are the restarted nodes that are not Ready, connected or not, and the other connected nodes whose agent is not
+    Ready and that are not set aside. A node whose restart was chosen is one of them although its old pod still stands
+    and is Ready: the pod may be gone already, unseen.
     """
     lost = set(record.casualties)
     return [
@@ -38,13 +38,13 @@ def unavailable_members(members: Members, record: RolloutRecord, progress_deadli
 
 
 def _is_unavailable(member: Member, restarted: RestartedNode | None, progress_deadline: float, *, lost: bool) -> bool:
-    if not member.connected and (restarted is not None or member.suspect):
-        return True
-    if restarted is not None and old_pod_stands(member, restarted) and (restarted.healthy or member.ready):
-        return True
+    if restarted is not None:
+        chosen = old_pod_stands(member, restarted) and (restarted.healthy or member.ready)
+        if chosen or not member.connected:
+            return True
     if member.unready_for is None:
         return False
     if lost and (restarted is None or restarted.elapsed < progress_deadline):
         # An earlier revision left it not Ready. If its next agent does not get Ready either, the others are repaired.
         return True
-    return member.suspect or not is_set_aside(member, restarted, progress_deadline)
+    return not is_set_aside(member, restarted, progress_deadline)

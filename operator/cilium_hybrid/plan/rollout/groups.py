@@ -55,7 +55,7 @@ def groups_of(members: Members, record: RolloutRecord) -> Groups:
 def is_restart_in_flight(members: Members, record: RolloutRecord, progress_deadline: float) -> bool:
     """Whether a restarted agent is still awaited: until its deadline, but for two minutes at most if it was ill."""
     return any(
-        not members[name].updated and node.elapsed < (progress_deadline if node.healthy else ILL_AFTER)
+        not members[name].updated and node.elapsed < (progress_deadline if node.awaited else ILL_AFTER)
         for name, node in record.nodes.items()
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cilium_hybrid.plan.observation import AgentPod, HybridNode, Observation, UnplacedAgent
+from cilium_hybrid.plan.observation import AgentPod, HybridNode, Observation
 from cilium_hybrid.plan.record import RestartedNode
 from cilium_hybrid.plan.rollout.plan import RolloutInput
 from cilium_hybrid.rules.text import list_names
@@ -20,8 +20,7 @@ class Member:
     """A hybrid node and its agent, which is None while there is no pod, or only a terminating one.
 
     `terminating` are the UIDs of its terminating agent pods. `unready_for`: for how many seconds the agent has not been
-    Ready; None if it is, or if the node is disconnected. `own`: this operator runs on the node. `suspect`: the
-    rollout may have restarted it, which is not known since the record was lost.
+    Ready; None if it is, or if the node is disconnected. `own`: this operator runs on the node.
     """
 
     node: HybridNode
@@ -31,7 +30,6 @@ class Member:
     outdated: bool
     unready_for: float | None
     own: bool
-    suspect: bool = False
 
     @property
     def name(self) -> str:
@@ -76,8 +74,6 @@ def members_of(rollout: RolloutInput) -> Members:
     members = {}
     for name in sorted(observation.nodes):
         node, agent = observation.nodes[name], observation.agents.get(name)
-        # On the way back, a pod that does not fit must not keep the others from returning.
-        pod = agent or (observation.unplaced_pods.get(name) if rollout.judged else None)
         unready = node.ready != "Unknown" and (agent is None or not agent.ready)
         members[name] = Member(
             node=node,
@@ -87,17 +83,8 @@ def members_of(rollout: RolloutInput) -> Members:
             outdated=agent is not None and agent.config_digest != rollout.digest,
             unready_for=rollout.unready_for.get(name, 0.0) if unready else None,
             own=name == rollout.own_node,
-            suspect=rollout.rebuilt and _may_have_been_restarted(rollout, node, pod),
         )
     return members
-
-
-def _may_have_been_restarted(rollout: RolloutInput, node: HybridNode, pod: AgentPod | UnplacedAgent | None) -> bool:
-    """Whether the rollout may have restarted the agent, as far as the pod shows that is or is not there."""
-    if pod is not None and pod.config_digest != rollout.digest:
-        return False
-    # The restart may be why there is no agent, or why the node does not report; on the way back they delay nobody.
-    return rollout.judged if pod is None or node.ready == "Unknown" else True
 
 
 def old_pod_stands(member: Member, restarted: RestartedNode) -> bool:
@@ -114,7 +101,7 @@ def is_set_aside(member: Member, restarted: RestartedNode | None, progress_deadl
     """Whether the rollout neither waits for the node nor counts it: it is ill, but not because of a restart."""
     if member.unready_for is None or member.unready_for < progress_deadline:
         return False
-    return restarted is None or not restarted.healthy
+    return restarted is None or not restarted.awaited
 
 
 def cause_of(member: Member, observation: Observation, longest: int = _MAX_CAUSE) -> str:

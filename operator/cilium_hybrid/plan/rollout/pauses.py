@@ -49,7 +49,8 @@ def pauses_of(
         else:
             return Pauses(_lost_message(member, restarted, observation))
     for member in missing:
-        message = f"no agent pod on {member.name} after its restart: {cause_of(member, observation, _MAX_CAUSE)}"
+        when = "" if record.nodes[member.name].suspect else " after its restart"
+        message = f"no agent pod on {member.name}{when}: {cause_of(member, observation, _MAX_CAUSE)}"
         waits = record.nodes[member.name].elapsed < NO_POD_GRACE
         return Pauses(blocked=message) if waits else Pauses(message)
     return Pauses(away=away)
@@ -68,12 +69,18 @@ def _has_words(member: Member, observation: Observation) -> bool:
 
 def _lost(record: RolloutRecord, members: Members, progress_deadline: float) -> Iterator[tuple[Member, RestartedNode]]:
     for name, restarted in record.nodes.items():
-        if restarted.healthy and not members[name].ready and restarted.elapsed >= progress_deadline:
+        if restarted.awaited and not members[name].ready and restarted.elapsed >= progress_deadline:
             yield members[name], restarted
 
 
 def _lost_message(member: Member, restarted: RestartedNode, observation: Observation) -> str:
     name = member.name
+    if restarted.suspect:
+        return (
+            f"{name} may have been restarted before the record was lost, and is not Ready "
+            f"({cause_of(member, observation, _MAX_CAUSE)}); the rollout resumes when it is Ready or its Node is "
+            "deleted; to continue without it, set annotation ciliumhybrid.io/reconcile"
+        )
     if not member.connected:
         return (
             f"{name} lost contact after its restart; the rollout resumes when the node is back or its Node is deleted"

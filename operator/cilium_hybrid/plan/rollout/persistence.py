@@ -25,7 +25,6 @@ def persisted(record: RolloutRecord) -> RolloutRecord:
         cilium_operator=_operator(record.cilium_operator),
         idle_for=_minutes(record.idle_for),
         steady_for=_optional(record.steady_for),
-        suspects_ready_for=_optional(record.suspects_ready_for),
         updated=0,
         outdated=0,
     )

@@ -11,6 +11,7 @@ from cilium_hybrid.plan.rollout.budget import max_unavailable_nodes
 from cilium_hybrid.plan.rollout.nodes import Members, has_happened
 from cilium_hybrid.plan.rollout.plan import RolloutInput
 from cilium_hybrid.plan.rollout.restarted import follow, ignored_exits, since
+from cilium_hybrid.plan.rollout.suspects import suspects
 from cilium_hybrid.plan.rollout.timers import restarted_node
 
 NOTICED_AFTER: Final = 60.0
@@ -39,20 +40,10 @@ def advance(rollout: RolloutInput, digest: str, members: Members) -> tuple[Rollo
         casualties=tuple(sorted({*_still_lost(before, members), *_lost_to_another(before, members)})),
         replaced=(*before.replaced, *_lost_canaries(before, members)),
         cilium_operator=_update_of_operator(before.cilium_operator, rollout),
-        suspects_ready_for=_suspects_ready_for(rollout, before, members),
         updated=updated,
         outdated=outdated,
     )
-    return replace(record, idle_for=0.0 if progressed else _idle_for(rollout, record)), progressed
-
-
-def must_wait_for_suspects(rollout: RolloutInput, record: RolloutRecord) -> bool:
-    """Whether the nodes that may have been restarted before the record was lost have not been Ready for long enough.
-
-    They may be canaries, and one whose agent is Ready now may fail before its soak time ends. Those that are not Ready
-    use the budget.
-    """
-    return record.suspects_ready_for is not None and record.suspects_ready_for < _suspects_soak(rollout)
+    return replace(record, idle_for=0.0 if progressed else _idle_for(record, rollout.elapsed)), progressed
 
 
 def settle(rollout: RolloutInput, record: RolloutRecord) -> RolloutRecord:
@@ -115,10 +106,11 @@ def _still_watched(before: RolloutRecord, members: Members, elapsed: float) -> I
 
 def _start(rollout: RolloutInput, digest: str, members: Members) -> RolloutRecord:
     connected = sum(member.connected for member in members.values())
+    before = rollout.before
     return RolloutRecord(
         digest,
         max_unavailable=max_unavailable_nodes(rollout.settings, connected),
-        nodes={} if rollout.before is None else dict(_restarting(rollout.before, members)),
+        nodes=suspects(rollout, members) if before is None else dict(_restarting(before, members)),
         casualties=tuple(sorted(_casualties(rollout.before, members))),
         outdated=len(members),
     )
@@ -132,7 +124,7 @@ def _casualties(before: RolloutRecord | None, members: Members) -> Iterator[str]
         name
         for name, node in before.nodes.items()
         if name in members
-        and node.healthy
+        and node.awaited
         and node.node_uid == members[name].node.uid
         # An agent that keeps exiting is Ready for a moment now and then.
         and (not members[name].ready or node.exits > node.ignored_exits)
@@ -147,7 +139,7 @@ def _restarting(before: RolloutRecord, members: Members) -> Iterator[tuple[str, 
     Their next pod may already run this configuration.
     """
     for name, node in before.nodes.items():
-        if node.healthy and name in members and not has_happened(members[name], node):
+        if node.awaited and name in members and not has_happened(members[name], node):
             yield name, node
 
 
@@ -159,7 +151,7 @@ def _lost_to_another(before: RolloutRecord, members: Members) -> Iterator[str]:
     """Yield the restarted nodes whose new pod runs another configuration, since it was created a moment too early."""
     for name, node in before.nodes.items():
         member = members.get(name)
-        if member is None or member.node.uid != node.node_uid or not node.healthy or not has_happened(member, node):
+        if member is None or member.node.uid != node.node_uid or not node.awaited or not has_happened(member, node):
             continue
         if member.outdated and member.connected and not member.ready:
             yield name
@@ -225,25 +217,13 @@ def _lost_canaries(before: RolloutRecord, members: Members) -> Iterator[str]:
             yield node.group
 
 
-def _suspects_ready_for(rollout: RolloutInput, before: RolloutRecord, members: Members) -> float | None:
-    if not (rollout.rebuilt and rollout.judged):
-        return None
-    if before.suspects_ready_for is not None and not must_wait_for_suspects(rollout, before):
-        # From now on it is known what was restarted.
-        return before.suspects_ready_for
-    suspects = [member for member in members.values() if member.suspect]
-    ready = bool(suspects) and all(member.ready for member in suspects)
-    return since(ready, before.suspects_ready_for, rollout.elapsed)
-
-
-def _suspects_soak(rollout: RolloutInput) -> float:
-    return max(duration(rollout.settings.soak).total_seconds(), NOTICED_AFTER)
-
-
-def _idle_for(rollout: RolloutInput, record: RolloutRecord) -> float:
+def _idle_for(record: RolloutRecord, elapsed: float) -> float:
     """A soak time may be longer than the deadline, and is not a lack of progress."""
-    soaking = any(node.ready_for is not None for node in record.nodes.values())
-    return record.idle_for if soaking or must_wait_for_suspects(rollout, record) else record.idle_for + rollout.elapsed
+    soaking = [node.ready_for for node in record.nodes.values() if node.ready_for is not None]
+    if max(soaking, default=0.0) >= NOTICED_AFTER:
+        # It may have been away for long.
+        return 0.0
+    return record.idle_for if soaking else record.idle_for + elapsed
 
 
 def _update_of_operator(before: UpdatedOperator, rollout: RolloutInput) -> UpdatedOperator:

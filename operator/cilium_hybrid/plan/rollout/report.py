@@ -72,4 +72,4 @@ def _findings(
 
 def _unhealthy_before(member: Member, record: RolloutRecord) -> bool:
     restarted = record.nodes.get(member.name)
-    return member.outdated if restarted is None else not restarted.healthy
+    return member.outdated if restarted is None else not restarted.awaited

@@ -22,7 +22,7 @@ def follow(
     if old_pod_stands(member, node):
         # The deletion may have happened and not be visible yet, so its choice is not forgotten at once.
         return node if node.elapsed < FORGET_AFTER else None
-    if not member.connected and not node.healthy:
+    if not member.connected and not node.awaited:
         return None
     if node.pod_uid in member.terminating or member.agent is None:
         return replace(node, connected_for=None, ready_for=None, image_failing_for=None)

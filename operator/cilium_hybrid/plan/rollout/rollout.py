@@ -29,7 +29,7 @@ from cilium_hybrid.plan.rollout.nodes import (
 from cilium_hybrid.plan.rollout.operator_deployment import waiting_for_operator
 from cilium_hybrid.plan.rollout.pauses import Pauses, pauses_of
 from cilium_hybrid.plan.rollout.plan import NO_ROLLOUT, RolloutInput, RolloutPlan, RolloutStep
-from cilium_hybrid.plan.rollout.progress import advance, must_wait_for_suspects, settle
+from cilium_hybrid.plan.rollout.progress import advance, settle
 from cilium_hybrid.plan.rollout.report import counted, findings_of, names_of, status_of
 from cilium_hybrid.plan.rollout.timers import restarted_node
 from cilium_hybrid.plan.rollout.verification import Remaining, advance_verification, remaining_of
@@ -165,11 +165,14 @@ def _choose(state: _State, pauses: Pauses) -> Choice:
     may_restart_ill = not is_restart_in_flight(members, record, state.deadline)
     if record.casualties:
         return Choice(record, _casualty(state, budget, pauses.away, may_restart_ill=may_restart_ill))
-    if not rollout.may_start or must_wait_for_suspects(rollout, record):
+    if not rollout.may_start:
         return Choice(record)
     standing = [members[name] for name, node in record.nodes.items() if old_pod_stands(members[name], node)]
     if standing:
         return Choice(record, [member for member in standing if _may_restart_again(state, member, budget)])
+    if any(node.suspect for node in record.nodes.values()):
+        # They may be canaries, of any group.
+        return Choice(record)
     return choose(
         record,
         members,
@@ -208,7 +211,7 @@ def _casualty(state: _State, budget: int, away: Collection[str], *, may_restart_
     Casualties whose agents have become Ready since are tried like canaries: nothing is known of this configuration yet.
     A group that has lost contact does not delay the others.
     """
-    trying = sum(node.healthy and node.group not in away for node in state.record.nodes.values())
+    trying = sum(node.awaited and node.group not in away for node in state.record.nodes.values())
     canaries = _canaries(state.rollout)
     may_restart_ready = budget > 0 and (not canaries or trying < canaries)
     for name in state.record.casualties:
@@ -229,7 +232,7 @@ def _has_exited(member: Member) -> bool:
 def _restart(state: _State, choice: Choice) -> RolloutPlan:
     record, members = choice.record, state.members
     first = not record.settled and not any(
-        node.new_pod_uid or has_happened(members[name], node) for name, node in record.nodes.items()
+        node.new_pod_uid or has_happened(members[name], node) for name, node in record.nodes.items() if not node.suspect
     )
     nodes = {member.name: _as_restarted(state, choice, member) for member in choice.chosen}
     canaries = bool(nodes) and all(node.canary for node in nodes.values())
@@ -287,8 +290,6 @@ def _awaited(state: _State, record: RolloutRecord) -> str | None:
     if not _restarts_agents(state.rollout):
         names = names_of(state.remaining.members, canaries=False)
         return f"waiting for the DaemonSet controller to restart {names}"
-    if must_wait_for_suspects(state.rollout, record):
-        return "soaking every updated node again, because the record of this rollout was lost"
     return f"waiting to restart {names_of(state.remaining.members or soaking, canaries=False)}"
 
 

@@ -36,7 +36,7 @@ def remaining_of(record: RolloutRecord, members: Members, progress_deadline: flo
         node = record.nodes.get(name)
         if member.updated or is_set_aside(member, node, progress_deadline):
             continue
-        if node is not None and node.healthy:
+        if node is not None and node.awaited:
             restarted.append(member)
         elif node is not None:
             # A node that was ill before is waited for, but not for long.
@@ -60,7 +60,7 @@ def advance_verification(
         not blocked
         and not record.casualties
         and not remaining.outdated
-        and not any(node.healthy for node in record.nodes.values())
+        and not any(node.awaited for node in record.nodes.values())
         and any(member.updated for member in members.values())
     )
     record = replace(record, steady_for=since(steady, record.steady_for, rollout.elapsed))

@@ -156,6 +156,7 @@ class Site:
             judged=self.judged,
             rolling_back=self.rolling_back,
             rebuilt=self.rebuilt,
+            lost=self.rebuilt and self.record is None,
         )
 
     def tick(self, elapsed: float = 0.0) -> RolloutPlan:

@@ -1,0 +1,234 @@
+"""The record is lost in mid-rollout: any node that it may have named can be a canary that fails."""
+
+import pytest
+
+from cilium_hybrid.plan.record import Record
+from cilium_hybrid.plan.recording import retried
+from cilium_hybrid.plan.rollout.plan import RolloutStep
+from unit.plan.rollout.site import CRASHING, READY, STARTED, STARTING, Site, a_site, settings
+
+
+def lose_record(site: Site) -> None:
+    site.record, site.rebuilt, site.restarted = None, True, []
+
+
+def a_site_with_a_canary(names: str = "abc", *, soak: str = "30s") -> Site:
+    """Canary `a` was restarted, and the record is lost."""
+    site = a_site(names, rules=settings(soak=soak))
+    site.tick()
+    lose_record(site)
+    return site
+
+
+def test_a_canary_that_is_away_uses_the_budget_until_it_is_back() -> None:
+    site = a_site_with_a_canary()
+    site.disconnect("a")
+    waiting = site.tick(10)
+    site.run(700)
+    stalled = site.tick(10)
+    away = list(site.restarted)
+    site.reconnect("a")
+    site.agent("a", **READY)
+    site.run(150)
+
+    assert "waiting for a (node does not report to the API server)" in waiting.message
+    assert (away, stalled.step) == ([], RolloutStep.STALLED)
+    assert stalled.message == (
+        "a may have been restarted before the record was lost, and is not Ready (node does not report to the API "
+        "server); the rollout resumes when it is Ready or its Node is deleted; to continue without it, set annotation "
+        "ciliumhybrid.io/reconcile"
+    )
+    assert site.restarted == ["b", "c"]
+
+
+def test_a_canary_that_is_away_may_be_deleted() -> None:
+    site = a_site_with_a_canary()
+    site.disconnect("a")
+    site.run(700)
+    site.delete("a")
+    site.run(150)
+
+    assert site.restarted == ["b", "c"]
+
+
+def test_a_person_may_continue_without_it() -> None:
+    site = a_site_with_a_canary()
+    site.disconnect("a")
+    site.run(700)
+    site.record = retried(Record(rollout=site.record), "2").rollout
+    site.run(150)
+
+    assert site.restarted == ["b", "c"]
+
+
+def test_the_agent_of_a_canary_that_is_away_may_still_be_terminating() -> None:
+    site = a_site("abc")
+    site.disconnect("a")
+    site.terminating["a"] = frozenset({site.agents.pop("a").uid})
+    lose_record(site)
+    site.run(1000)
+
+    assert site.restarted == []
+
+
+def test_a_node_that_this_rollout_has_not_restarted_may_be_away() -> None:
+    site = a_site("abc")
+    site.disconnect("a")
+    lose_record(site)
+    site.run(150)
+
+    assert site.restarted == ["b", "c"]
+
+
+def test_on_the_way_back_a_node_that_is_away_delays_nobody() -> None:
+    site = a_site_with_a_canary()
+    site.disconnect("a")
+    site.judged, site.rolling_back = False, True
+    site.run(100)
+
+    assert site.restarted == ["b", "c"]
+
+
+def test_a_canary_that_is_ready_for_the_moment_soaks_again() -> None:
+    site = a_site_with_a_canary(soak="3m")
+    site.run(170)
+    soaking = site.tick(5)
+    site.disconnect("a")
+    site.run(100)
+    site.reconnect("a")
+    site.agent("a", **READY)
+    site.run(170)
+    before = list(site.restarted)
+    site.run(20)
+
+    assert "soaking canary a" in soaking.message
+    assert (before, site.restarted) == ([], ["b"])
+
+
+def test_what_it_does_is_no_evidence_since_it_may_have_been_ill_before() -> None:
+    site = a_site_with_a_canary()
+    site.agent("a", **CRASHING)
+
+    assert site.run(1000).step is RolloutStep.STALLED
+
+
+def test_a_soak_time_is_not_a_lack_of_progress() -> None:
+    site = a_site_with_a_canary(soak="30m")
+
+    assert site.run(1200).step is RolloutStep.WAIT
+
+
+def test_a_node_that_returns_after_long_soaks_without_being_reported_as_stalled() -> None:
+    site = a_site_with_a_canary(soak="30m")
+    site.run(60)
+    site.disconnect("a")
+    away = site.run(700)
+    site.reconnect("a")
+    site.agent("a", **READY)
+    site.run(70)
+
+    assert away.step is RolloutStep.STALLED
+    assert site.tick(10).step is RolloutStep.WAIT
+
+
+def test_updated_nodes_soak_only_once() -> None:
+    site = a_site_with_a_canary("abcdef", soak="1m")
+    site.run(70)
+    first = list(site.restarted)
+    site.disconnect("a")
+    site.run(150)
+
+    assert (first, site.restarted) == (["b"], ["b", "c", "d", "e", "f"])
+
+
+def test_nodes_that_join_later_delay_nobody_for_ever() -> None:
+    site = a_site_with_a_canary("abc", soak="5m")
+    for number in range(5):
+        site.join(f"new-{number}", **STARTING)
+        site.run(20)
+        site.agent(f"new-{number}", **READY)
+        site.run(60)
+
+    assert site.restarted == ["b"]
+
+
+def test_updated_nodes_that_lose_contact_in_turn_delay_nobody_for_ever() -> None:
+    site = a_site_with_a_canary("abcd", soak="5m")
+    for name in "bc":
+        site.replace_pod(name)
+    for name in "abcabc":
+        site.disconnect(name)
+        site.run(50)
+        site.reconnect(name)
+        site.agent(name, **READY)
+        site.run(150)
+
+    assert site.restarted == ["d"]
+
+
+def test_the_revision_is_not_verified_while_a_canary_is_away_although_no_other_node_is_left() -> None:
+    site = a_site_with_a_canary("abcd")
+    site.run(10)
+    site.disconnect("a", "c", "d")
+    site.run(300)
+
+    assert site.judged
+
+
+def test_a_canary_that_has_just_soaked_is_watched_when_the_revision_is_verified() -> None:
+    site = a_site_with_a_canary()
+    site.disconnect("b", "c")
+    plan = site.run(30)
+
+    assert plan.verified
+    assert plan.record is not None
+    assert plan.record.watched["a"].canary, "its Lease is read first"
+
+
+def test_a_later_rollout_knows_what_it_has_restarted() -> None:
+    """A node that never has an agent must not stop every release after the record was lost."""
+    site = a_site("abcd")
+    del site.agents["d"]
+    site.unready_for = {"d": 3600.0}
+    lose_record(site)
+    site.run(1000)
+
+    assert site.restarted == ["a", "b", "c"]
+
+
+def test_at_the_first_install_nothing_is_left_to_restart() -> None:
+    site = a_site("abc", rules=settings(progressDeadline="2m"))
+    for name in "abc":
+        site.agent(name, config_digest=site.digest)
+    site.agent("c", **STARTED)
+    lose_record(site)
+    site.run(500)
+
+    assert not site.judged, "one node that never gets Ready is set aside"
+
+
+def test_of_many_updated_nodes_those_that_may_be_canaries_soak() -> None:
+    names = [f"node-{number:03}" for number in range(150)]
+    site = Site(dict.fromkeys(names, ""))
+    for name in names[:120]:
+        site.replace_pod(name)
+    site.agent("node-119", **STARTED)
+    lose_record(site)
+    site.tick()
+
+    assert site.record is not None
+    assert len(site.record.nodes) == 100
+    assert "node-119" in site.record.nodes
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_the_next_release_first_repairs_what_may_have_been_lost(ready: bool) -> None:
+    site = a_site_with_a_canary()
+    if not ready:
+        site.agent("a", **CRASHING)
+    site.tick(10)
+    site.digest = "sha256:next"
+    plan = site.tick(10)
+
+    assert plan.record is not None
+    assert plan.record.casualties == (() if ready else ("a",))
