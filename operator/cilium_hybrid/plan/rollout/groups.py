@@ -131,6 +131,11 @@ def _close_groups(record: RolloutRecord, groups: Groups, canaries: int, skipped:
 
 
 def _next_group(record: RolloutRecord, usable: Groups, is_open: Collection[str]) -> RolloutRecord:
+    begun = record.group is not None and (record.soaked or usable.get(record.group, Group()).canaries)
+    back = next((name for name, group in usable.items() if group.canaries and name not in is_open), None)
+    if back is not None and not begun and back != record.group:
+        # Its canaries were away with the whole group, and no other group has begun since.
+        return replace(record, group=back, soaked=0)
     if record.group is not None:
         return record
     group = next((name for name, g in usable.items() if name not in is_open and (g.healthy or g.unsettled)), None)

@@ -371,6 +371,25 @@ def test_22_a_lost_record_in_mid_rollout_restarts_one_node_at_a_time() -> None:
     assert site.restarted == ["d"]
 
 
+def test_22_a_canary_that_is_back_with_its_zone_soaks_before_another_zone_begins() -> None:
+    """While the zone was away the other one might have begun, had the budget allowed it."""
+    site = Site({"a": "x", "b": "x", "c": "y", "d": "y"}, rules=settings(progressDeadline="1m"))
+    site.tick()
+    site.tick(10)
+    site.disconnect("a", "b")
+    site.run(120)
+    away = list(site.restarted)
+    site.reconnect("a", "b")
+    site.agent("a", **READY)
+    site.agent("b", **READY)
+    site.run(20)
+    soaking = list(site.restarted)
+    site.run(300)
+
+    assert (away, soaking) == (["a"], ["a"])
+    assert site.restarted == ["a", "b", "c", "d"]
+
+
 def test_22_a_crash_between_record_and_deletion_restarts_the_node_that_was_recorded() -> None:
     site = a_site("bcd")
     plan = site.plan()
