@@ -59,6 +59,12 @@ class RealSite(Site):
         """Return the version of Cilium that was built of a minor version."""
         return self.nodes.programs[minor].version
 
+    def agent_status(self, node: str, minor: str = "1.18") -> dict[str, Any]:
+        """Return what the agent of a node reports of itself."""
+        program = self.nodes.programs[minor].folder / "cilium-dbg"
+        answer: dict[str, Any] = json.loads(self.nodes.machines[node].run(str(program), "status", "--output", "json"))
+        return answer
+
     def pods(self) -> list[dict[str, Any]]:
         """Return the pods of the agents."""
         return self.cluster.objects("pods", "kube-system", selector="k8s-app=cilium")

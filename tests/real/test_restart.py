@@ -23,6 +23,21 @@ def test_one_manifest_makes_real_nodes_ready(installed: RealSite) -> None:
     assert {block["metadata"]["name"] for block in blocks} == set(NODES)
 
 
+@pytest.mark.parametrize("node", NODES)
+def test_the_agent_itself_reports_that_all_is_well(installed: RealSite, node: str) -> None:
+    """What `kubectl exec ds/cilium -- cilium-dbg status` says."""
+    status = installed.agent_status(node)
+    failing = [
+        controller["name"]
+        for controller in status["controllers"]
+        if controller["status"].get("consecutive-failure-count")
+    ]
+
+    assert (status["cilium"]["state"], status["kubernetes"]["state"]) == ("Ok", "Ok")
+    assert status["ipam"]["allocations"], "the addresses of the agent are from its block"
+    assert failing == []
+
+
 def test_no_packet_is_lost_while_every_agent_is_updated(installed: RealSite) -> None:
     across = installed.start_flow("across", NODES[0], NODES[1])
     within = installed.start_flow("within", NODES[0], NODES[0])
