@@ -186,10 +186,12 @@ def _with_rollout(evaluation: Evaluation) -> Evaluation:
             judged=record.verified != newest.number and newest.rolled_back_to is None,
             rolling_back=rolling_back,
             rebuilt=record.rebuilt,
-            lost=record.rebuilt and observation.record is None,
+            lost=record.suspects_due,
         )
     )
-    return replace(evaluation, rollout=plan)
+    if plan.record is not None:
+        record = replace(record, suspects_due=False)
+    return replace(evaluation, record=record, rollout=plan)
 
 
 def _settings(evaluation: Evaluation, newest: Revision) -> Rollout:

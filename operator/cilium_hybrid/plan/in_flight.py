@@ -169,6 +169,7 @@ def _verify(evaluation: Evaluation, newest: Revision) -> Decision | None:
         verified_version=newest.chart_version,
         rejected=rejected,
         rebuilt=False,
+        suspects_due=False,
         rollout=None,
     )
     message = f"revision {newest.number} (Cilium {newest.chart_version}) runs on every connected node; recording it"

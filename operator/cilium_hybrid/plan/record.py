@@ -122,6 +122,7 @@ class Record:
     revision, `verified_version` its chart version. `unlocked` is the last pending revision that was marked failed.
     `resumed` is the foreign revision that a person let the operator replace, `handled` the last value of the reconcile
     annotation that was acted on. `rebuilt`: the record was lost, and no revision has been verified since.
+    `suspects_due`: nor has a rollout begun since, which has to begin with the nodes that may have been restarted.
     `resource_version` is that of the ConfigMap that was read, empty if it does not exist.
     """
 
@@ -139,4 +140,5 @@ class Record:
     resumed: int | None = None
     handled: str = ""
     rebuilt: bool = False
+    suspects_due: bool = False
     resource_version: str = field(default="", compare=False)

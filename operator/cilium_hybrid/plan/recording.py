@@ -32,6 +32,7 @@ def known_record(observation: Observation) -> Record:
         verified_version="" if verified is None else verified.chart_version,
         rejected=_marked_as_rejected(present),
         rebuilt=True,
+        suspects_due=True,
     )
 
 
@@ -77,13 +78,15 @@ def is_recorded(observation: Observation, record: Record, *, progressing: bool) 
 def retried(record: Record, value: str) -> Record:
     """Return the record after a person asked for a retry: what failed before is no longer held against a revision.
 
-    The restarted nodes stay known, so that the same nodes are tried again and no others. Those that may have been
-    restarted before the record was lost are not waited for any more.
+    The restarted nodes stay known, so that the same nodes are tried again and no others. Those that only may have been
+    restarted, before the record was lost, are not waited for any more.
     """
     rollout = record.rollout
     if rollout is not None:
         nodes = {name: node for name, node in rollout.nodes.items() if not node.suspect}
-        rollout = replace(without_evidence(replace(rollout, nodes=nodes)), replaced=(), idle_for=0.0)
+        casualties = () if record.rebuilt else rollout.casualties
+        certain = replace(rollout, nodes=nodes, casualties=casualties)
+        rollout = replace(without_evidence(certain), replaced=(), idle_for=0.0)
     return replace(record, handled=value, rejected=None, rollout=rollout)
 
 

@@ -14,6 +14,7 @@ from cilium_hybrid.api.status import Status
 from cilium_hybrid.api.v1alpha1 import NAME
 from cilium_hybrid.api.versions import CiliumVersion
 from cilium_hybrid.plan.actions import (
+    Action,
     Apply,
     EndPreflight,
     MarkRevision,
@@ -202,13 +203,10 @@ class Reconciler:
             return self._clock.now()
         attempts = 0 if evaluation.failure is None else evaluation.failure.attempts
         result = await self._executor.execute(action, resource, attempts)
-        if isinstance(action, RestartAgents) and result is not None:
-            self._memory.forget_choice(action, self._cluster.observe().record)
-        if isinstance(action, MarkRevision) and result is None:
-            # The rollout has ended, which was not certain while canaries still had to report.
-            self._memory.rollout = action.record.rollout
+        self._remember(action, done=result is None)
         if isinstance(result, InProgress):
-            await self._write_status(evaluation)
+            if not isinstance(action, ANNOUNCED):
+                await self._write_status(evaluation)
             return self._clock.now() + IN_PROGRESS_INTERVAL
         self._memory.keep_failure(evaluation.failure_key, result)
         if result is not None:
@@ -216,6 +214,13 @@ class Reconciler:
             if result.reason is Reason.API_UNAVAILABLE:
                 self._memory.lose_sight()
         return self._clock.now()
+
+    def _remember(self, action: Action, *, done: bool) -> None:
+        if isinstance(action, RestartAgents) and not done:
+            self._memory.forget_choice(action, self._cluster.observe().record)
+        if isinstance(action, MarkRevision) and done:
+            # The rollout has ended, which was not certain while canaries still had to report.
+            self._memory.rollout = action.record.rollout
 
     async def _clean_up(self) -> datetime | None:
         """Remove what a deleted resource left behind: its preflight check, and its metrics."""

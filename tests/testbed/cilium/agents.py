@@ -37,6 +37,8 @@ class Agents:
             has_block = await self._has_block(node)
             ready = is_ready(pod) or (has_block and self._starts.probed(pod, f"node/{name}"))
             state = State.READY if ready else State.STARTING
+        if state is State.READY:
+            await self._report_addresses(name)
         restarts = self._starts.restarts(pod, f"node/{name}") if state is State.CRASH else status.restarts(pod)
         expected = status.status(pod, node, state, restarts)
         if not status.contains(pod["status"], expected):
@@ -49,6 +51,14 @@ class Agents:
         if self._cluster.crds_served.is_set() and node["metadata"].get("annotations", {}).get(CNI) != CNI_INSTALLED:
             patch = {"metadata": {"annotations": {CNI: CNI_INSTALLED}}}
             await self._client.request("PATCH", f"{NODES}/{node['metadata']['name']}", patch, kind=MERGE_PATCH)
+
+    async def _report_addresses(self, name: str) -> None:
+        """Add the addresses of the agent and of its health endpoint, which are from the node's block."""
+        known = self._cluster.cilium_nodes.objects.get(name)
+        if known is not None and "health" not in known["spec"] and pod_cidrs(known):
+            patch = {"spec": crds.agent_addresses(known)}
+            response = await self._client.request("PATCH", f"{crds.CILIUM_NODES}/{name}", patch, kind=MERGE_PATCH)
+            self._cluster.cilium_nodes.put_response(response)
 
     async def _has_block(self, node: Object) -> bool:
         """Whether the node has a block; an agent requests it by creating its CiliumNode."""

@@ -1,5 +1,6 @@
 """The Cilium CRDs that the operator or the tests use, without their schemas."""
 
+from ipaddress import ip_network
 from typing import Any
 
 GROUP = "cilium.io"
@@ -42,6 +43,16 @@ def cilium_node(node: dict[str, Any]) -> dict[str, Any]:
         "kind": "CiliumNode",
         "metadata": {"name": node["metadata"]["name"], "ownerReferences": [owner]},
         "spec": {"addresses": addresses, "ipam": {}},
+    }
+
+
+def agent_addresses(cilium_node: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a CiliumNode's spec that its agent adds when it has a block."""
+    block = ip_network(cilium_node["spec"]["ipam"]["podCIDRs"][0])
+    others = [entry for entry in cilium_node["spec"]["addresses"] if entry["type"] != "CiliumInternalIP"]
+    return {
+        "addresses": [*others, {"type": "CiliumInternalIP", "ip": str(block[1])}],
+        "health": {"ipv4": str(block[-2])},
     }
 
 

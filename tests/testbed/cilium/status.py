@@ -8,7 +8,11 @@ from testbed.nodes import AGENT_FAULT, internal_address
 
 Object = dict[str, Any]
 
-CRASH_MESSAGE = 'level=fatal msg="failed to start: the agent was told to crash" subsys=daemon'
+# Other goroutines still write after the fatal line.
+CRASH_MESSAGE = """\
+level=info msg="Starting hive" subsys=hive
+level=fatal msg="failed to start: the agent was told to crash" subsys=daemon
+level=info msg="Stopped watching" subsys=watcher"""
 
 
 class State(Enum):

@@ -70,6 +70,7 @@ def _parse(data: Mapping[str, str], version: str) -> Record:
         resumed=_number(data.get("resumed")),
         handled=data.get("handled", ""),
         rebuilt=data.get("rebuilt", _FALSE) != _FALSE,
+        suspects_due=data.get("suspectsDue", _FALSE) != _FALSE,
         resource_version=version,
     )
 
@@ -91,6 +92,7 @@ def record_data(record: Record) -> dict[str, str]:
         "resumed": record.resumed,
         "handled": record.handled or None,
         "rebuilt": "true" if record.rebuilt else None,
+        "suspectsDue": "true" if record.suspects_due else None,
     }
     return {key: str(value) for key, value in values.items() if value is not None}
 

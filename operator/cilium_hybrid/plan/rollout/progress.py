@@ -43,7 +43,8 @@ def advance(rollout: RolloutInput, digest: str, members: Members) -> tuple[Rollo
         updated=updated,
         outdated=outdated,
     )
-    return replace(record, idle_for=0.0 if progressed else _idle_for(record, rollout.elapsed)), progressed
+    deadline = duration(rollout.settings.progress_deadline).total_seconds()
+    return replace(record, idle_for=0.0 if progressed else _idle_for(record, rollout.elapsed, deadline)), progressed
 
 
 def settle(rollout: RolloutInput, record: RolloutRecord) -> RolloutRecord:
@@ -213,15 +214,15 @@ def _has_new_pod(before: Mapping[str, RestartedNode], nodes: Mapping[str, Restar
 
 def _lost_canaries(before: RolloutRecord, members: Members) -> Iterator[str]:
     for name, node in before.nodes.items():
-        if node.canary and (name not in members or members[name].node.uid != node.node_uid):
+        if node.canary and not node.suspect and (name not in members or members[name].node.uid != node.node_uid):
             yield node.group
 
 
-def _idle_for(record: RolloutRecord, elapsed: float) -> float:
+def _idle_for(record: RolloutRecord, elapsed: float, deadline: float) -> float:
     """A soak time may be longer than the deadline, and is not a lack of progress."""
     soaking = [node.ready_for for node in record.nodes.values() if node.ready_for is not None]
-    if max(soaking, default=0.0) >= NOTICED_AFTER:
-        # It may have been away for long.
+    if max(soaking, default=0.0) >= deadline:
+        # It was away for long, and is not away again and again.
         return 0.0
     return record.idle_for if soaking else record.idle_for + elapsed
 

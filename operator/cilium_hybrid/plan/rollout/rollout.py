@@ -281,7 +281,12 @@ def _awaited(state: _State, record: RolloutRecord) -> str | None:
     if not state.remaining.members and not record.casualties:
         return None
     if casualties := [members[name] for name in record.casualties if not members[name].updated]:
-        return f"waiting for {list_causes(casualties, observation)}, which an earlier revision left not Ready"
+        waiting = f"waiting for {list_causes(casualties, observation)}, which an earlier revision"
+        if state.rollout.rebuilt:
+            return (
+                f"{waiting} may have left not Ready; to continue without it, set annotation ciliumhybrid.io/reconcile"
+            )
+        return f"{waiting} left not Ready"
     if unavailable := unavailable_members(members, record, state.deadline):
         return f"waiting for {list_causes(unavailable, observation)}"
     soaking = [members[name] for name, node in sorted(record.nodes.items()) if node.ready_for is not None]

@@ -40,5 +40,16 @@ def _most_telling_first(member: Member) -> tuple[bool, float]:
 
 
 def _suspect(rollout: RolloutInput, member: Member) -> RestartedNode:
-    node = restarted_node(rollout.observation, member.node, None, healthy=False)
-    return replace(node, pod_uid=min(member.terminating, default=""), group=member.group, canary=True, suspect=True)
+    agent = member.agent
+    # How often its container exited before is no sign of anything.
+    exits = 0 if agent is None else agent.exits
+    return replace(
+        restarted_node(rollout.observation, member.node, None, healthy=False),
+        pod_uid=min(member.terminating, default=""),
+        new_pod_uid="" if agent is None else agent.uid,
+        exits=exits,
+        ignored_exits=exits,
+        group=member.group,
+        canary=True,
+        suspect=True,
+    )

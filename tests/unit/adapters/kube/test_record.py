@@ -52,6 +52,7 @@ RECORDS = st.builds(
     resumed=st.none() | NUMBERS,
     handled=TEXT,
     rebuilt=st.booleans(),
+    suspects_due=st.booleans(),
 )
 RESTARTED = RestartedNode("a", "b", "c", "d", "e", "f", True, elapsed=61.9)
 FULL = replace(
@@ -62,6 +63,7 @@ FULL = replace(
     resumed=3,
     handled="2026-03-01",
     rebuilt=True,
+    suspects_due=True,
 )
 FULL_AS_READ = replace(FULL, rollout=RolloutRecord("sha256:y", nodes={"mi-1": replace(RESTARTED, elapsed=61.0)}))
 
@@ -96,7 +98,7 @@ def test_the_keys_of_a_full_record() -> None:
     assert len(data) == len(fields(Record)) - 1
     assert set(data) == {
         *("initialVersion", "podCIDRs", "maskSize", "revision", "chartRef", "chartVersion", "verifiedRevision"),
-        *("verifiedVersion", "rejected", "rollout", "unlocked", "resumed", "handled", "rebuilt"),
+        *("verifiedVersion", "rejected", "rollout", "unlocked", "resumed", "handled", "rebuilt", "suspectsDue"),
     }
     assert json.loads(data["rejected"]).keys() == {"revision", "releaseDigest", "message"}
 

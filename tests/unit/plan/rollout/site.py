@@ -58,6 +58,7 @@ class Site:
     judged: bool = True
     rolling_back: bool = False
     rebuilt: bool = False
+    lost: bool = False
     observed: bool = True
     nodes: dict[str, HybridNode] = field(default_factory=dict)
     agents: dict[str, AgentPod] = field(default_factory=dict)
@@ -100,6 +101,10 @@ class Site:
 
     def node(self, name: str, **edit: Any) -> None:
         self.nodes[name] = replace(self.nodes[name], **edit)
+
+    def lose_record(self) -> None:
+        """The record is deleted and the process dies; `restarted` begins anew."""
+        self.record, self.rebuilt, self.lost, self.restarted = None, True, True, []
 
     def disconnect(self, *names: str) -> None:
         """The node controller marks the pods of a node that does not report as not Ready."""
@@ -156,7 +161,7 @@ class Site:
             judged=self.judged,
             rolling_back=self.rolling_back,
             rebuilt=self.rebuilt,
-            lost=self.rebuilt and self.record is None,
+            lost=self.lost,
         )
 
     def tick(self, elapsed: float = 0.0) -> RolloutPlan:
@@ -166,6 +171,7 @@ class Site:
         plan = plan_rollout(rollout)
         self.seconds += elapsed
         self.record, self.last, self.unready_for = plan.record, plan, rollout.unready_for
+        self.lost = self.lost and plan.record is None
         self.healthy_before = healthy_outdated(observation, self.digest, self.healthy_before)
         self.judged = self.judged and not plan.verified
         for pod in plan.pods:

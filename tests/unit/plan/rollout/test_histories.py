@@ -359,7 +359,7 @@ def test_22_a_node_that_is_broken_for_ever_delays_but_does_not_stop_a_rollout() 
 def test_22_a_lost_record_in_mid_rollout_restarts_one_node_at_a_time() -> None:
     site = a_site("abcdef", rules=settings(canary=3, maxUnavailable=3))
     site.tick()
-    site.record, site.rebuilt, site.restarted = None, True, []
+    site.lose_record()
     for name in "abc":
         site.agent(name, **STARTED)
     waiting = site.tick(10)

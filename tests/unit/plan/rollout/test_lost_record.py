@@ -8,15 +8,11 @@ from cilium_hybrid.plan.rollout.plan import RolloutStep
 from unit.plan.rollout.site import CRASHING, READY, STARTED, STARTING, Site, a_site, settings
 
 
-def lose_record(site: Site) -> None:
-    site.record, site.rebuilt, site.restarted = None, True, []
-
-
 def a_site_with_a_canary(names: str = "abc", *, soak: str = "30s") -> Site:
     """Canary `a` was restarted, and the record is lost."""
     site = a_site(names, rules=settings(soak=soak))
     site.tick()
-    lose_record(site)
+    site.lose_record()
     return site
 
 
@@ -55,7 +51,7 @@ def test_a_person_may_continue_without_it() -> None:
     site = a_site_with_a_canary()
     site.disconnect("a")
     site.run(700)
-    site.record = retried(Record(rollout=site.record), "2").rollout
+    site.record = retried(Record(rollout=site.record, rebuilt=True), "2").rollout
     site.run(150)
 
     assert site.restarted == ["b", "c"]
@@ -65,7 +61,7 @@ def test_the_agent_of_a_canary_that_is_away_may_still_be_terminating() -> None:
     site = a_site("abc")
     site.disconnect("a")
     site.terminating["a"] = frozenset({site.agents.pop("a").uid})
-    lose_record(site)
+    site.lose_record()
     site.run(1000)
 
     assert site.restarted == []
@@ -74,7 +70,7 @@ def test_the_agent_of_a_canary_that_is_away_may_still_be_terminating() -> None:
 def test_a_node_that_this_rollout_has_not_restarted_may_be_away() -> None:
     site = a_site("abc")
     site.disconnect("a")
-    lose_record(site)
+    site.lose_record()
     site.run(150)
 
     assert site.restarted == ["b", "c"]
@@ -125,7 +121,7 @@ def test_a_node_that_returns_after_long_soaks_without_being_reported_as_stalled(
     away = site.run(700)
     site.reconnect("a")
     site.agent("a", **READY)
-    site.run(70)
+    site.run(610)
 
     assert away.step is RolloutStep.STALLED
     assert site.tick(10).step is RolloutStep.WAIT
@@ -190,7 +186,7 @@ def test_a_later_rollout_knows_what_it_has_restarted() -> None:
     site = a_site("abcd")
     del site.agents["d"]
     site.unready_for = {"d": 3600.0}
-    lose_record(site)
+    site.lose_record()
     site.run(1000)
 
     assert site.restarted == ["a", "b", "c"]
@@ -201,7 +197,7 @@ def test_at_the_first_install_nothing_is_left_to_restart() -> None:
     for name in "abc":
         site.agent(name, config_digest=site.digest)
     site.agent("c", **STARTED)
-    lose_record(site)
+    site.lose_record()
     site.run(500)
 
     assert not site.judged, "one node that never gets Ready is set aside"
@@ -213,7 +209,7 @@ def test_of_many_updated_nodes_those_that_may_be_canaries_soak() -> None:
     for name in names[:120]:
         site.replace_pod(name)
     site.agent("node-119", **STARTED)
-    lose_record(site)
+    site.lose_record()
     site.tick()
 
     assert site.record is not None
@@ -232,3 +228,75 @@ def test_the_next_release_first_repairs_what_may_have_been_lost(ready: bool) -> 
 
     assert plan.record is not None
     assert plan.record.casualties == (() if ready else ("a",))
+
+
+def test_an_exit_of_long_ago_does_not_make_a_casualty_of_a_ready_node() -> None:
+    site = a_site("abcdefgh")
+    for name in "abcdef":
+        site.replace_pod(name)
+        site.agent(name, **READY, exits=1)
+    site.lose_record()
+    site.tick(10)
+    site.digest, site.new = "sha256:next", lambda _: CRASHING
+    site.until(RolloutStep.FAILED)
+
+    assert len(site.restarted) == 1
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_nodes_of_several_suspects_may_be_deleted(at_once: bool) -> None:
+    site = a_site("abcdefgh")
+    for name in "abcd":
+        site.replace_pod(name)
+    site.lose_record()
+    site.disconnect("a", "b")
+    site.run(700)
+    site.delete("a")
+    site.run(0 if at_once else 60)
+    site.delete("b")
+    site.run(200)
+
+    assert site.restarted
+
+
+def test_a_person_may_also_continue_after_the_spec_was_changed() -> None:
+    site = a_site_with_a_canary("abcd")
+    site.disconnect("a")
+    site.run(700)
+    site.digest = "sha256:next"
+    waiting = site.run(300)
+    site.record = retried(Record(rollout=site.record, rebuilt=True), "2").rollout
+    site.run(300)
+
+    assert waiting.message.endswith(
+        "waiting for a (node does not report to the API server), which an earlier revision may have left not Ready; "
+        "to continue without it, set annotation ciliumhybrid.io/reconcile"
+    )
+    assert site.restarted == ["b", "c", "d"]
+
+
+def test_nodes_are_captured_only_once_one_is_connected() -> None:
+    site = a_site_with_a_canary()
+    site.disconnect("a", "b", "c")
+    site.run(100)
+    site.reconnect("a", "b", "c")
+    for name in "bc":
+        site.agent(name, **READY)
+    site.agent("a", **CRASHING)
+    site.run(1500)
+
+    assert site.restarted == []
+
+
+def test_a_canary_that_is_away_again_and_again_stays_stalled() -> None:
+    site = a_site("abcd", rules=settings(soak="5m"))
+    site.tick()
+    steps = []
+    for _ in range(20):
+        site.disconnect("a")
+        site.run(60)
+        site.reconnect("a")
+        site.agent("a", **READY)
+        steps.append(site.run(100).step)
+
+    assert set(steps[-5:]) == {RolloutStep.STALLED}

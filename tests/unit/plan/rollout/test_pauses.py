@@ -300,7 +300,8 @@ def test_a_pod_that_does_not_fit_and_is_up_to_date_stays() -> None:
 def test_after_a_lost_record_a_new_pod_that_does_not_fit_uses_the_budget() -> None:
     """The rollout may have restarted its node: no other one is restarted until it is back."""
     site = a_site_with_a_pod_that_does_not_fit(DIGEST)
-    site.rebuilt, site.unready_for = True, {"a": 3600.0}
+    site.lose_record()
+    site.unready_for = {"a": 3600.0}
     site.run(100)
 
     assert site.restarted == []
@@ -308,7 +309,8 @@ def test_after_a_lost_record_a_new_pod_that_does_not_fit_uses_the_budget() -> No
 
 def test_on_the_way_back_a_new_pod_that_does_not_fit_delays_nobody() -> None:
     site = a_site_with_a_pod_that_does_not_fit(DIGEST)
-    site.rebuilt, site.unready_for = True, {"a": 3600.0}
+    site.lose_record()
+    site.unready_for = {"a": 3600.0}
     site.judged, site.rolling_back = False, True
     site.run(100)
 
