@@ -53,6 +53,9 @@ def run_seeds(first: int, histories: int, processes: int, seconds: float, *, kee
     with Pool(processes, logging.disable) as pool:
         for found in pool.imap_unordered(run_batch, batches):
             summary.add(found)
+            for seed, message, name in found.failures:
+                # An hour of histories need not be over before the first one is looked at.
+                sys.stderr.write(f"SEED={seed} violates {name}: {message}\n")
             over = time.monotonic() - started > seconds
             if over or (summary.failures and not keep_going):
                 break
