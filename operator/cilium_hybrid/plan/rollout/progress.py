@@ -83,17 +83,22 @@ def _take_back_lost(before: RolloutRecord, members: Members) -> RolloutRecord:
     canaries = [node for node in lost.values() if node.canary]
     # A group whose canary is lost needs canaries again, and no other group begins before it has them.
     closed = {node.group for node in canaries}
-    moved_on = bool(closed) and before.group not in closed
+    group, soaked = before.group, before.soaked - sum(node.group == before.group for node in canaries)
+    watched = {name: node for name, node in before.watched.items() if name not in lost}
+    if closed and group not in closed:
+        # The group was open: of its canaries that are not lost, those that settled a moment ago are still known.
+        group = min(closed)
+        soaked = sum(node.canary and node.group == group for node in watched.values())
     # Others were tried before any canary, because an earlier revision had left them not Ready.
     casualties = {name for name, node in lost.items() if not node.canary and node.group not in before.open_groups}
     return replace(
         before,
         nodes={**before.nodes, **lost},
-        watched={name: node for name, node in before.watched.items() if name not in lost},
+        watched=watched,
         casualties=tuple(sorted({*before.casualties, *casualties})),
         settled=before.settled - len(lost),
-        group=min(closed) if moved_on else before.group,
-        soaked=0 if moved_on else before.soaked - sum(node.group == before.group for node in canaries),
+        group=group,
+        soaked=max(soaked, 0),
         open_groups=tuple(name for name in before.open_groups if name not in closed),
     )
 

@@ -11,6 +11,7 @@ import pytest
 from builders import DIGEST, OTHER_DIGEST
 from cilium_hybrid.api.upgrade import RolloutStrategy
 from cilium_hybrid.plan.record import RolloutRecord
+from cilium_hybrid.plan.rollout.persistence import without_choice
 from cilium_hybrid.plan.rollout.plan import NO_ROLLOUT, RolloutStep
 from cilium_hybrid.plan.rollout.rollout import nothing_to_verify
 from unit.plan.rollout.site import CRASHING, READY, STARTED, STARTING, Site, a_site, settings
@@ -369,6 +370,25 @@ def test_22_a_lost_record_in_mid_rollout_restarts_one_node_at_a_time() -> None:
 
     assert waiting.step is RolloutStep.WAIT
     assert site.restarted == ["d"]
+
+
+def test_22_two_canaries_that_cut_their_nodes_off_one_after_the_other_are_not_followed_by_a_third() -> None:
+    site = a_site("abcd", rules=settings(canary=2, maxUnavailable=2, soak="10s"))
+    site.tick()
+    while (plan := site.plan(5)).step is not RolloutStep.RESTART:
+        site.tick(5)
+    # Their Leases are not renewed, so the next node is not restarted.
+    site.record = without_choice(plan.record, plan.pods, None)
+    site.disconnect("a")
+    site.tick(5)
+    site.disconnect("b")
+    site.run(50)
+    site.reconnect("a", "b")
+    for name in "ab":
+        site.agent(name, **READY)
+    site.tick(5)
+
+    assert site.restarted == ["a", "b"]
 
 
 def test_22_a_canary_that_is_back_with_its_zone_soaks_before_another_zone_begins() -> None:
