@@ -65,6 +65,11 @@ FIELD_VALUES: Mapping[Path, tuple[Any, ...]] = {
         *("/" + "x" * 512, "/" + ACCENTED * 511),
     ),
     ("chart", "digest"): (DIGEST, DIGEST.upper(), DIGEST[:-1], f"{DIGEST}0", f"{DIGEST}\n", "sha512:" + "ab" * 32),
+    ("apiServer", "host"): (
+        *("a", "a.example", "10.0.0.1", "A.example", "a-b.c-d", "a..b", ".a", "a.", "-a", "a-", "a_b", "a:443", "a/b"),
+        *("https://a.example", "a.example\n", " a", "fd00::1", "*.a", "x" * 253, "x" * 254, ACCENTED),
+    ),
+    ("apiServer", "port"): (0, 1, 443, 65535, 65536, -1, 443.0, 443.5, "443", None, True),
     ("registryMirror",): (
         *(
             "a.example",

@@ -27,6 +27,7 @@ _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 SECRET_PATTERN = rf"^{_LABEL}(\.{_LABEL})*$"
 _HOST_PART = r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
 _HOST = rf"({_HOST_PART}(\.{_HOST_PART})+(:[0-9]{{1,5}})?|{_HOST_PART}:[0-9]{{1,5}})"
+HOST_PATTERN = rf"^{_HOST_PART}(\.{_HOST_PART})*$"
 MIRROR_PATTERN = rf"^{_HOST}(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
 """The host has a dot or a port, because container runtimes take any other first word for a repository of Docker Hub."""
 

@@ -13,6 +13,7 @@ from cilium_hybrid.api.cel import IPAM_RULES, POD_CIDRS_RULES, resource_rules
 from cilium_hybrid.api.fields import (
     CHART_REF_PATTERN,
     EXAMPLE_DIGEST,
+    HOST_PATTERN,
     MAX_CIDRS,
     MAX_MASK_SIZE,
     MAX_PULL_SECRETS,
@@ -110,6 +111,17 @@ class IPAM(SpecModel):
     )
 
 
+class APIServer(SpecModel):
+    """Address of the cluster's API server."""
+
+    host: Annotated[str, StringConstraints(max_length=253, pattern=HOST_PATTERN)] = Field(
+        description="Host name of the cluster's API server endpoint, without a scheme. An IP address works, but those "
+        "of an EKS endpoint change.",
+        examples=["0123456789ABCDEF0123456789ABCDEF.gr7.eu-west-1.eks.amazonaws.com"],
+    )
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(443, description="Port of the endpoint. Defaults to 443.")
+
+
 class Resources(SpecModel):
     """Compute resources of Cilium's containers."""
 
@@ -154,6 +166,12 @@ class Spec(SpecModel):
         Networks(), description="Networks that the EKS cluster was created with, which pod CIDRs are checked against."
     )
     ipam: IPAM = Field(description="Cluster pool from which pods on hybrid nodes get their addresses.")
+    api_server: APIServer | None = Field(
+        None,
+        alias="apiServer",
+        description="API server address that Cilium's agent, operator and preflight check connect to. By default they "
+        "use the address of the Service `kubernetes`, which needs kube-proxy on the hybrid nodes.",
+    )
     masquerade: bool = Field(
         True,
         description="Whether traffic from pods to addresses outside the pod CIDRs is masqueraded with the node's "

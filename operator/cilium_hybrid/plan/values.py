@@ -32,7 +32,7 @@ def helm_values(spec: Spec, initial_series: str | None = None) -> dict[str, Any]
     Source: AWS guide "Configure CNI for hybrid nodes"; for upgradeCompatibility, Cilium's upgrade guide.
     """
     owned = merged(_owned(spec, initial_series), _hubble_affinity(spec.values))
-    values = merged(spec.values, {**_without_none(owned), **pull_secrets(spec)})
+    values = merged(spec.values, {**_without_none(owned), **api_server(spec), **pull_secrets(spec)})
     return merged(
         values, {"podAnnotations": {CONFIG_DIGEST: config_digest(spec.version, values, spec.registry_mirror)}}
     )
@@ -54,6 +54,13 @@ def pull_secrets(spec: Spec) -> dict[str, Any]:
     """Return the value for spec.imagePullSecrets, for either release; empty if the spec has none."""
     secrets = [{"name": secret.name} for secret in spec.image_pull_secrets]
     return {"imagePullSecrets": secrets} if secrets else {}
+
+
+def api_server(spec: Spec) -> dict[str, Any]:
+    """Return the values for spec.apiServer, for either release; empty if the spec has none."""
+    if spec.api_server is None:
+        return {}
+    return {"k8sServiceHost": spec.api_server.host, "k8sServicePort": spec.api_server.port}
 
 
 def _owned(spec: Spec, initial_series: str | None) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class LenientSpec:
     via: tuple[LenientStep, ...] = ()
     pull_secrets: tuple[str, ...] = ()
     group_by: str = DEFAULT_GROUP
+    api_server_host: str = ""
 
     def pools(self) -> Iterator[tuple[CIDR, IPv4Network]]:
         """Return the entries of spec.ipam.podCIDRs that are IPv4 CIDRs, with their networks."""
@@ -82,6 +83,7 @@ def read_lenient_spec(raw: object) -> LenientSpec:
     spec = _map(raw)
     ipam, networks, chart = _map(spec.get("ipam")), _map(spec.get("networks")), _map(spec.get("chart"))
     upgrade = _map(spec.get("upgrade"))
+    host = _map(spec.get("apiServer")).get("host")
     mask, ref, group_by = ipam.get("maskSize"), chart.get("ref"), _map(upgrade.get("rollout")).get("groupBy")
     return LenientSpec(
         version=_version(spec.get("version")),
@@ -96,6 +98,7 @@ def read_lenient_spec(raw: object) -> LenientSpec:
         via=_steps(upgrade.get("via")),
         pull_secrets=_names(spec.get("imagePullSecrets")),
         group_by=group_by if isinstance(group_by, str) else DEFAULT_GROUP,
+        api_server_host=host if isinstance(host, str) else "",
     )
 
 

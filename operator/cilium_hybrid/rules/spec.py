@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Final
 
 from cilium_hybrid.api.conditions import Reason
@@ -39,6 +40,17 @@ def minor_is_supported(spec: LenientSpec) -> Iterator[Violation]:
         )
 
 
+def api_server_has_a_name(spec: LenientSpec) -> Iterator[Violation]:
+    """EKS replaces the network interfaces of its endpoint, and their addresses with them; this is a warning."""
+    if _is_ipv4_address(spec.api_server_host):
+        yield Violation(
+            Reason.INVALID_SPEC,
+            "spec.apiServer.host",
+            f"{spec.api_server_host} is an IP address, and those of an EKS endpoint change",
+            "use the host name of the endpoint",
+        )
+
+
 SPEC_RULES: Final[tuple[Rule[LenientSpec], ...]] = (
     minor_is_supported,
     via_is_in_ascending_order,
@@ -47,7 +59,7 @@ SPEC_RULES: Final[tuple[Rule[LenientSpec], ...]] = (
     *VALUES_RULES,
     *PULL_SECRET_RULES,
 )
-SPEC_WARNINGS: Final[tuple[Rule[LenientSpec], ...]] = VALUES_WARNINGS
+SPEC_WARNINGS: Final[tuple[Rule[LenientSpec], ...]] = (api_server_has_a_name, *VALUES_WARNINGS)
 
 
 def validate_spec(
@@ -77,6 +89,14 @@ def refuse_only_added_cidrs(overlaps: Sequence[Violation], spec: LenientSpec, ru
         tuple(overlap for overlap in overlaps if overlap.path not in running_paths),
         tuple(overlap for overlap in overlaps if overlap.path in running_paths),
     )
+
+
+def _is_ipv4_address(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _registry_violations(spec: LenientSpec, registries: Sequence[str]) -> Iterator[Violation]:

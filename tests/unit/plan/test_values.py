@@ -60,6 +60,11 @@ def test_the_smallest_spec_leads_to_the_values_of_the_aws_guide() -> None:
     ("edit", "path", "expected"),
     [
         pytest.param({"masquerade": False}, ["enableIPv4Masquerade"], False, id="masquerading disabled"),
+        pytest.param({"apiServer": {"host": "a.b"}}, ["k8sServiceHost"], "a.b", id="the host of the API server"),
+        pytest.param({"apiServer": {"host": "a.b"}}, ["k8sServicePort"], 443, id="the usual port of the API server"),
+        pytest.param(
+            {"apiServer": {"host": "a.b", "port": 6443}}, ["k8sServicePort"], 6443, id="the port of the API server"
+        ),
         pytest.param(
             {"resources": {"agent": {"limits": {"cpu": "1"}}}},
             ["resources"],
@@ -166,6 +171,7 @@ def test_no_agent_restarts_for(edit: dict[str, Any]) -> None:
     [
         pytest.param({"version": "1.17.9-1"}, id="another version"),
         pytest.param({"masquerade": False}, id="masquerading"),
+        pytest.param({"apiServer": {"host": "api.internal"}}, id="the address of the API server"),
         pytest.param({"values": {"debug": {"enabled": True}}}, id="a value that the agents read"),
         pytest.param({"values": {"podAnnotations": {"team": "net"}}}, id="an annotation of the agents"),
         pytest.param({"values": {"hubble": {"enabled": True}}}, id="Hubble in the agents"),

@@ -17,7 +17,7 @@ from cilium_hybrid.plan.observation import (
     PreflightPod,
 )
 from cilium_hybrid.plan.upgrade.validator_log import invalid_policies
-from cilium_hybrid.plan.values import pull_secrets
+from cilium_hybrid.plan.values import api_server, pull_secrets
 from cilium_hybrid.rules.rendered.rules import HYBRID_LABEL, HYBRID_VALUE
 from cilium_hybrid.rules.rule import one_line
 
@@ -109,6 +109,7 @@ def preflight_values(spec: Spec, taints: Collection[str] = ()) -> dict[str, Any]
             "secretSync": {"enabled": False},
             "secretsNamespace": {"create": False},
         },
+        **api_server(spec),
         **pull,
     }
 

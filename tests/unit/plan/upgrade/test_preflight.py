@@ -98,6 +98,15 @@ def test_the_preflight_uses_the_pull_secrets_of_the_spec() -> None:
     assert preflight_values(a_spec(imagePullSecrets=named)) == preflight_values(a_spec()) | {"imagePullSecrets": named}
 
 
+def test_the_preflight_connects_to_the_api_server_as_the_agents_do() -> None:
+    spec = a_spec(apiServer={"host": "api.internal", "port": 6443})
+
+    assert preflight_values(spec) == preflight_values(a_spec()) | {
+        "k8sServiceHost": "api.internal",
+        "k8sServicePort": 6443,
+    }
+
+
 @pytest.mark.parametrize(
     "values",
     [
