@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from cilium_hybrid.api.status import MAX_UNREADY, RolloutStatus
 from cilium_hybrid.plan.observation import Observation
 from cilium_hybrid.plan.record import RolloutRecord
+from cilium_hybrid.plan.rollout.evidence import EXITS
 from cilium_hybrid.plan.rollout.nodes import ILL_AFTER, Member, Members, is_set_aside, list_causes
 from cilium_hybrid.plan.rollout.plan import RolloutInput
 from cilium_hybrid.rules.text import list_names
@@ -56,7 +57,7 @@ def _findings(
             set_aside.append(member)
         elif member.agent is None and member.terminating and member.unready_for >= ILL_AFTER:
             terminating.append(member)
-        elif restarted is None and member.ill and not member.outdated:
+        elif restarted is None and _fails(member) and not member.outdated:
             failing.append(member)
     if set_aside:
         yield (
@@ -68,6 +69,11 @@ def _findings(
         yield f"the agent pod on {names} does not terminate; restart the kubelet or the node, or delete the Node"
     if failing:
         yield f"the agent fails on {list_causes(failing, observation)}, which this rollout did not restart"
+
+
+def _fails(member: Member) -> bool:
+    """Whether the agent is ill, or starts once more after it has exited again and again."""
+    return member.ill or (member.agent is not None and member.agent.exits >= EXITS)
 
 
 def _unhealthy_before(member: Member, record: RolloutRecord) -> bool:

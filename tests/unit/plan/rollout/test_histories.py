@@ -410,6 +410,18 @@ def test_22_a_canary_that_is_back_with_its_zone_soaks_before_another_zone_begins
     assert site.restarted == ["a", "b", "c", "d"]
 
 
+def test_22_a_finding_about_an_agent_that_exits_again_and_again_stays_while_it_starts_once_more() -> None:
+    site = a_site("abc")
+    site.join("x", **CRASHING)
+    waiting = site.tick()
+    # While the operator is suspended, no time counts.
+    site.agent("x", failure_message="", crash_message="CrashLoopBackOff: fatal: cannot load program", exits=3)
+    starting = site.tick()
+
+    assert "which this rollout did not restart" in waiting.findings[0]
+    assert starting.findings == waiting.findings
+
+
 def test_22_a_crash_between_record_and_deletion_restarts_the_node_that_was_recorded() -> None:
     site = a_site("bcd")
     plan = site.plan()
