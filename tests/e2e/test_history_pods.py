@@ -166,8 +166,10 @@ def test_a_refused_pod_is_no_evidence_and_the_next_edit_is_applied(site: Site) -
     _refuse_pods(site, ONLY_WITHOUT_DRY_RUN)
     edit(site, broken())
     wait_for_message(site, "ValidatingAdmissionPolicy 'no-agent-pods'")
-    _allow_pods(site)
     edit(site, DEBUG)
+    wait_until(lambda: (3, "deployed") in site.revisions(), timeout=60, what="the next edit is applied")
+    # Allowed any earlier, the failing agent could start, and be evidence.
+    _allow_pods(site)
     site.wait_for("InSync", ready="True", timeout=90)
 
     assert site.restarted(before) == set(NODES)
