@@ -41,7 +41,13 @@ class Api:
         headers = self._headers | ({"Content-Type": kind} if body is not None else {})
         connection = self._connection(timeout)
         try:
-            connection.request(verb, path, None if body is None else json.dumps(body), headers)
+            content = None if body is None else json.dumps(body)
+            try:
+                connection.request(verb, path, content, headers)
+            except OSError:
+                # The server closes connections that are idle for long; what could not be sent, it has not received.
+                connection.close()
+                connection.request(verb, path, content, headers)
             response = connection.getresponse()
             text = response.read().decode()
         except (OSError, HTTPException) as error:

@@ -119,7 +119,9 @@ class APIServer(SpecModel):
         "of an EKS endpoint change.",
         examples=["0123456789ABCDEF0123456789ABCDEF.gr7.eu-west-1.eks.amazonaws.com"],
     )
-    port: Annotated[int, Field(ge=1, le=65535)] = Field(443, description="Port of the endpoint. Defaults to 443.")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(
+        443, description="Port of the endpoint. Defaults to 443.", examples=[6443]
+    )
 
 
 class Resources(SpecModel):
@@ -169,8 +171,8 @@ class Spec(SpecModel):
     api_server: APIServer | None = Field(
         None,
         alias="apiServer",
-        description="API server address that Cilium's agent, operator and preflight check connect to. By default they "
-        "use the address of the Service `kubernetes`, which needs kube-proxy on the hybrid nodes.",
+        description="API server address that Cilium's agent, operator and preflight check connect to. Without "
+        "it they use the address of the Service `kubernetes`, which needs kube-proxy on the hybrid nodes.",
     )
     masquerade: bool = Field(
         True,

@@ -109,6 +109,7 @@ def test_a_field_without_a_closed_list_of_values_has_an_example(path: str, node:
 def test_an_example_is_valid(path: str, example: Any) -> None:
     spec: dict[str, Any] = {
         "version": "1.19.2-1",
+        "apiServer": {"host": "api.internal"},
         "ipam": {"podCIDRs": ["10.85.0.0/16"], "maskSize": 25},
         "imagePullSecrets": [{"name": "registry-credentials"}],
         "upgrade": {"via": [{"version": "1.18.8-1"}]},
