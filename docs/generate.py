@@ -36,7 +36,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     CHART_REF_PATTERN: "`oci://REGISTRY/REPOSITORY` without a tag, or an absolute path",
     DIGEST_PATTERN: "`sha256:` followed by 64 lowercase hexadecimal digits",
     DURATION_PATTERN: "duration such as `30s`, `20m` or `1h30m`",
-    HOST_PATTERN: "a host name without a scheme or port",
+    HOST_PATTERN: "a host name with a dot, without a scheme or port",
     MIRROR_PATTERN: "`HOST[:PORT][/PATH]` without a scheme; the host contains a dot, or has a port",
     PERCENTAGE_PATTERN: "percentage from `1%` to `100%`",
     SECRET_PATTERN: "DNS subdomain name (RFC 1123)",

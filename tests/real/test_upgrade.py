@@ -109,8 +109,6 @@ def test_an_upgrade_under_traffic(way: str, tmp_path: Path, capsys: pytest.Captu
 
     with capsys.disabled():
         print(f"\n{way}:", *measurement.steps, sep="\n  ")  # noqa: T201 # the table is the result
-    if way != "by hand":
-        # By hand every agent restarts at once, and nothing limits what that does to the packets.
-        assert {step.stream for step in measurement.steps} == {""}
+    assert {step.stream for step in measurement.steps} == {""}
     if way == "Gated":
         assert {step.lost for step in measurement.steps} == {0}

@@ -129,7 +129,9 @@ def _check_end(world: "World") -> None:
     if reason == Reason.IN_SYNC:
         _check_in_sync(world)
     writes, version, agents = world.writes, _version(world), _agents(world)
-    before = _uids(world)
+    before, template = _uids(world), world.controllers.template
+    pods = [pod for node in world.machines.nodes.values() for pod in node.pods]
+    rolling = template is not None and template.rolling and any(pod.template.digest != template.digest for pod in pods)
     for process in world.processes:
         process.wake()
     world.advance(STEP)
@@ -137,9 +139,8 @@ def _check_end(world: "World") -> None:
     # An agent that crashes again and again, also an outdated one, changes the status each time.
     pods = [pod for node in world.machines.nodes.values() for pod in node.pods]
     crash_late = any(pod.template.badness is Badness.CRASH_LATE for pod in pods)
-    # With strategy RollingUpdate, the DaemonSet controller continues also while the operator is suspended.
-    template = world.controllers.template
-    rolled = template is not None and template.rolling and _uids(world) != before
+    # With strategy RollingUpdate, the DaemonSet controller had pods to replace: also while the operator is suspended.
+    rolled = rolling and _uids(world) != before
     if changed and not (crash_late and _agents(world) != agents) and not rolled:
         world.violated("rest_writes_nothing", _describe(world))
 

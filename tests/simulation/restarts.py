@@ -149,6 +149,7 @@ def a_bad_release_stops_at_its_canaries(world: "World", write: Write) -> Iterato
         return
     canaries = ledger.healthy_restarts.get(ledger.attempt, ())
     if _cuts_uplink(template.badness, soak) and any(_was_healed_unseen(world, name) for name in canaries):
+        # It has settled, as far as the API server shows, and its group is open: the others are no canaries.
         return
     restarted = [*(name for name in canaries if not _is_in_an_outage(world, name, write.pod.node)), write.pod.node]
     allowed = ledger.limits.canary + ledger.replaced_canaries

@@ -182,6 +182,8 @@ class Cluster:
         self._register(
             nodes.node(name, hybrid=hybrid, address=address, zone=zone, kernel=kernel, labels=labels, taints=taints)
         )
+        if hybrid and self.site is not None:
+            self._api.request("POST", PODS, nodes.pod_that_repels_cilium_operator(name))
 
     def remove_node(self, name: str) -> None:
         """Delete a node and its pods; Kubernetes would delete the pods a minute later."""

@@ -186,7 +186,7 @@ def _with_rollout(evaluation: Evaluation) -> Evaluation:
             judged=record.verified != newest.number and newest.rolled_back_to is None,
             rolling_back=rolling_back,
             rebuilt=record.rebuilt,
-            lost=record.suspects_due,
+            suspects_due=record.suspects_due,
         )
     )
     if plan.record is not None:
@@ -222,7 +222,7 @@ def _with_recorded_rollout(evaluation: Evaluation) -> Evaluation:
     """Remember of the rollout what the record of the action says; an action that has to wait records nothing."""
     match evaluation.decision.action:
         case MarkRevision(canaries=canaries) if canaries:
-            # It may have to wait for them, and the rollout continues until then.
+            # The mark may have to wait for them, and the state of the rollout is needed until then.
             return evaluation
         case WriteRecord(record=record) | MarkRevision(record=record) | Rollback(record=record):
             return replace(evaluation, rollout=_recorded(evaluation.rollout, record.rollout))
@@ -292,7 +292,7 @@ def _counts_time(evaluation: Evaluation) -> bool:
     if newest is not None and rejected is not None and rejected.revision == newest.number:
         return False
     if isinstance(evaluation.decision.action, MarkRevision):
-        # What it waits for is waited for only so long.
+        # The wait for canaries ends after a minute, which must not stand still.
         return True
     return not evaluation.violations or reason is Reason.ROLLING_BACK
 

@@ -3,7 +3,7 @@
 An interrupted Helm is unlocked, restarted agents are judged, repaired or taken back, and the record is kept up to date.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -13,7 +13,7 @@ from cilium_hybrid.plan.actions import Decision, MarkRevision, Nothing, RestartA
 from cilium_hybrid.plan.classify import ReleaseClass
 from cilium_hybrid.plan.inputs import Evaluation, SpecEvaluation
 from cilium_hybrid.plan.observation import Revision
-from cilium_hybrid.plan.record import Record, Rejected, RolloutRecord
+from cilium_hybrid.plan.record import Record, Rejected, RestartedNode, RolloutRecord
 from cilium_hybrid.plan.recording import is_recorded, present_record
 from cilium_hybrid.plan.release import DesiredRelease, is_release, release_digest
 from cilium_hybrid.plan.rollout.plan import RolloutStep
@@ -174,7 +174,7 @@ def _verify(evaluation: Evaluation, newest: Revision) -> Decision | None:
     )
     message = f"revision {newest.number} (Cilium {newest.chart_version}) runs on every connected node; recording it"
     # Nodes that are away and return later are not judged, so what is verified must not rest on a lost canary.
-    canaries = _settled_canaries(evaluation.rollout.record)
+    canaries = _watched(evaluation.rollout.record, lambda node: node.canary)
     action = MarkRevision(newest.number, "verified", updated, canaries=canaries)
     return Decision(action, _reason(evaluation, newest), _once_reported(message, canaries))
 
@@ -183,7 +183,9 @@ def _restart(evaluation: Evaluation, newest: Revision) -> Decision | None:
     plan = evaluation.rollout
     if plan.step is not RolloutStep.RESTART:
         return None
-    canaries = _settled_canaries(plan.record)
+    groups = () if plan.record is None else plan.record.open_groups
+    # Casualties were tried before any canary.
+    canaries = _watched(plan.record, lambda node: node.canary or node.group not in groups)
     message = _once_reported(_message(evaluation, newest), canaries)
     action = RestartAgents(plan.pods, _present(evaluation), plan.first, canaries)
     return Decision(action, _reason(evaluation, newest), message)
@@ -195,16 +197,10 @@ def _once_reported(message: str, canaries: Sequence[tuple[str, str]]) -> str:
     return f"{message} once every canary has renewed its Lease ({list_names([name for name, _ in canaries])})"
 
 
-def _settled_canaries(rollout: RolloutRecord | None) -> tuple[tuple[str, str], ...]:
-    """Return the canaries, and the casualties that were tried before them, whose soak time ended a moment ago."""
-    if rollout is None:
-        return ()
-    found = (
-        (name, node.new_pod_uid)
-        for name, node in rollout.watched.items()
-        if node.canary or node.group not in rollout.open_groups
-    )
-    return tuple(sorted(found))
+def _watched(rollout: RolloutRecord | None, chosen: Callable[[RestartedNode], bool]) -> tuple[tuple[str, str], ...]:
+    """Return the nodes of a kind whose soak time ended a moment ago, with the UIDs of their new pods."""
+    nodes = {} if rollout is None else rollout.watched
+    return tuple(sorted((name, node.new_pod_uid) for name, node in nodes.items() if chosen(node)))
 
 
 def _record(evaluation: Evaluation, newest: Revision) -> Decision | None:

@@ -86,10 +86,11 @@ class RolloutRecord:
 
     `nodes` are the restarted nodes that have not settled, by name, and `watched` those that have settled so
     recently that the API server may not have noticed yet that they lost contact. `casualties` are nodes that an
-    earlier rollout restarted while they were healthy and that have not been Ready since. `settled` counts the nodes
-    that have settled. `group` is the group whose canaries are being updated and `soaked` how many of them have
-    settled; `open_groups` are groups whose canaries have settled and that still have outdated nodes. `replaced` are
-    the groups that lost a canary because its Node was deleted or unlabelled, once for each canary.
+    earlier rollout restarted while they were healthy and that have not been Ready since; the `uncertain` ones of them
+    were suspects. `settled` counts the restarted nodes that have settled. `group` is the group whose canaries are being
+    updated and `soaked` how many of them have settled; `open_groups` are groups whose canaries have settled and that
+    still have outdated nodes. `replaced` are the groups that lost a canary because its Node was deleted or unlabelled,
+    once for each canary.
     `max_unavailable` is the budget in nodes. `idle_for`: since the last progress. `steady_for`: since when at least
     one node has run this configuration and no restarted node was unsettled; None while that is not so. `updated`
     and `outdated` are the highest and the lowest count of such nodes so far, from which progress is seen.
@@ -100,6 +101,7 @@ class RolloutRecord:
     nodes: Mapping[str, RestartedNode] = field(default_factory=dict)
     watched: Mapping[str, RestartedNode] = field(default_factory=dict)
     casualties: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ()
     settled: int = 0
     group: str | None = None
     soaked: int = 0

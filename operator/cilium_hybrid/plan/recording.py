@@ -84,8 +84,8 @@ def retried(record: Record, value: str) -> Record:
     rollout = record.rollout
     if rollout is not None:
         nodes = {name: node for name, node in rollout.nodes.items() if not node.suspect}
-        casualties = () if record.rebuilt else rollout.casualties
-        certain = replace(rollout, nodes=nodes, casualties=casualties)
+        casualties = tuple(name for name in rollout.casualties if name not in rollout.uncertain)
+        certain = replace(rollout, nodes=nodes, casualties=casualties, uncertain=())
         rollout = replace(without_evidence(certain), replaced=(), idle_for=0.0)
     return replace(record, handled=value, rejected=None, rollout=rollout)
 

@@ -76,6 +76,7 @@ UNSUPPORTED_KEYS: Final = frozenset(
         "tunnel-protocol",
     }
 )
+_API_SERVER_KEYS: Final = frozenset({"k8s-api-server", "k8s-api-server-urls"})
 _API_SERVER: Final = frozenset({"KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "KUBECONFIG"})
 
 
@@ -83,7 +84,8 @@ def extra_config_sets_no_restricted_keys(spec: LenientSpec) -> Iterator[Violatio
     """A setting that is restricted in spec.values is restricted in extraConfig, extraArgs and extraEnv too."""
     for path, name, key in _settings(spec.values):
         if key in OWNED_KEYS or name in _API_SERVER:
-            yield Violation(Reason.INVALID_VALUES, path, f"{name} overrides a setting of the operator", "remove it")
+            fix = "use spec.apiServer" if key in _API_SERVER_KEYS or name in _API_SERVER else "remove it"
+            yield Violation(Reason.INVALID_VALUES, path, f"{name} overrides a setting of the operator", fix)
         elif key in UNSUPPORTED_KEYS and not spec.allow_unsupported:
             message = f"{name} changes a setting that AWS does not support changing on hybrid nodes"
             fix = "remove it, or set spec.allowUnsupported to true"

@@ -21,7 +21,7 @@ _VERSION: Final = "must be X.Y.Z or X.Y.Z-N, such as 1.17.13-1"
 _DIGEST: Final = "must be sha256: followed by 64 lowercase hexadecimal digits"
 _DURATION: Final = "must be a duration such as 30s, 10m or 1h30m"
 _FORMATS: Final[Mapping[str, str]] = {
-    "spec.apiServer.host": "must be a host name without scheme and port, such as abc.gr7.eu-west-1.eks.amazonaws.com",
+    "spec.apiServer.host": "must be a full host name without scheme or port, such as api.example.com",
     "spec.version": _VERSION,
     "spec.chart.ref": "must be oci://REGISTRY/REPOSITORY without a tag, or an absolute path",
     "spec.chart.digest": _DIGEST,

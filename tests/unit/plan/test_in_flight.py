@@ -157,7 +157,8 @@ def test_a_verified_revision_is_marked_once(record: Any, marked: bool) -> None:
 
 def test_a_revision_is_verified_once_canaries_that_settled_a_moment_ago_have_reported() -> None:
     canary = replace(STATE.nodes["mi-1"], canary=True, new_pod_uid="new")
-    settled = replace(STATE, nodes={}, watched={"mi-1": canary})
+    other = replace(canary, canary=False)
+    settled = replace(STATE, nodes={}, watched={"mi-1": canary, "mi-2": other})
     decision = decide_in_flight(facing(RolloutPlan(RolloutStep.DONE, record=settled, verified=True)))
 
     assert decision is not None

@@ -89,11 +89,17 @@ def test_a_minor_upgrade_runs_step_by_step() -> None:
     ]
 
 
-def test_a_revision_is_verified_once_its_last_canaries_have_reported() -> None:
+def a_world_with_a_silent_canary() -> World:
+    """Both nodes are canaries and were restarted; one of them does not renew its Lease."""
     world = a_world_with_steps()
     upgrade(world, PATCH, upgrade={"rollout": {"canary": 2, "maxUnavailable": 2, "soak": "5s"}})
     world.cluster.silent = {OTHER_NODE}
     reconcile_until(world, lambda: len(world.cluster.deleted_pods) == 2)
+    return world
+
+
+def test_a_revision_is_verified_once_its_last_canaries_have_reported() -> None:
+    world = a_world_with_a_silent_canary()
     started = world.clock.now()
     reconcile_until(world, lambda: (world.clock.now() - started).total_seconds() >= 30)
     silent = world.cluster.records[-1].verified
@@ -108,10 +114,7 @@ def test_a_revision_is_verified_once_its_last_canaries_have_reported() -> None:
 
 
 def test_a_mistake_in_the_spec_does_not_prolong_the_wait_for_a_canary() -> None:
-    world = a_world_with_steps()
-    upgrade(world, PATCH, upgrade={"rollout": {"canary": 2, "maxUnavailable": 2, "soak": "5s"}})
-    world.cluster.silent = {OTHER_NODE}
-    reconcile_until(world, lambda: len(world.cluster.deleted_pods) == 2)
+    world = a_world_with_a_silent_canary()
     started = world.clock.now()
     reconcile_until(world, lambda: (world.clock.now() - started).total_seconds() >= 10)
     upgrade(world, "9.9.9")

@@ -38,7 +38,7 @@ class RolloutInput:
     repaired. `judged`: the revision can still be rejected; if not, its content is verified, and there are neither
     canaries nor soak time. `rolling_back`: the agents return to an earlier release; they do not wait for its Cilium
     operator, because they already ran beside the newer one. `rebuilt`: the record was lost, so nodes are restarted one
-    by one. `lost`: what was restarted before that is not known yet. `now` and `previous` are only for
+    by one. `suspects_due`: what was restarted before that is not known yet. `now` and `previous` are only for
     `lastProgressAt` in the status.
     """
 
@@ -57,7 +57,7 @@ class RolloutInput:
     judged: bool = True
     rolling_back: bool = False
     rebuilt: bool = False
-    lost: bool = False
+    suspects_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,8 @@ def settle(rollout: RolloutInput, record: RolloutRecord) -> RolloutRecord:
         # On the way back, a node that loses contact must not keep the others from returning.
         watched={**record.watched, **unnoticed} if rollout.judged else {},
         casualties=tuple(name for name in record.casualties if name not in settled),
-        settled=record.settled + len(settled),
+        # What was restarted before the record was lost is not counted.
+        settled=record.settled + sum(not node.suspect for node in settled.values()),
         soaked=record.soaked + sum(node.canary and node.group == record.group for node in settled.values()),
         idle_for=0.0,
     )
@@ -96,7 +97,7 @@ def _take_back_lost(before: RolloutRecord, members: Members) -> RolloutRecord:
         nodes={**before.nodes, **lost},
         watched=watched,
         casualties=tuple(sorted({*before.casualties, *casualties})),
-        settled=before.settled - len(lost),
+        settled=before.settled - sum(not node.suspect for node in lost.values()),
         group=group,
         soaked=max(soaked, 0),
         open_groups=tuple(name for name in before.open_groups if name not in closed),
@@ -113,11 +114,13 @@ def _still_watched(before: RolloutRecord, members: Members, elapsed: float) -> I
 def _start(rollout: RolloutInput, digest: str, members: Members) -> RolloutRecord:
     connected = sum(member.connected for member in members.values())
     before = rollout.before
+    casualties = tuple(sorted(_casualties(before, members)))
     return RolloutRecord(
         digest,
         max_unavailable=max_unavailable_nodes(rollout.settings, connected),
         nodes=suspects(rollout, members) if before is None else dict(_restarting(before, members)),
-        casualties=tuple(sorted(_casualties(rollout.before, members))),
+        casualties=casualties,
+        uncertain=() if before is None else tuple(name for name in casualties if _is_uncertain(before, name)),
         outdated=len(members),
     )
 
@@ -137,6 +140,12 @@ def _casualties(before: RolloutRecord | None, members: Members) -> Iterator[str]
         and has_happened(members[name], node)
     }
     yield from restarted | {name for name in before.casualties if name in members}
+
+
+def _is_uncertain(before: RolloutRecord, name: str) -> bool:
+    """Whether a casualty may never have been restarted while it was healthy."""
+    node = before.nodes.get(name)
+    return name in before.uncertain if node is None or not node.awaited else node.suspect
 
 
 def _restarting(before: RolloutRecord, members: Members) -> Iterator[tuple[str, RestartedNode]]:

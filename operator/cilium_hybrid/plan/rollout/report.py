@@ -73,7 +73,8 @@ def _findings(
 
 def _fails(member: Member) -> bool:
     """Whether the agent is ill, or starts once more after it has exited again and again."""
-    return member.ill or (member.agent is not None and member.agent.exits >= EXITS)
+    agent = member.agent
+    return member.ill or (agent is not None and agent.exits >= EXITS and bool(agent.crash_message))
 
 
 def _unhealthy_before(member: Member, record: RolloutRecord) -> bool:

@@ -87,7 +87,7 @@ def plan_rollout(rollout: RolloutInput) -> RolloutPlan:
     findings = findings_of(rollout, record, members, deadline)
     over = plan.step is RolloutStep.DONE and not rollout.judged and not record.nodes
     if over or (verified and plan.step in {RolloutStep.DONE, RolloutStep.WAIT}):
-        # What was watched last must be known to report before the revision is marked as verified.
+        # Canaries that settled a moment ago must renew their Leases before the revision is marked as verified.
         kept = record if verified and record.watched else None
         return RolloutPlan(RolloutStep.DONE, record=kept, findings=findings, verified=verified)
     return replace(plan, findings=findings, verified=verified, recheck_in=_recheck_in(rollout, record))
@@ -282,7 +282,7 @@ def _awaited(state: _State, record: RolloutRecord) -> str | None:
         return None
     if casualties := [members[name] for name in record.casualties if not members[name].updated]:
         waiting = f"waiting for {list_causes(casualties, observation)}, which an earlier revision"
-        if state.rollout.rebuilt:
+        if all(casualty.name in record.uncertain for casualty in casualties):
             return (
                 f"{waiting} may have left not Ready; to continue without it, set annotation ciliumhybrid.io/reconcile"
             )

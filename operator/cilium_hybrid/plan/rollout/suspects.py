@@ -1,5 +1,6 @@
 """The nodes that a rollout may have restarted before its record was lost: any of them may be a canary that fails."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -11,7 +12,7 @@ from cilium_hybrid.plan.rollout.plan import RolloutInput
 from cilium_hybrid.plan.rollout.timers import restarted_node
 
 _MOST: Final = 100
-"""Of more nodes that were restarted, the first have settled."""
+"""If more nodes run the configuration, those that began with it have settled."""
 
 
 def suspects(rollout: RolloutInput, members: Members) -> Mapping[str, RestartedNode]:
@@ -20,7 +21,7 @@ def suspects(rollout: RolloutInput, members: Members) -> Mapping[str, RestartedN
     There are none if nothing was lost, if nothing is left to restart, or if the revision is not judged.
     """
     gated = rollout.settings.strategy is RolloutStrategy.GATED
-    if not (rollout.lost and rollout.judged and gated and any(member.outdated for member in members.values())):
+    if not (rollout.suspects_due and rollout.judged and gated and any(member.outdated for member in members.values())):
         return {}
     found = [member for member in members.values() if _may_have_been_restarted(rollout, member)]
     found.sort(key=_most_telling_first)
@@ -35,7 +36,10 @@ def _may_have_been_restarted(rollout: RolloutInput, member: Member) -> bool:
 
 
 def _most_telling_first(member: Member) -> tuple[bool, float]:
-    created_at = None if member.agent is None else member.agent.created_at
+    """Nodes without an agent come first, then those that are not Ready, then the youngest agents."""
+    if member.agent is None:
+        return False, -math.inf
+    created_at = member.agent.created_at
     return member.ready, 0.0 if created_at is None else -created_at.timestamp()
 
 

@@ -156,7 +156,7 @@ class Pod:
                 case None:
                     pass
                 case other:
-                    raise NotImplementedError(f"{kind} {other}")
+                    raise ValueError(f"{kind} is neither httpGet nor exec: {other}")
         return found
 
     def _port(self, spec: Object, port: int | str) -> int:

@@ -56,11 +56,11 @@ async def until(condition: Callable[[], object]) -> None:
 def test_a_refused_watch_is_in_every_observation_until_it_is_accepted(tmp_path: Path) -> None:
     async def scenario() -> None:
         observed = list[KubeCluster]()
-        told = set[str]()
+        noticed = set[str]()
 
         def changed() -> None:
             for found in observed:
-                told.update(found.observe().lost_watches)
+                noticed.update(found.observe().lost_watches)
 
         async with observing(tmp_path, changed=changed) as (server, cluster):
             observed.append(cluster)
@@ -68,8 +68,8 @@ def test_a_refused_watch_is_in_every_observation_until_it_is_accepted(tmp_path: 
             server.refused = {"/nodes?labelSelector=eks.amazonaws.com/compute-type%3Dhybrid": 403}
             server.refused |= {"/nodes?labelSelector=eks.amazonaws.com%2Fcompute-type%3Dhybrid": 403}
             server.cut_watches()
-            # The status reports it, because the operator is told.
-            await until(lambda: LOST_NODES in told)
+            # The status reports it, because the change wakes the operator.
+            await until(lambda: LOST_NODES in noticed)
             await until(lambda: cluster.observe().lost_watches == (LOST_NODES,))
 
             server.refused = {}

@@ -58,7 +58,7 @@ class Site:
     judged: bool = True
     rolling_back: bool = False
     rebuilt: bool = False
-    lost: bool = False
+    suspects_due: bool = False
     observed: bool = True
     nodes: dict[str, HybridNode] = field(default_factory=dict)
     agents: dict[str, AgentPod] = field(default_factory=dict)
@@ -103,8 +103,8 @@ class Site:
         self.nodes[name] = replace(self.nodes[name], **edit)
 
     def lose_record(self) -> None:
-        """The record is deleted and the process dies; `restarted` begins anew."""
-        self.record, self.rebuilt, self.lost, self.restarted = None, True, True, []
+        """The record is deleted and the process dies; `restarted` starts again from empty."""
+        self.record, self.rebuilt, self.suspects_due, self.restarted = None, True, True, []
 
     def disconnect(self, *names: str) -> None:
         """The node controller marks the pods of a node that does not report as not Ready."""
@@ -161,7 +161,7 @@ class Site:
             judged=self.judged,
             rolling_back=self.rolling_back,
             rebuilt=self.rebuilt,
-            lost=self.lost,
+            suspects_due=self.suspects_due,
         )
 
     def tick(self, elapsed: float = 0.0) -> RolloutPlan:
@@ -171,7 +171,7 @@ class Site:
         plan = plan_rollout(rollout)
         self.seconds += elapsed
         self.record, self.last, self.unready_for = plan.record, plan, rollout.unready_for
-        self.lost = self.lost and plan.record is None
+        self.suspects_due = self.suspects_due and plan.record is None
         self.healthy_before = healthy_outdated(observation, self.digest, self.healthy_before)
         self.judged = self.judged and not plan.verified
         for pod in plan.pods:

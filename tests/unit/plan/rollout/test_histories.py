@@ -422,6 +422,17 @@ def test_22_a_finding_about_an_agent_that_exits_again_and_again_stays_while_it_s
     assert starting.findings == waiting.findings
 
 
+def test_22_a_node_that_blinks_has_no_finding_for_exits_of_its_agent_long_ago() -> None:
+    site = a_site("abc")
+    site.join("x", **READY, exits=3)
+    site.tick()
+    site.disconnect("x")
+    site.tick(60)
+    site.reconnect("x")
+
+    assert site.tick(1).findings == ()
+
+
 def test_22_a_crash_between_record_and_deletion_restarts_the_node_that_was_recorded() -> None:
     site = a_site("bcd")
     plan = site.plan()

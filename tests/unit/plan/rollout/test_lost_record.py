@@ -1,9 +1,13 @@
 """The record is lost in mid-rollout: any node that it may have named can be a canary that fails."""
 
+from datetime import timedelta
+
 import pytest
 
+from builders import NOW
 from cilium_hybrid.plan.record import Record
 from cilium_hybrid.plan.recording import retried
+from cilium_hybrid.plan.rollout.persistence import without_choice
 from cilium_hybrid.plan.rollout.plan import RolloutStep
 from unit.plan.rollout.site import CRASHING, READY, STARTED, STARTING, Site, a_site, settings
 
@@ -51,7 +55,7 @@ def test_a_person_may_continue_without_it() -> None:
     site = a_site_with_a_canary()
     site.disconnect("a")
     site.run(700)
-    site.record = retried(Record(rollout=site.record, rebuilt=True), "2").rollout
+    site.record = retried(Record(rollout=site.record), "2").rollout
     site.run(150)
 
     assert site.restarted == ["b", "c"]
@@ -114,7 +118,7 @@ def test_a_soak_time_is_not_a_lack_of_progress() -> None:
     assert site.run(1200).step is RolloutStep.WAIT
 
 
-def test_a_node_that_returns_after_long_soaks_without_being_reported_as_stalled() -> None:
+def test_a_node_that_returns_after_long_is_reported_as_stalled_for_no_longer_than_the_deadline() -> None:
     site = a_site_with_a_canary(soak="30m")
     site.run(60)
     site.disconnect("a")
@@ -172,9 +176,9 @@ def test_the_revision_is_not_verified_while_a_canary_is_away_although_no_other_n
 
 
 def test_a_canary_that_has_just_soaked_is_watched_when_the_revision_is_verified() -> None:
-    site = a_site_with_a_canary()
+    site = a_site_with_a_canary(soak="10s")
     site.disconnect("b", "c")
-    plan = site.run(30)
+    plan = site.run(20)
 
     assert plan.verified
     assert plan.record is not None
@@ -265,7 +269,7 @@ def test_a_person_may_also_continue_after_the_spec_was_changed() -> None:
     site.run(700)
     site.digest = "sha256:next"
     waiting = site.run(300)
-    site.record = retried(Record(rollout=site.record, rebuilt=True), "2").rollout
+    site.record = retried(Record(rollout=site.record), "2").rollout
     site.run(300)
 
     assert waiting.message.endswith(
@@ -300,3 +304,64 @@ def test_a_canary_that_is_away_again_and_again_stays_stalled() -> None:
         steps.append(site.run(100).step)
 
     assert set(steps[-5:]) == {RolloutStep.STALLED}
+
+
+def test_after_the_spec_was_changed_the_annotation_forgets_only_what_is_uncertain() -> None:
+    site = a_site("abcd", rules=settings(progressDeadline="2m"), rebuilt=True, new=lambda _: CRASHING)
+    site.until(RolloutStep.FAILED)
+    for number in range(3):
+        site.record = retried(Record(rollout=site.record, rebuilt=True), f"{number} before").rollout
+        site.digest = f"sha256:next-{number}"
+        site.run(60)
+        site.record = retried(Record(rollout=site.record, rebuilt=True), f"{number} after").rollout
+        site.run(300)
+
+    assert set(site.restarted) == {"a"}
+
+
+def test_the_first_restart_is_preceded_by_a_dry_run() -> None:
+    site = a_site_with_a_canary()
+    plan = site.until(RolloutStep.RESTART)
+
+    assert (site.restarted, plan.first) == (["b"], True)
+
+
+def test_what_is_terminating_or_young_is_captured_first() -> None:
+    names = [f"node-{number:03}" for number in range(150)]
+    site = Site(dict.fromkeys(names, ""))
+    for age, name in enumerate(names[:120]):
+        site.replace_pod(name)
+        site.agent(name, created_at=NOW - timedelta(seconds=age))
+    site.disconnect(*names[:119])
+    site.terminating["node-119"] = frozenset({site.agents.pop("node-119").uid})
+    site.lose_record()
+    site.tick()
+
+    assert site.record is not None
+    assert set(site.record.nodes) == {"node-119", *names[:99]}
+    assert site.record.nodes["node-119"].pod_uid in site.terminating["node-119"]
+
+
+def test_a_suspect_that_is_lost_after_it_has_settled_is_not_followed_by_two_canaries() -> None:
+    site = a_site_with_a_canary("abcd", soak="10s")
+    while (plan := site.plan(5)).step is not RolloutStep.RESTART:
+        site.tick(5)
+    # Its Lease is not renewed, so no other node is restarted.
+    site.record = without_choice(plan.record, plan.pods, None)
+    site.disconnect("a")
+    site.tick(5)
+
+    assert site.record is not None
+    assert (site.record.soaked, site.record.settled) == (0, 0)
+
+
+def test_the_next_release_continues_to_follow_an_agent_that_is_still_terminating() -> None:
+    site = a_site("abc")
+    site.terminating["a"] = frozenset({site.agents.pop("a").uid})
+    site.lose_record()
+    site.tick(10)
+    site.digest = "sha256:next"
+    plan = site.tick(10)
+
+    assert plan.record is not None
+    assert set(plan.record.nodes) == {"a"}
